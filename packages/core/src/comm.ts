@@ -1,0 +1,215 @@
+import type { FastifyPluginAsync } from "fastify";
+import type { AgentId, TaskId } from "./ids.ts";
+
+/** Where an agent can be reached. `url` has no trailing slash. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** One piece of a payload: words, or structured data. */
+export type Part = { readonly kind: "text"; readonly text: string } | { readonly kind: "data"; readonly data: unknown };
+
+/** What travels between agents, whatever the protocol: words, or parts. */
+export type Payload = { readonly text: string } | { readonly parts: readonly Part[] };
+
+/**
+ * Why a message was sent; bytes are accounted under it. Everything but `work`, `heartbeat`, `ledger`, `setup` and
+ * `broadcast` is caused by a fault.
+ */
+export const TRAFFIC_CAUSES = [
+  "work", // steps and look-ups, first attempts
+  "heartbeat", // probes of peers believed alive
+  "ledger", // replication of the task ledger, gossip
+  "setup", // handshakes when the network forms
+  "broadcast", // the document at t=0
+  "handshake", // handshakes caused by a lost link: with a new incarnation, or with a replacement
+  "retry", // further attempts at a step or look-up
+  "rereplication", // anti-entropy and document transfer with a restarted or a new holder
+  "takeover", // first attempts at steps and look-ups for a task taken over from a dead owner
+  "excess_heartbeat", // probes of peers not believed alive
+] as const;
+export type TrafficCause = (typeof TRAFFIC_CAUSES)[number];
+
+/** What kind of message it was. */
+export const MESSAGE_KINDS = ["tool", "lookup", "relay", "ledger", "gossip", "document", "handshake", "hello", "probe"] as const;
+export type MessageKind = (typeof MESSAGE_KINDS)[number];
+
+/** TCP payload bytes (headers included) as counted on the caller's sockets, round trips (requests), and duration. */
+export interface Traffic {
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly roundTrips: number;
+  /** CLOCK_MONOTONIC ms at which the first byte was handed to a socket; null when none was (refused, unknown). */
+  readonly firstByteAt: number | null;
+  readonly ms: number;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  readonly cause?: TrafficCause;
+  readonly kind?: MessageKind;
+}
+
+export interface SendOptions extends CallOptions {
+  /** The step this message performs; a protocol with idempotency of its own derives its key from it. */
+  readonly idempotencyKey?: string;
+  readonly taskId?: TaskId;
+  /** Conversation this message belongs to, where the protocol has such a thing. */
+  readonly contextId?: string;
+}
+
+export interface SendResult {
+  /** The answer as the protocol delivered it. */
+  readonly raw: unknown;
+  /** Its words; "" when it has none. */
+  readonly text: string;
+  /** Its parts, in order. */
+  readonly parts: readonly Part[];
+  readonly traffic: Traffic;
+}
+
+/** What a peer says of itself in the protocol's own handshake (card, manifest, description). */
+export interface AgentDescription {
+  readonly agentId: AgentId;
+  readonly incarnation: number;
+  /** Tools, shards and other capabilities: `tool:search`, `shard:3`, … */
+  readonly capabilities: readonly string[];
+}
+
+export interface ConnectResult {
+  readonly peer: AgentDescription;
+  readonly traffic: Traffic;
+}
+
+export interface HealthResult {
+  /** The incarnation that answered, where the probe's answer tells; else null. */
+  readonly incarnation: number | null;
+  readonly traffic: Traffic;
+}
+
+export interface ProtocolCapabilities {
+  readonly streaming: boolean;
+  readonly cancel: boolean;
+  readonly resume: boolean;
+  readonly idempotency: boolean;
+  readonly authentication: boolean;
+  readonly nativeProbe: boolean;
+}
+
+export interface ProtocolInfo {
+  readonly name: string;
+  readonly version: string;
+  readonly description: string;
+  readonly features: readonly string[];
+  /** `native`: the protocol defines a liveness operation; `added`: ours. */
+  readonly heartbeat: "native" | "added";
+  readonly capabilities: ProtocolCapabilities;
+}
+
+export interface ReconnectionInfo {
+  readonly method: string;
+  readonly authentication: string;
+  readonly expectedRoundTrips: number;
+}
+
+/** One event of an answer in the making. `agent_text_message` carries words or parts; `done` ends it. */
+export type AgentEvent =
+  | { readonly type: "agent_text_message"; readonly text: string }
+  | { readonly type: "agent_parts_message"; readonly parts: readonly Part[] }
+  | { readonly type: "status"; readonly state: "working" | "completed" | "failed" | "canceled"; readonly message?: string };
+
+export interface EventQueue {
+  enqueue(event: AgentEvent): void;
+}
+
+export interface ExecutionContext {
+  /** The protocol's id of this message, unique per attempt unless the protocol says otherwise. */
+  readonly messageId: string;
+  readonly from: AgentId | null;
+  readonly payload: Payload;
+  readonly contextId?: string;
+  /** Aborts when the work is cancelled in the protocol's way (a lost client does not cancel). */
+  readonly signal: AbortSignal;
+}
+
+/** The agent's side of a protocol host: what runs when a message arrives. A thrown error is the protocol's error answer. */
+export interface AgentExecutor {
+  execute(context: ExecutionContext, queue: EventQueue): Promise<void>;
+  cancel(messageId: string): Promise<void>;
+}
+
+export interface LocalAgent {
+  readonly baseUrl: string;
+  close(): Promise<void>;
+}
+
+/**
+ * What every protocol implements, one instance per agent. Failures are thrown as CommError. `src` is always an agent of
+ * this process; `dst` may be in this process, in another, or already running elsewhere (a registered endpoint is enough).
+ */
+export interface CommBackend {
+  registerEndpoint(agentId: AgentId, address: Address): void;
+  /** The protocol's own handshake, from its first byte to the peer's description. */
+  connect(src: AgentId, dst: AgentId, options?: CallOptions): Promise<ConnectResult>;
+  send(src: AgentId, dst: AgentId, payload: Payload, options?: SendOptions): Promise<SendResult>;
+  /** The lightest liveness operation: the protocol's own, else one of ours. */
+  healthCheck(agentId: AgentId, options?: CallOptions): Promise<HealthResult>;
+  /** The protocol host as a Fastify plug-in, for the agent's one port. */
+  hostPlugin(agentId: AgentId, executor: AgentExecutor): FastifyPluginAsync;
+  /** The same host on a Fastify server of its own; port 0 = any. */
+  spawnLocalAgent(agentId: AgentId, host: string, port: number, executor: AgentExecutor): Promise<LocalAgent>;
+  /** Closes client connections and forgets endpoints. */
+  close(): Promise<void>;
+}
+
+/** What a backend is given: it makes no client, clock or randomness of its own. */
+export interface BackendContext {
+  /** What this agent currently says of itself; called at each handshake, as it changes with takeovers. */
+  readonly describeSelf: () => AgentDescription;
+  readonly client: MeteredClient;
+  readonly clock: import("./clock.ts").Clock;
+  readonly prng: import("./prng.ts").Prng;
+  /** A folder that survives this incarnation (keys, task stores). */
+  readonly workspaceDir: string;
+  /** The section `<protocol>.*` of the configuration, checked by the protocol's `parseConfig`. */
+  readonly config: unknown;
+}
+
+/** The agent's one counted HTTP client. All client traffic of a backend goes through it. */
+export interface MeteredClient {
+  /** undici's fetch over the counted dispatcher, for SDKs that take one. */
+  readonly fetch: typeof globalThis.fetch;
+  /** A plain request: the whole answer as bytes. Rejects with what undici throws. */
+  request(url: string, init: MeteredRequest): Promise<MeteredResponse>;
+  /** Runs `fn`; all requests started inside it, however deep, are counted into the returned traffic. */
+  measure<T>(tag: TrafficTag, fn: () => Promise<T>): Promise<{ value: T; traffic: Traffic }>;
+}
+
+export interface TrafficTag {
+  readonly cause: TrafficCause;
+  readonly kind: MessageKind;
+  readonly peer: AgentId;
+}
+
+export interface MeteredRequest {
+  readonly method: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array;
+  readonly signal?: AbortSignal;
+}
+
+export interface MeteredResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Buffer;
+}
+
+/** A protocol is a value; it is found by name in the registry, by path, or by package name. */
+export interface Protocol {
+  getProtocolInfo(): ProtocolInfo;
+  getReconnectionInfo(): ReconnectionInfo;
+  /** Checks the section `<protocol>.*`; throws InputError naming the key. */
+  parseConfig(section: unknown): unknown;
+  createBackend(context: BackendContext): CommBackend;
+}

@@ -1,0 +1,151 @@
+import type { AgentId, TaskId } from "./ids.ts";
+
+export const TOOLS = ["search", "extract", "triple", "reason"] as const;
+export type Tool = (typeof TOOLS)[number];
+
+export type TopologyKind = "mesh" | "ring" | "star" | "custom";
+export type FaultKind = "sigkill" | "sigstop" | "sigterm";
+export type DetectorKind = "heartbeat" | "phi-accrual" | "swim";
+
+/** Hidden switches that break one mechanism each, to prove that a measure notices. */
+export const MUTANTS = ["takeover-off", "ledger-off", "retry-off", "drop-orphans"] as const;
+export type Mutant = (typeof MUTANTS)[number];
+
+/** One fault of the storm. Times are ms after the run's t=0. `fake`: the marker is recorded and nothing is sent. */
+export interface PlannedFault {
+  readonly kind: FaultKind;
+  readonly atMs: number;
+  readonly cycle: number;
+  readonly victims: readonly AgentId[];
+  readonly fake: boolean;
+  /** When the victims are started again (sigkill, sigterm) or continued (sigstop); null = never. */
+  readonly restartAtMs: number | null;
+}
+
+/** The whole configuration of a run, resolved: every default filled in, every time in ms and already scaled. */
+export interface RunConfig {
+  readonly scenario: {
+    readonly name: string;
+    readonly protocol: string;
+    readonly agentCount: number;
+    readonly killFraction: number;
+    readonly killCount: number;
+    readonly fault: FaultKind;
+    readonly fakeFault: boolean;
+    readonly faultTimeMs: number;
+    readonly runtimeMs: number;
+    readonly warmupMs: number;
+    /** null = to the end of the run. */
+    readonly recoveryDurationMs: number | null;
+    readonly restartAfterMs: number | null;
+    readonly cycles: number;
+    readonly cycleIntervalMs: number;
+    readonly seed: number;
+    readonly timeScale: number;
+  };
+  readonly network: {
+    readonly topology: TopologyKind;
+    readonly customEdges: readonly (readonly [AgentId, AgentId])[];
+    readonly redundancyLevel: number;
+    readonly basePort: number;
+    readonly connectionTimeoutMs: number;
+    readonly heartbeatIntervalMs: number;
+    readonly heartbeatTimeoutMs: number;
+    readonly detector: DetectorKind;
+    /** `auto`: the links up to 32 agents, above that 3 ring successors; a number: that many ring successors. */
+    readonly monitors: "auto" | "all" | number;
+    readonly transportSignals: boolean;
+    readonly ledgerSyncMs: number;
+  };
+  readonly tasks: {
+    /** Tasks per second and agent. */
+    readonly rate: number;
+    readonly deadlineMs: number;
+    readonly thinkTimeMs: number;
+    /** Hops a relayed message may take. */
+    readonly ttl: number;
+    /** A step's attempt is given up after this long. */
+    readonly attemptTimeoutMs: number;
+  };
+  readonly qa: {
+    readonly source: "generated" | "corpus" | "document";
+    readonly corpus: string | null;
+    readonly document: string | null;
+    readonly questions: string | null;
+    readonly questionCount: number;
+    readonly hops: readonly number[];
+    readonly passages: number;
+    readonly topK: number;
+  };
+  readonly llm: Readonly<Record<string, unknown>> | null;
+  /** The section of the protocol in use, unchecked. */
+  readonly protocolConfig: unknown;
+  readonly logging: { readonly level: "debug" | "info" | "warning" | "error" };
+  readonly output: { readonly dir: string; readonly metricsPort: number | null };
+  readonly mutants: readonly Mutant[];
+}
+
+/** A task of the schedule as agents see it. The gold answer is not in it: agents cannot grade themselves. */
+export interface ScheduledTask {
+  readonly task: TaskId;
+  /** Intended start, ms after t=0. */
+  readonly atMs: number;
+  readonly homeOwner: AgentId;
+  readonly question: string;
+}
+
+/** The same with what only the checker knows. */
+export interface GradedTask extends ScheduledTask {
+  readonly questionId: string;
+  readonly hops: number;
+  readonly gold: string;
+  /** The answer the pipeline gives without faults (the gold answer, but for data sets not calibrated to be answerable). */
+  readonly expected: string;
+  readonly evidence: readonly string[];
+}
+
+/** `schedule.json` of a run. */
+export interface ScheduleFile {
+  readonly version: 1;
+  readonly seed: number;
+  readonly tasks: readonly GradedTask[];
+  readonly faults: readonly PlannedFault[];
+  /** Whether `expected` is the gold answer for every task (calibrated corpus). */
+  readonly calibrated: boolean;
+}
+
+/** One agent of the roster. */
+export interface RosterEntry {
+  readonly agentId: AgentId;
+  readonly host: string;
+  readonly port: number;
+  readonly incarnation: number;
+  readonly homeTool: Tool;
+  readonly shard: number;
+}
+
+export interface Roster {
+  readonly agents: readonly RosterEntry[];
+  readonly document: { readonly sha256: string; readonly bytes: number; readonly shards: number; readonly source: AgentId };
+  /** Undirected links of the topology; the agents repair them by themselves afterwards. */
+  readonly links: readonly (readonly [AgentId, AgentId])[];
+}
+
+/** What an agent process is started with (a JSON file in its workspace, its path the only argument). */
+export interface AgentSpec {
+  readonly agentId: AgentId;
+  readonly index: number;
+  readonly host: string;
+  /** Fixed port; 0 = any. */
+  readonly port: number;
+  readonly homeTool: Tool;
+  readonly shard: number;
+  readonly workspaceDir: string;
+  readonly logFile: string;
+  readonly control: { readonly host: string; readonly port: number; readonly token: string };
+  /** The document, for the agent that broadcasts it; null for the others. */
+  readonly documentPath: string | null;
+  readonly config: RunConfig;
+  /** Intervals, ms after t=0, in which every message is recorded singly. */
+  readonly fullRecording: readonly (readonly [number, number])[];
+}

@@ -1,0 +1,42 @@
+import type { Roster, ScheduledTask } from "./config.ts";
+import type { RunEvent } from "./events.ts";
+import type { AgentId } from "./ids.ts";
+
+/**
+ * The control link: newline-delimited JSON over TCP, dialled by the agent. It carries no liveness of peers. When it closes,
+ * the agent exits.
+ */
+export type ToAgent =
+  | { readonly type: "roster"; readonly roster: Roster }
+  /** Fetch the document from the mesh (the source serves it), index the home shard, report `indexed`. */
+  | { readonly type: "broadcast"; readonly t0: number }
+  /** Work begins: `t0` is the run's t=0 on CLOCK_MONOTONIC; tasks intended before `loadFromMs` are not part of the run. */
+  | {
+      readonly type: "start";
+      readonly t0: number;
+      readonly loadFromMs: number;
+      readonly tasks: readonly ScheduledTask[];
+      readonly rejoin: boolean;
+    }
+  /** No task is intended after this; finish what is open, then report `drained`. */
+  | { readonly type: "drain" }
+  /** Write the final events, close, exit 0. */
+  | { readonly type: "stop" };
+
+export type FromAgent =
+  | {
+      readonly type: "hello";
+      readonly agentId: AgentId;
+      readonly token: string;
+      readonly pid: number;
+      readonly incarnation: number;
+    }
+  | { readonly type: "ready"; readonly port: number; readonly rssBytes: number }
+  | { readonly type: "indexed"; readonly sha256: string; readonly passages: number }
+  /** Sent after a write of the same events to the agent's own file, batched; only for the live view. */
+  | { readonly type: "events"; readonly events: readonly RunEvent[] }
+  | { readonly type: "drained" }
+  /** The agent cannot go on (port taken, disk full, …) and will exit. */
+  | { readonly type: "failed"; readonly code: string; readonly message: string };
+
+export const MAX_CONTROL_LINE_BYTES = 64 * 1024 * 1024;
