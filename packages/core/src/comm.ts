@@ -1,5 +1,7 @@
 import type { FastifyPluginAsync } from "fastify";
+import type { Clock } from "./clock.ts";
 import type { AgentId, TaskId } from "./ids.ts";
+import type { Prng } from "./prng.ts";
 
 /** Where an agent can be reached. `url` has no trailing slash. */
 export interface Address {
@@ -168,8 +170,8 @@ export interface BackendContext {
   /** What this agent currently says of itself; called at each handshake, as it changes with takeovers. */
   readonly describeSelf: () => AgentDescription;
   readonly client: MeteredClient;
-  readonly clock: import("./clock.ts").Clock;
-  readonly prng: import("./prng.ts").Prng;
+  readonly clock: Clock;
+  readonly prng: Prng;
   /** A folder that survives this incarnation (keys, task stores). */
   readonly workspaceDir: string;
   /** The section `<protocol>.*` of the configuration, checked by the protocol's `parseConfig`. */

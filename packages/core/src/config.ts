@@ -127,8 +127,6 @@ export interface RosterEntry {
 export interface Roster {
   readonly agents: readonly RosterEntry[];
   readonly document: { readonly sha256: string; readonly bytes: number; readonly shards: number; readonly source: AgentId };
-  /** Undirected links of the topology; the agents repair them by themselves afterwards. */
-  readonly links: readonly (readonly [AgentId, AgentId])[];
 }
 
 /** What an agent process is started with (a JSON file in its workspace, its path the only argument). */
@@ -148,4 +146,15 @@ export interface AgentSpec {
   readonly config: RunConfig;
   /** Intervals, ms after t=0, in which every message is recorded singly. */
   readonly fullRecording: readonly (readonly [number, number])[];
+}
+
+/** What a scenario hands to the orchestrator: everything of a run that is decided before it starts. */
+export interface RunPlan {
+  readonly config: RunConfig;
+  /** The document of the t=0 broadcast. */
+  readonly document: Uint8Array;
+  readonly schedule: ScheduleFile;
+  /** By agent index. */
+  readonly homeTools: readonly Tool[];
+  readonly fullRecording: AgentSpec["fullRecording"];
 }

@@ -28,7 +28,7 @@ export function openEventLog(options: {
     stats,
     write(event) {
       const t = clock.now();
-      const full = { t, src, inc: incarnation, seq: stats.events, ...event } as RunEvent;
+      const full: RunEvent = { t, src, inc: incarnation, seq: stats.events, ...event };
       writeSync(fd, `${JSON.stringify(full)}\n`);
       stats.events += 1;
       stats.writeUs += (clock.now() - t) * 1000;
