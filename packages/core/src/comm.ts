@@ -170,6 +170,8 @@ export interface BackendContext {
   /** What this agent currently says of itself; called at each handshake, as it changes with takeovers. */
   readonly describeSelf: () => AgentDescription;
   readonly client: MeteredClient;
+  /** To be called when a request was answered from the protocol's own idempotency record, without an execution. */
+  readonly onDeduplicated: (messageId: string) => void;
   readonly clock: Clock;
   readonly prng: Prng;
   /** A folder that survives this incarnation (keys, task stores). */
