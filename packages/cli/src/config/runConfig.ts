@@ -1,0 +1,70 @@
+import { agentId, type RunConfig } from "@failstorm/core";
+import type { ResolvedSettings } from "./settings.ts";
+
+const roundToMicroseconds = (ms: number): number => Math.round(ms * 1000) / 1000;
+
+/**
+ * Settings in seconds → the RunConfig in ms. The time scale multiplies every time together; the rate is divided by it, so that as
+ * many tasks run, and as many are in flight at a fault, as in the unscaled run.
+ */
+export function toRunConfig(settings: ResolvedSettings, protocol: { name: string; config: unknown }): RunConfig {
+  const { scenario, network, tasks, qa, logging, output, mutants } = settings;
+  const scale = scenario.time_scale;
+  const ms = (seconds: number): number => roundToMicroseconds(seconds * 1000 * scale);
+  const msOrNull = (seconds: number | null): number | null => (seconds === null ? null : ms(seconds));
+  return {
+    scenario: {
+      name: scenario.name,
+      protocol: protocol.name,
+      agentCount: scenario.agent_count,
+      killFraction: scenario.kill_count === "auto" ? scenario.kill_fraction : scenario.victims / scenario.agent_count,
+      killCount: scenario.victims,
+      fault: scenario.fault,
+      fakeFault: scenario.fake_fault,
+      faultTimeMs: ms(scenario.fault_time),
+      runtimeMs: ms(scenario.runtime),
+      warmupMs: ms(scenario.warmup),
+      recoveryDurationMs: msOrNull(scenario.recovery_duration),
+      restartAfterMs: msOrNull(scenario.restart_after),
+      cycles: scenario.cycles,
+      cycleIntervalMs: ms(scenario.cycle_interval),
+      seed: scenario.seed,
+      timeScale: scale,
+    },
+    network: {
+      topology: network.topology,
+      customEdges: network.custom_edges.map(([a, b]) => [agentId(a), agentId(b)] as const),
+      redundancyLevel: network.redundancy_level,
+      basePort: network.base_port,
+      connectionTimeoutMs: ms(network.connection_timeout),
+      heartbeatIntervalMs: ms(network.heartbeat_interval),
+      heartbeatTimeoutMs: ms(network.heartbeat_timeout),
+      detector: network.detector,
+      monitors: network.monitors,
+      transportSignals: network.transport_signals,
+      ledgerSyncMs: ms(network.ledger_sync),
+    },
+    tasks: {
+      rate: tasks.rate / scale,
+      deadlineMs: ms(tasks.deadline),
+      thinkTimeMs: ms(tasks.think_time),
+      ttl: tasks.ttl,
+      attemptTimeoutMs: ms(tasks.attempt_timeout),
+    },
+    qa: {
+      source: qa.corpus !== null ? "corpus" : qa.document !== null ? "document" : "generated",
+      corpus: qa.corpus,
+      document: qa.document,
+      questions: qa.questions,
+      questionCount: qa.question_count,
+      hops: qa.hops,
+      passages: qa.passages,
+      topK: qa.top_k,
+    },
+    llm: null,
+    protocolConfig: protocol.config,
+    logging: { level: logging.level },
+    output: { dir: output.dir, metricsPort: output.metrics_port },
+    mutants,
+  };
+}

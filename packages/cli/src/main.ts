@@ -1,0 +1,30 @@
+import { InputError } from "@failstorm/core";
+import { CommanderError } from "commander";
+import { createProgram } from "./program.ts";
+import { failure } from "./view/log.ts";
+
+/** `pnpm failstorm -- --agents 8` hands the dashes on. */
+const withoutSeparator = (argv: readonly string[]): string[] => (argv[0] === "--" ? argv.slice(1) : [...argv]);
+
+/** Bad input is 2, whoever noticed it; help and version are 0; anything else that is thrown is a failed run. */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  failure(error);
+  return error instanceof InputError ? 2 : 1;
+}
+
+// `failstorm … | head` closes the pipe: no reason for a stack trace, nor for breaking off a run.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+}
+
+const program = createProgram((code) => {
+  process.exitCode = code;
+});
+try {
+  await program.parseAsync(withoutSeparator(process.argv.slice(2)), { from: "user" });
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}

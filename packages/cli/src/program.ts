@@ -1,0 +1,143 @@
+import { InputError } from "@failstorm/core";
+import { Command, Option } from "commander";
+import { nearest } from "./config/nearest.ts";
+import { addConfigOptions, flagEntries } from "./options.ts";
+import { version } from "./project.ts";
+
+/** What a command says when it is done: the process's exit code. */
+export type ExitCode = number;
+type Done = (code: ExitCode) => void;
+
+const EXAMPLES = `
+Examples:
+  failstorm --agents 8                            the full fail-storm, 120 s, 30 % killed at 60 s
+  failstorm --agents 8 --time-scale 0.1           the same in 12 s, to try things
+  failstorm --agents 8 --kill-fraction 0          the control: the same run without a fault
+  failstorm --agents 8 --seed 7 --transport-signals
+  failstorm --topology ring --kill-count 1 --no-restart
+  failstorm --config storm.yaml --set network.connection_timeout=5
+  failstorm --agents 8 --json | jq .detection_ms
+  failstorm report results/latest                 the numbers again, from the recorded events alone
+
+Configuration: command line over environment (FAILSTORM_<SECTION>_<KEY>) over --config FILE
+(else configs/failstorm.yaml, which explains every key) over the defaults.
+
+Exit codes: 0 done · 1 the run failed · 2 bad input, nothing was started · 3 an invariant is broken (named)
+            4 regression (reserved) · 130 interrupted by Ctrl-C · 143 by SIGTERM
+`;
+
+const configOption = (): Option =>
+  new Option("-c, --config <file>", "YAML file in place of configs/failstorm.yaml").helpGroup("Configuration:");
+const quietOptions = (command: Command): Command =>
+  command
+    .addOption(new Option("--json", "the metrics as JSON on stdout, and nothing else there").helpGroup("What comes out:"))
+    .addOption(new Option("--quiet", "only the result table").helpGroup("What comes out:"))
+    .addOption(new Option("--no-color", "no colours (as does NO_COLOR)").helpGroup("What comes out:"));
+
+/** A word that is no command: say which was meant. */
+function rejectCommand(program: Command): void {
+  const word = program.args[0];
+  if (word === undefined) return;
+  const commands = program.commands.map((command) => command.name());
+  const meant = nearest(word, commands);
+  const hint = meant === null ? `the commands are ${commands.join(", ")}` : `did you mean ${meant}?`;
+  throw new InputError(`${word}: there is no such command; ${hint} (a run needs none: failstorm --agents 8)`);
+}
+
+function addRun(program: Command, done: Done): void {
+  quietOptions(addConfigOptions(program.addOption(configOption())))
+    .allowExcessArguments()
+    .addHelpText("after", EXAMPLES)
+    .action(async (options: { config?: string; json?: boolean; quiet?: boolean }) => {
+      rejectCommand(program);
+      const { run } = await import("./commands/run.ts");
+      const output = options.json ? "json" : options.quiet ? "quiet" : "full";
+      done(await run({ ...flagEntries(program), file: options.config ?? null, output }));
+    });
+}
+
+function addValidate(program: Command, done: Done): void {
+  const command = program
+    .command("validate")
+    .argument("[config]", "YAML file (default: configs/failstorm.yaml)")
+    .description("check configuration, ports and write permission; say what would run");
+  addConfigOptions(command).action(async (file: string | undefined) => {
+    const { validate } = await import("./commands/validate.ts");
+    done(await validate({ ...flagEntries(command), file: file ?? null }));
+  });
+}
+
+function addReport(program: Command, done: Done): void {
+  program
+    .command("report")
+    .argument("<dir>", "a run's folder, for example results/latest")
+    .description("recompute the metrics from the recorded events alone, even of a run that broke off")
+    .option("--json", "the metrics as JSON on stdout, and nothing else there")
+    .option("--no-color", "no colours (as does NO_COLOR)")
+    .action(async (dir: string, options: { json?: boolean }) => {
+      const { report } = await import("./commands/report.ts");
+      done(await report(dir, { json: options.json === true }));
+    });
+  program
+    .command("table")
+    .argument("<dirs...>", "folders of repeated runs")
+    .description("one table over repeated runs: median and range of the headline measures")
+    .action(async (dirs: string[]) => {
+      const { table } = await import("./commands/table.ts");
+      done(await table(dirs));
+    });
+}
+
+function addData(program: Command, done: Done): void {
+  program
+    .command("data")
+    .description("corpora of questions")
+    .command("generate")
+    .description("generate passages and calibrated questions from real facts, in shards")
+    .option("--questions <n>", "how many questions", "2000")
+    .option("--hops <list>", "hops of the questions", "2,3")
+    .option("--passages <n>", "how many passages", "2000")
+    .option("--shards <n>", "how many shards", "8")
+    .option("--seed <n>", "same seed, same data", "7")
+    .requiredOption("--out <dir>", "folder to write; must not exist or be empty")
+    .action(async (options: Record<string, string>) => {
+      const { generate } = await import("./commands/generate.ts");
+      done(await generate(options));
+    });
+}
+
+function addLists(program: Command, done: Done): void {
+  program
+    .command("protocols")
+    .description("list the protocols that come with failstorm")
+    .action(async () => {
+      const { protocols } = await import("./commands/protocols.ts");
+      done(await protocols());
+    });
+  program
+    .command("schema")
+    .description("print the JSON schema of failstorm_metrics.json")
+    .action(async () => {
+      const { schema } = await import("./commands/schema.ts");
+      done(await schema());
+    });
+}
+
+/** The command line. Heavy modules load only when their command runs. `done` is told the exit code. */
+export function createProgram(done: Done): Command {
+  const program = new Command("failstorm")
+    .description(
+      "When a third of your agents die at once, what does your agent protocol do? Runs the fail-storm and measures it.",
+    )
+    .usage("[options] | [command]")
+    .version(version(), "-V, --version")
+    .enablePositionalOptions()
+    .showHelpAfterError("(failstorm --help explains every option)")
+    .exitOverride();
+  addRun(program, done);
+  addValidate(program, done);
+  addReport(program, done);
+  addData(program, done);
+  addLists(program, done);
+  return program;
+}
