@@ -1,0 +1,153 @@
+import { agentRows, phaseRows, summariseTasks, TASK_COLUMNS, taskRows } from "./breakdown.ts";
+import { scoreAnswers } from "./answers.ts";
+import { measureAccuracy } from "./detectorAccuracy.ts";
+import type { RunRecord } from "./run.ts";
+import { type FailstormMetrics, METRICS_SCHEMA_VERSION, type StormMetrics, stormSchema } from "./schema.ts";
+import { toMicroseconds } from "./spread.ts";
+import { type Control, measureStorm } from "./storm.ts";
+import { countDuplicates, MIN_ORPHANED_TASKS } from "./takeover.ts";
+import { goodputIn, gradeTasks, type TaskResult } from "./tasks.ts";
+import { readTimeline, type Timeline } from "./timeline.ts";
+import { messagesByKind } from "./traffic.ts";
+
+const MAX_BUSY = 0.6;
+const MAX_LOOP_LAG_MS = 20;
+
+/**
+ * Every measure of a run, from its record alone; pure. `control`: a run of the same schedule without a fault, for the paired
+ * difference.
+ */
+export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRecord } = {}): FailstormMetrics {
+  const timeline = readTimeline(run);
+  const tasks = gradeTasks(run, timeline);
+  const measuredFrom = timeline.t0 + run.config.scenario.warmupMs;
+  const lastStart = timeline.endAt - run.config.tasks.deadlineMs;
+  const firstFault = timeline.storms[0]?.at ?? timeline.endAt;
+  const pre = goodputIn(tasks, measuredFrom, firstFault - run.config.tasks.deadlineMs);
+  const control: Control | null =
+    extra.control === undefined ? null : { tasks: gradeTasks(extra.control, readTimeline(extra.control)) };
+  const storms = timeline.storms.map((storm) => measureStorm({ run, timeline, storm, tasks, pre, control }));
+  const due = timeline.partial === null ? tasks : tasks.filter((task) => task.deadlineAt <= timeline.lastEventAt);
+  const lost = due.filter((task) => task.first === null).map((task) => task.task.task);
+  const accuracy = measureAccuracy(run, timeline);
+  const load = measureLoad(timeline, measuredFrom, firstFault);
+  const invalid = invalidBecause(run, timeline, storms);
+  return {
+    schemaVersion: METRICS_SCHEMA_VERSION,
+    run_id: run.runId,
+    scenario: run.config.scenario.name,
+    protocol: run.config.scenario.protocol,
+    seed: run.config.scenario.seed,
+    agents: run.config.scenario.agentCount,
+    partial: timeline.partial !== null,
+    partial_reason: timeline.partial,
+    valid: invalid.length === 0,
+    invalid_because: invalid,
+    saturated: (load.machine_busy ?? 0) > MAX_BUSY || (load.loop_lag_p99_ms ?? 0) > MAX_LOOP_LAG_MS,
+    load,
+    ...headlineOf(storms),
+    reasons: storms[0]?.reasons ?? { storms: noStormReason(run, timeline) },
+    storms,
+    tasks_lost: lost.length,
+    tasks_lost_ids: lost,
+    false_positives: accuracy.false_positives,
+    detector_accuracy: accuracy,
+    goodput: {
+      whole: goodputIn(due, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY),
+      measured: goodputIn(tasks, measuredFrom, lastStart),
+    },
+    work: summariseTasks(due),
+    answers: { calibrated: run.schedule.calibrated, ...scoreAnswers(tasks) },
+    conflicting_answers: tasks.filter((task) => task.conflicting).length,
+    late_outcomes: tasks.reduce((sum, task) => sum + Math.max(0, task.outcomes.length - 1), 0),
+    duplicate_work_whole_run: countDuplicates(timeline, () => true),
+    steps_deduplicated: timeline.index.of("step.deduplicated").length,
+    ...recordFacts(run, timeline),
+    ...tables(run, timeline, tasks),
+  };
+}
+
+type Headline = { [Key in keyof Omit<StormMetrics, "reasons">]: StormMetrics[Key] | null };
+
+/** The first storm's measures, or null for each when there was none. */
+function headlineOf(storms: readonly StormMetrics[]): Headline {
+  const first = storms[0];
+  const names = Object.keys(stormSchema.shape).filter((name) => name !== "reasons") as (keyof Headline)[];
+  return Object.fromEntries(names.map((name) => [name, first?.[name] ?? null])) as unknown as Headline;
+}
+
+function noStormReason(run: RunRecord, timeline: Timeline): string {
+  const planned = run.schedule.faults.some((fault) => fault.victims.length > 0);
+  if (!planned) return "no fault was planned in this run";
+  return timeline.partial === null ? "the planned fault was not injected" : "the record ends before the fault";
+}
+
+function invalidBecause(run: RunRecord, timeline: Timeline, storms: readonly StormMetrics[]): string[] {
+  const because: string[] = [];
+  if (timeline.partial !== null) because.push(`partial: ${timeline.partial}`);
+  if (!Number.isFinite(timeline.loadFromMs)) because.push("the load never started");
+  if (storms.length === 0 && run.schedule.faults.some((fault) => fault.victims.length > 0))
+    because.push(noStormReason(run, timeline));
+  for (const storm of storms) {
+    if (storm.too_small) {
+      because.push(
+        `storm too small (cycle ${storm.cycle}): ${storm.orphaned_tasks} orphaned tasks, at least ${MIN_ORPHANED_TASKS} needed`,
+      );
+    }
+  }
+  return because;
+}
+
+const mean = (values: readonly number[]): number | null =>
+  values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
+
+const largest = (values: readonly number[]): number | null =>
+  values.length === 0 ? null : values.reduce((a, b) => Math.max(a, b));
+
+/** How busy machine and agents were in [from, to): between the end of warm-up and the fault. */
+function measureLoad(timeline: Timeline, from: number, to: number): FailstormMetrics["load"] {
+  const within = (event: { t: number }): boolean => event.t >= from && event.t < to;
+  const machine = timeline.index.of("machine").filter(within);
+  const samples = timeline.index.of("process").filter(within);
+  const medians = [...Map.groupBy(samples, (sample) => sample.src).values()].map((own) => {
+    const sorted = own.map((sample) => sample.loopLagP99Ms).sort((a, b) => a - b);
+    return sorted[Math.floor((sorted.length - 1) / 2)] ?? 0;
+  });
+  return {
+    machine_busy: mean(machine.map((event) => event.busy)),
+    machine_busy_max: largest(machine.map((event) => event.busy)),
+    orchestrator_cpu: mean(machine.map((event) => event.orchestratorCpu)),
+    loop_lag_p99_ms: largest(medians),
+    loop_lag_p99_ms_max: largest(samples.map((sample) => sample.loopLagP99Ms)),
+  };
+}
+
+function recordFacts(run: RunRecord, timeline: Timeline): Pick<FailstormMetrics, "unexpected_exits" | "events"> {
+  const logs = timeline.index.of("log");
+  return {
+    unexpected_exits: timeline.index
+      .of("agent.exited")
+      .filter((exit) => exit.cause === "unexpected")
+      .map(({ agent, agentInc, code, signal }) => ({ agent, incarnation: agentInc, code, signal })),
+    events: {
+      n: run.events.length,
+      bad_lines: run.badLines.length,
+      warnings: logs.filter((log) => log.level === "warning").length,
+      errors: logs.filter((log) => log.level === "error").length,
+    },
+  };
+}
+
+function tables(
+  run: RunRecord,
+  timeline: Timeline,
+  tasks: readonly TaskResult[],
+): Pick<FailstormMetrics, "phases" | "messages" | "agents_table" | "tasks"> {
+  const lastSecond = Math.ceil(toMicroseconds(timeline.lastEventAt - timeline.t0) / 1000) + 1;
+  return {
+    phases: phaseRows(run, timeline, tasks),
+    messages: messagesByKind(timeline, Number.NEGATIVE_INFINITY, lastSecond),
+    agents_table: agentRows(timeline, tasks),
+    tasks: { columns: [...TASK_COLUMNS], rows: taskRows(tasks) },
+  };
+}

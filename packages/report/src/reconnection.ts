@@ -1,0 +1,215 @@
+import type { AgentId, RunEventOf } from "@failstorm/core";
+import type { RunRecord } from "./run.ts";
+import { type Spread, spreadOf, toMicroseconds } from "./spread.ts";
+import { type Life, lifeAt, livesAt, type Storm, type Timeline, type Victim } from "./timeline.ts";
+import { expectedLinks } from "./topology.ts";
+
+/** A number, or why there is none. */
+export type Measured = { readonly value: number; readonly reason: null } | { readonly value: null; readonly reason: string };
+
+const missing = (reason: string): Measured => ({ value: null, reason });
+const NOTHING_SENT = "nothing to repair: the fault was fake, no signal was sent";
+
+const RECONNECT_REASONS: ReadonlySet<RunEventOf<"link.up">["reason"]> = new Set([
+  "incarnation",
+  "replacement",
+  "repair",
+  "healed",
+]);
+
+/**
+ * From the *before* stamp of the victim concerned to the first byte of the earliest reconnect handshake (by a survivor, because
+ * of a link lost to a victim) that completed. A repair with a new neighbour that names no victim counts from the first stamp.
+ */
+export function measureRecovery(timeline: Timeline, storm: Storm): Measured {
+  if (storm.fake) return missing(NOTHING_SENT);
+  const survivors = new Set(storm.survivors.map((life) => life.agent));
+  const victims = new Map(storm.victims.map((victim) => [victim.agent, victim]));
+  let first: number | null = null;
+  for (const up of timeline.index.of("link.up")) {
+    if (up.startedAt < storm.at || up.t > storm.until || !survivors.has(up.src) || !RECONNECT_REASONS.has(up.reason)) continue;
+    const since = victimConcerned(up, victims)?.before ?? (up.reason === "repair" && up.lost === null ? storm.at : null);
+    if (since === null || up.startedAt < since) continue;
+    if (first === null || up.startedAt - since < first) first = up.startedAt - since;
+  }
+  return first === null
+    ? missing("no survivor completed a handshake because of a lost link")
+    : { value: toMicroseconds(first), reason: null };
+}
+
+function victimConcerned(up: RunEventOf<"link.up">, victims: ReadonlyMap<AgentId, Victim>): Victim | undefined {
+  return victims.get(up.lost ?? "") ?? victims.get(up.peer);
+}
+
+/**
+ * Between the first stamp and the instant at which the links equal the repaired topology, computed from who lived: both ends
+ * of every link have greeted the other's present incarnation, no other link is left, and every survivor that had a link to a victim
+ * has greeted those that took over that victim's shard or tool.
+ * `withRestarted` false: among the survivors, before the first victim is back; true: with the restarted victims.
+ */
+export function measureReconnected(run: RunRecord, timeline: Timeline, storm: Storm, withRestarted: boolean): Measured {
+  if (storm.fake) return missing(NOTHING_SENT);
+  const returned = returnedLives(timeline, storm);
+  if (withRestarted && returned.length === 0) return missing("no victim was restarted within the interval");
+  const from = withRestarted ? Math.max(...returned.map((life) => life.upAt)) : storm.at;
+  const until = withRestarted ? storm.until : Math.min(storm.until, ...returned.map((life) => life.upAt));
+  const lives = withRestarted
+    ? livesAt(timeline, from).filter((life) => life.goneAt >= until)
+    : storm.survivors.filter((life) => life.goneAt >= until);
+  const wanted = wantedLinks(run, timeline, storm, lives, withRestarted ? null : until);
+  return firstEquality(timeline, { from, until, since: storm.at, lives, wanted });
+}
+
+/** The next life of each victim, where it began within the storm's interval. */
+function returnedLives(timeline: Timeline, storm: Storm): Life[] {
+  return storm.victims
+    .map((victim) => nextLife(timeline, victim))
+    .filter((life) => life !== undefined)
+    .filter((life) => life.upAt < storm.until);
+}
+
+const nextLife = (timeline: Timeline, victim: Victim): Life | undefined =>
+  timeline.lives.find((life) => life.agent === victim.agent && life.inc > victim.inc);
+
+interface Wanted {
+  /** `src>peer#peerInc` of every directed link. */
+  readonly links: ReadonlySet<string>;
+  /** `src>peer#peerInc<lost` of every failover handshake with a replacement. */
+  readonly failovers: ReadonlySet<string>;
+}
+
+const direction = (src: AgentId, peer: AgentId, peerInc: number): string => `${src}>${peer}#${peerInc}`;
+
+function wantedLinks(
+  run: RunRecord,
+  timeline: Timeline,
+  storm: Storm,
+  lives: readonly Life[],
+  claimsUntil: number | null,
+): Wanted {
+  const { topology, customEdges } = run.config.network;
+  const inc = new Map(lives.map((life) => [life.agent, life.inc]));
+  const links = new Set<string>();
+  for (const [a, b] of expectedLinks(topology, timeline.ids, new Set(inc.keys()), customEdges)) {
+    links.add(direction(a, b, inc.get(b) ?? 0));
+    links.add(direction(b, a, inc.get(a) ?? 0));
+  }
+  const failovers = new Set<string>();
+  if (claimsUntil !== null) {
+    const neighboursBefore = new Set(linksOfVictims(run, timeline, storm));
+    for (const claim of standingClaims(timeline, claimsUntil)) {
+      const victim = storm.victims.find((victim) => victim.agent === claim.from && victim.inc === claim.fromInc);
+      if (victim === undefined || inc.get(claim.src) !== claim.inc) continue;
+      for (const survivor of inc.keys()) {
+        if (survivor === claim.src || !neighboursBefore.has(`${survivor}-${victim.agent}`)) continue;
+        failovers.add(`${direction(survivor, claim.src, claim.inc)}<${victim.agent}`);
+      }
+    }
+  }
+  return { links, failovers };
+}
+
+/** Claims of shards and tools made by then and not given up again (a claim in a view that was still changing is). */
+function standingClaims(timeline: Timeline, until: number): RunEventOf<"takeover.claimed">[] {
+  const released = timeline.index.of("takeover.released").filter((event) => event.t <= until);
+  return timeline.index
+    .of("takeover.claimed")
+    .filter((claim) => claim.kind !== "task" && claim.t <= until)
+    .filter(
+      (claim) =>
+        !released.some(
+          (event) => event.src === claim.src && event.kind === claim.kind && event.id === claim.id && event.t >= claim.t,
+        ),
+    );
+}
+
+/** `survivor-victim` for every link that a victim had when it was hit. */
+function linksOfVictims(run: RunRecord, timeline: Timeline, storm: Storm): string[] {
+  const { topology, customEdges } = run.config.network;
+  const live = new Set([...storm.survivors, ...storm.victims].map((member) => member.agent));
+  return expectedLinks(topology, timeline.ids, live, customEdges).flatMap(([a, b]) => [`${a}-${b}`, `${b}-${a}`]);
+}
+
+/** Replays the link events and finds the first instant in [from, until] at which exactly the wanted links stand. */
+function firstEquality(
+  timeline: Timeline,
+  options: { from: number; until: number; since: number; lives: readonly Life[]; wanted: Wanted },
+): Measured {
+  const { from, until, since, lives, wanted } = options;
+  const incOf = new Map(lives.map((life) => [life.agent, life.inc]));
+  const standing = new Map<string, string>();
+  const absent = new Set(wanted.links);
+  const surplus = new Set<string>();
+  const awaited = new Set(wanted.failovers);
+  const changes = [...timeline.index.of("link.up"), ...timeline.index.of("link.down")].sort((a, b) => a.t - b.t);
+  const drop = (pair: string): void => {
+    const link = standing.get(pair);
+    if (link === undefined) return;
+    standing.delete(pair);
+    surplus.delete(link);
+    if (wanted.links.has(link)) absent.add(link);
+  };
+  const equal = (): boolean => absent.size === 0 && surplus.size === 0 && awaited.size === 0;
+  let settledAtFrom: boolean | null = null;
+  for (const change of changes) {
+    if (change.t > until) break;
+    if (change.t >= from && settledAtFrom === null) settledAtFrom = equal();
+    if (incOf.get(change.src) !== change.inc) continue;
+    const pair = `${change.src}>${change.peer}`;
+    const link = direction(change.src, change.peer, change.peerInc);
+    if (change.ev === "link.down") {
+      if (standing.get(pair) === link) drop(pair);
+    } else {
+      if (change.reason === "replacement" && change.t >= since) awaited.delete(`${link}<${change.lost ?? ""}`);
+      // A greeting of a replacement that is no neighbour makes no link.
+      if (change.reason === "replacement" && !wanted.links.has(link)) continue;
+      drop(pair);
+      standing.set(pair, link);
+      absent.delete(link);
+      if (!wanted.links.has(link)) surplus.add(link);
+    }
+    if (change.t >= from && settledAtFrom !== true && equal()) return { value: toMicroseconds(change.t - since), reason: null };
+  }
+  if (settledAtFrom ?? equal()) return missing("nothing to repair: no link was lost and no link had to be added");
+  return missing(`the links did not become those of the repaired topology: ${describeGap(absent, surplus, awaited)}`);
+}
+
+function describeGap(absent: ReadonlySet<string>, surplus: ReadonlySet<string>, awaited: ReadonlySet<string>): string {
+  const part = (what: string, set: ReadonlySet<string>): string[] =>
+    set.size === 0 ? [] : [`${set.size} ${what} (${[...set].slice(0, 3).join(", ")})`];
+  return [...part("missing", absent), ...part("too many", surplus), ...part("replacements not greeted", awaited)].join(", ");
+}
+
+export interface Rejoin extends Spread {
+  readonly victims: readonly (readonly [AgentId, number | null])[];
+}
+
+/** Restarted victims: from the orchestrator's spawn to the last handshake, at either end, that completed all of its links. */
+export function measureRejoin(run: RunRecord, timeline: Timeline, storm: Storm): Rejoin {
+  const victims = storm.fake ? [] : storm.victims.flatMap((victim) => rejoinOf(run, timeline, storm, victim));
+  return { ...spreadOf(victims.map(([, ms]) => ms)), victims };
+}
+
+function rejoinOf(run: RunRecord, timeline: Timeline, storm: Storm, victim: Victim): (readonly [AgentId, number | null])[] {
+  const spawned = timeline.index
+    .of("agent.spawned")
+    .find((event) => event.agent === victim.agent && event.t > victim.before && event.t < storm.until);
+  if (spawned === undefined) return [];
+  const life = nextLife(timeline, victim);
+  if (life === undefined || life.upAt > storm.until) return [[victim.agent, null]];
+  const { topology, customEdges } = run.config.network;
+  const atEnd = livesAt(timeline, Math.min(storm.until, life.goneAt) - 0.001);
+  const edges = expectedLinks(topology, timeline.ids, new Set(atEnd.map((other) => other.agent)), customEdges);
+  const peers = edges.filter((edge) => edge.includes(victim.agent)).map(([a, b]) => (a === victim.agent ? b : a));
+  const open = new Set<string>();
+  for (const peer of peers) {
+    open.add(direction(victim.agent, peer, lifeAt(timeline, peer, storm.until - 0.001)?.inc ?? 0));
+    open.add(direction(peer, victim.agent, life.inc));
+  }
+  let last = life.upAt;
+  for (const up of timeline.index.of("link.up")) {
+    if (up.t < spawned.t || up.t > storm.until) continue;
+    if (open.delete(direction(up.src, up.peer, up.peerInc))) last = Math.max(last, up.t);
+  }
+  return [[victim.agent, open.size === 0 ? toMicroseconds(last - spawned.t) : null]];
+}

@@ -1,0 +1,164 @@
+import type { FailstormMetrics } from "./schema.ts";
+
+/** One line of the result table. `value` is ready to print; "–" when there is none, with the reason in `note`. */
+export interface ResultRow {
+  readonly measure: string;
+  readonly value: string;
+  readonly unit: string;
+  readonly note: string;
+}
+
+const NONE = "–";
+const number = (value: number, digits: number): string => value.toLocaleString("en-US", { maximumFractionDigits: digits });
+const inMs = (value: number | null): string => (value === null ? NONE : number(value, value < 100 ? 1 : 0));
+const percent = (value: number | null): string => (value === null ? NONE : number(value * 100, 2));
+
+interface SpreadLike {
+  readonly first: number | null;
+  readonly p50: number | null;
+  readonly last: number | null;
+  readonly reached: number;
+  readonly total: number;
+}
+
+const spreadText = (spread: SpreadLike | null): string =>
+  spread === null || spread.reached === 0 ? NONE : [spread.first, spread.p50, spread.last].map(inMs).join(" / ");
+
+/** The result table of a run in plain words: the first storm's measures, then those of the whole run. */
+export function resultRows(metrics: FailstormMetrics): ResultRow[] {
+  return [...(metrics.storms.length === 0 ? [] : stormRows(metrics)), ...runRows(metrics)];
+}
+
+function stormRows(metrics: FailstormMetrics): ResultRow[] {
+  const why = (name: string): string => metrics.reasons[name] ?? "";
+  const spread = (measure: string, name: string, value: SpreadLike | null, note: string): ResultRow => ({
+    measure,
+    value: spreadText(value),
+    unit: "ms first / median / last",
+    note: why(name) === "" ? `${note}, ${value?.reached} of ${value?.total}` : why(name),
+  });
+  const single = (measure: string, name: string, value: number | null, note: string): ResultRow => ({
+    measure,
+    value: inMs(value),
+    unit: "ms",
+    note: value === null ? why(name) : note,
+  });
+  const takeover = metrics.takeover_ms;
+  return [
+    { measure: "victims", value: String(metrics.victims?.length ?? 0), unit: "agents", note: victimsNote(metrics) },
+    {
+      measure: "orphaned tasks",
+      value: String(metrics.orphaned_tasks),
+      unit: "tasks",
+      note: `${metrics.affected_tasks} affected in all`,
+    },
+    spread("detection", "detection_ms", metrics.detection_ms, "pairs of survivor and victim"),
+    spread("transport notice", "transport_notice_ms", metrics.transport_notice_ms, "held-open streams closed by the kernel"),
+    single("recovery", "recovery_ms", metrics.recovery_ms, "first byte of the first completed reconnect handshake"),
+    single("reconnected", "reconnected_ms", metrics.reconnected_ms, "links equal the repaired topology"),
+    single("reconnected, restarted included", "reconnected_all_ms", metrics.reconnected_all_ms, "links equal the whole topology"),
+    spread("takeover of shards", "takeover_ms.shard", takeover?.shard ?? null, "first look-up served by the new owner"),
+    spread("takeover of tools", "takeover_ms.tool", takeover?.tool ?? null, "first step done by the new holder"),
+    spread("takeover of tasks", "takeover_ms.task", takeover?.task ?? null, "orphaned tasks answered right"),
+    single("service gap", "service_gap_ms", metrics.service_gap_ms, "first right answer to an affected task"),
+    single("steady state", "steady_state_ms", metrics.steady_state_ms, "goodput back within the calibrated threshold"),
+    spread("rejoin", "rejoin_ms", metrics.rejoin_ms, "restarted victims, spawned until linked"),
+    ...costRows(metrics),
+  ];
+}
+
+function victimsNote(metrics: FailstormMetrics): string {
+  const who = metrics.victims?.map((victim) => victim.agent).join(", ") ?? "";
+  const what = metrics.fake === true ? "fake fault, nothing sent" : metrics.kind;
+  return `${what} at ${number((metrics.at_ms ?? 0) / 1000, 3)} s: ${who}`;
+}
+
+function costRows(metrics: FailstormMetrics): ResultRow[] {
+  const bytes = metrics.bytes_reconnect;
+  const causes = Object.entries(bytes?.by_cause ?? {}).filter(([, value]) => value > 0);
+  const rates = metrics.success_rate;
+  const work = metrics.duplicate_work;
+  return [
+    {
+      measure: "bytes caused by the fault",
+      value: number((bytes?.total ?? 0) / 1000, 1),
+      unit: "kB",
+      note: causes.map(([cause, value]) => `${cause.replace("_", " ")} ${number(value / 1000, 1)}`).join(", "),
+    },
+    {
+      measure: "all bytes of the survivors",
+      value: `${number((bytes?.window.before ?? 0) / 1000, 0)} → ${number((bytes?.window.after ?? 0) / 1000, 0)}`,
+      unit: "kB before → after",
+      note: `${bytes?.window.seconds ?? 0} s each`,
+    },
+    {
+      measure: "success-rate drop",
+      value: percent(metrics.success_rate_drop),
+      unit: "%",
+      note:
+        metrics.success_rate_drop === null
+          ? (metrics.reasons["success_rate_drop"] ?? "")
+          : `${percent(rates?.pre.rate ?? null)} % of ${rates?.pre.n} before, ${percent(rates?.post.rate ?? null)} % of ${rates?.post.n} after`,
+    },
+    {
+      measure: "duplicate work",
+      value: percent(metrics.duplicate_work_ratio),
+      unit: "%",
+      note:
+        metrics.duplicate_work_ratio === null
+          ? (metrics.reasons["duplicate_work_ratio"] ?? "")
+          : `${work?.duplicates} of ${work?.executions} executions; ${work?.redo_lost} redone because the first died`,
+    },
+  ];
+}
+
+function runRows(metrics: FailstormMetrics): ResultRow[] {
+  const { whole, measured } = metrics.goodput;
+  const latency = metrics.work.latency_ms;
+  const rows: ResultRow[] = [
+    {
+      measure: "goodput",
+      value: percent(measured.rate),
+      unit: "%",
+      note: `${measured.good} of ${measured.n} tasks right in the deadline, warm-up left out`,
+    },
+    {
+      measure: "latency",
+      value: [latency.p50, latency.p95, latency.p99, latency.max].map(inMs).join(" / "),
+      unit: "ms p50 / p95 / p99 / max",
+      note: "right answers, from the intended start",
+    },
+    { measure: "tasks lost", value: String(metrics.tasks_lost), unit: "tasks", note: `of ${whole.n} scheduled` },
+    {
+      measure: "false positives",
+      value: String(metrics.false_positives),
+      unit: "detections",
+      note: `in ${number(metrics.detector_accuracy.link_hours, 3)} link-hours; ${metrics.detector_accuracy.gossip_adoptions} adopted by gossip`,
+    },
+    { measure: "conflicting answers", value: String(metrics.conflicting_answers), unit: "tasks", note: "" },
+    {
+      measure: "machine busy",
+      value: percent(metrics.load.machine_busy),
+      unit: "%",
+      note: metrics.saturated ? "SATURATED: do not compare" : "mean before the fault",
+    },
+  ];
+  if (metrics.unexpected_exits.length > 0) {
+    const who = metrics.unexpected_exits.map((exit) => exit.agent).join(", ");
+    rows.push({ measure: "unexpected exits", value: String(metrics.unexpected_exits.length), unit: "processes", note: who });
+  }
+  if (!metrics.valid) rows.push({ measure: "valid", value: "no", unit: "", note: metrics.invalid_because.join("; ") });
+  return rows;
+}
+
+/** Who detected whom, when and how: one line per (survivor, victim) pair of each storm. */
+export function detectionRows(metrics: FailstormMetrics): ResultRow[] {
+  return metrics.storms.flatMap((storm) =>
+    storm.detection_ms.pairs.map((pair) => ({
+      measure: `${pair.survivor} noticed ${pair.victim}`,
+      value: inMs(pair.ms),
+      unit: "ms",
+      note: pair.how ?? "never",
+    })),
+  );
+}
