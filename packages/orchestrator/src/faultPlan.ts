@@ -1,0 +1,44 @@
+import { type AgentId, agentId, byAgentIndex, type PlannedFault, type Prng, type RunConfig } from "@failstorm/core";
+
+/**
+ * The storm, from the configuration and a seed alone. Per cycle: `killCount` victims drawn from the agents that are up at that
+ * time, at least one agent always spared; the time jittered uniformly over one heartbeat interval, so that faults fall anywhere
+ * between two heartbeats. A cycle that would begin at or after the end, or find nobody to strike, is left out.
+ *
+ * `restartAtMs` of sigstop is the end of the run (SIGCONT); of the others null when it would not come before the end.
+ */
+export function planFaults(config: RunConfig, prng: Prng): PlannedFault[] {
+  const { scenario, network } = config;
+  const { runtimeMs, fault: kind } = scenario;
+  /** Until when each agent struck so far is out, ms after t=0; a restarted one gets a heartbeat timeout to come up. */
+  const downUntil = new Map<AgentId, number>();
+  const faults: PlannedFault[] = [];
+  for (let cycle = 0; cycle < scenario.cycles; cycle++) {
+    const earliestMs = scenario.faultTimeMs + cycle * scenario.cycleIntervalMs;
+    if (earliestMs >= runtimeMs) break;
+    const draws = prng.fork(`fault-${cycle}`);
+    const jitterMs = draws.next() * Math.min(network.heartbeatIntervalMs, runtimeMs - earliestMs);
+    const atMs = Math.floor((earliestMs + jitterMs) * 1000) / 1000;
+    const up = Array.from({ length: scenario.agentCount }, (_, index) => agentId(index)).filter(
+      (id) => (downUntil.get(id) ?? 0) <= atMs,
+    );
+    const victims = draws
+      .shuffle(up)
+      .slice(0, Math.max(0, Math.min(scenario.killCount, up.length - 1)))
+      .toSorted(byAgentIndex);
+    if (victims.length === 0) continue;
+    const restartAtMs = restartTime(config, atMs);
+    const upAgainMs =
+      kind === "sigstop" || restartAtMs === null ? Number.POSITIVE_INFINITY : restartAtMs + network.heartbeatTimeoutMs;
+    for (const id of victims) downUntil.set(id, upAgainMs);
+    faults.push({ kind, atMs, cycle, victims, fake: scenario.fakeFault, restartAtMs });
+  }
+  return faults;
+}
+
+function restartTime({ scenario }: RunConfig, atMs: number): number | null {
+  if (scenario.fault === "sigstop") return scenario.runtimeMs;
+  if (scenario.restartAfterMs === null) return null;
+  const restartAtMs = atMs + scenario.restartAfterMs;
+  return restartAtMs < scenario.runtimeMs ? restartAtMs : null;
+}

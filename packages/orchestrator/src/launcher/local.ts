@@ -1,0 +1,78 @@
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { type AgentSpec, RunError } from "@failstorm/core";
+import { execa } from "execa";
+import { killTree } from "./killTree.ts";
+import type { Exit, LaunchedAgent, Launcher } from "./launcher.ts";
+import { startWarden, type WardenHandle } from "./wardenHandle.ts";
+
+/**
+ * Runs agents as child processes on this machine: `node <agentEntry> <workspace>/spec.json`, output straight into the agent's
+ * log file (no pipe through this process). A warden process sees to it that none outlives this one.
+ *
+ * `compileCacheDir`: where node keeps compiled code between starts (NODE_COMPILE_CACHE); node ignores it when unwritable.
+ */
+export function localLauncher(options: {
+  readonly agentEntry: string;
+  readonly compileCacheDir: string;
+  /** Told when the warden is gone although agents are left: from then on nothing but themselves ends them with us. */
+  readonly onWardenLost?: () => void;
+}): Launcher {
+  const env = { NODE_COMPILE_CACHE: options.compileCacheDir, NODE_ENV: "production" };
+  const warden = startWarden(env, options.onWardenLost ?? (() => undefined));
+  return {
+    start: async (spec) => spawnAgent(spec, options.agentEntry, env, warden),
+    close: () => warden.close(),
+  };
+}
+
+function spawnAgent(spec: AgentSpec, agentEntry: string, env: Record<string, string>, warden: WardenHandle): LaunchedAgent {
+  const specFile = path.join(spec.workspaceDir, "spec.json");
+  // The token of the control link is in it: for nobody else to read.
+  writeFileSync(specFile, JSON.stringify(spec), { mode: 0o600 });
+  // execa takes any descriptor; its types stop at 9.
+  const log = openSync(spec.logFile, "a") as 3;
+  const child = execa(process.execPath, [agentEntry, specFile], {
+    stdio: ["ignore", log, log],
+    buffer: false,
+    reject: false,
+    cleanup: true,
+    env,
+  });
+  closeSync(log);
+  const { pid } = child;
+  if (pid === undefined) {
+    throw new RunError(
+      "SPAWN_FAILED",
+      `${spec.agentId}: ${process.execPath} cannot be started; check the limits on processes and memory (ulimit -u, free)`,
+    );
+  }
+  let gone = false;
+  warden.add(pid);
+  const watch = async (): Promise<Exit> => {
+    const { exitCode, signal } = await child;
+    gone = true;
+    warden.remove(pid);
+    return { code: exitCode ?? null, signal: signal ?? null };
+  };
+  return {
+    id: spec.agentId,
+    pid,
+    address: { host: spec.host, port: spec.port },
+    // A pid that was reaped may belong to somebody else: it is never signalled.
+    signal: (name) => !gone && sendSignal(pid, name),
+    destroy: async () => {
+      if (!gone) await killTree(pid);
+    },
+    exited: watch(),
+  };
+}
+
+function sendSignal(pid: number, name: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
+    throw error;
+  }
+}
