@@ -48,7 +48,8 @@ export function createLocalPipeline(
 export async function calibrate(options: {
   readonly shards: readonly (readonly Passage[])[];
   readonly candidates: Iterable<Question>;
-  readonly wanted: number;
+  /** null: all of them, however few. */
+  readonly wanted: number | null;
   /** Passages per search: the same as in the run, since another number may find another answer. */
   readonly topK: number;
 }): Promise<Question[]> {
@@ -61,7 +62,7 @@ export async function calibrate(options: {
     if (candidate.evidence.some((id, index) => given.evidence[index] !== id)) continue;
     admitted.push({ ...candidate, expected: given.answer });
   }
-  if (admitted.length < options.wanted) {
+  if (options.wanted !== null && admitted.length < options.wanted) {
     throw new InputError(
       `questions ${options.wanted}: only ${admitted.length} are possible over these passages; ask for fewer questions, or for more passages`,
     );

@@ -1,0 +1,88 @@
+import { InputError } from "@failstorm/core";
+import type { Question } from "./calibrate.ts";
+import type { QuestionSet } from "./corpus.ts";
+import { encodeDocument, type Passage } from "./document.ts";
+import { jsonLines, readInput } from "./jsonLines.ts";
+import { DEFAULT_TOP_K } from "./pipeline.ts";
+import { dealOut, withExpectedAnswers } from "./shardedCorpus.ts";
+import { sentencesOf } from "./text.ts";
+
+const MAX_PASSAGE_CHARACTERS = 600;
+const FORM = `{"id": "…", "question": "…?", "answer": "…"}`;
+
+/**
+ * A plain-text document (UTF-8), split into passages at blank lines and, where paragraphs are long, between sentences; the last heading
+ * (a line that starts with #) is a passage's title. Questions come from a JSON Lines file. `expected` is the pipeline's own answer
+ * without faults. Throws InputError naming file, line and remedy.
+ */
+export async function loadDocument(options: {
+  readonly file: string;
+  readonly questionsFile: string;
+  readonly shards: number;
+  readonly topK?: number;
+}): Promise<QuestionSet> {
+  const { file, questionsFile, shards: shardCount } = options;
+  const bytes = await readInput(file, "name a text file that exists");
+  const passages = splitText(decode(file, bytes));
+  if (passages.length < shardCount) {
+    throw new InputError(
+      `document ${file}: ${passages.length} passages do not fill ${shardCount} shards; use fewer agents or a longer document`,
+    );
+  }
+  const drafts = readQuestions(questionsFile, await readInput(questionsFile, "name a JSON Lines file with questions"));
+  const shards = dealOut(passages, shardCount);
+  const questions = await withExpectedAnswers(drafts, shards, options.topK ?? DEFAULT_TOP_K);
+  return { document: encodeDocument(shards), shardCount, questions, calibrated: false };
+}
+
+function decode(file: string, bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new InputError(`document ${file}: it is not UTF-8 text; convert it first`, { cause: error });
+  }
+}
+
+function splitText(text: string): Passage[] {
+  const passages: Passage[] = [];
+  let heading = "";
+  for (const block of text.split(/\r?\n[ \t]*(?:\r?\n[ \t]*)+/)) {
+    const lines = block.split(/\r?\n/).map((line) => line.trim());
+    const body: string[] = [];
+    for (const line of lines) {
+      if (line.startsWith("#")) heading = line.replace(/^#+\s*/, "");
+      else if (line !== "") body.push(line);
+    }
+    for (const piece of pieces(body.join(" "))) {
+      passages.push({ id: `d${String(passages.length).padStart(6, "0")}`, title: heading, text: piece });
+    }
+  }
+  return passages;
+}
+
+function pieces(paragraph: string): string[] {
+  const out: string[] = [];
+  for (const sentence of sentencesOf(paragraph)) {
+    const last = out.at(-1);
+    if (last === undefined || last.length + sentence.length > MAX_PASSAGE_CHARACTERS) out.push(sentence);
+    else out[out.length - 1] = `${last} ${sentence}`;
+  }
+  return out;
+}
+
+function readQuestions(file: string, bytes: Uint8Array): Question[] {
+  const questions: Question[] = [];
+  const ids = new Set<string>();
+  for (const { line, fields, broken } of jsonLines(file, bytes, FORM)) {
+    const question = fields["question"] ?? fields["q"];
+    const { answer, id = `line-${line}` } = fields;
+    if (typeof question !== "string" || question.trim() === "") throw broken(`"question" must be a text that is not empty`);
+    if (typeof answer !== "string" || answer.trim() === "") throw broken(`"answer" must be a text that is not empty`);
+    if (typeof id !== "string" && typeof id !== "number") throw broken(`"id" must be a text or a number`);
+    if (ids.has(String(id))) throw broken(`the id ${JSON.stringify(id)} is already taken`);
+    ids.add(String(id));
+    questions.push({ id: String(id), question, gold: answer, expected: "", hops: 1, evidence: [] });
+  }
+  if (questions.length === 0) throw new InputError(`${file}: there is no question in it; add lines like ${FORM}`);
+  return questions;
+}
