@@ -1,0 +1,66 @@
+import type { AgentId } from "@failstorm/core";
+import type { GossipEntry } from "./types.ts";
+
+export type Phase =
+  | { readonly name: "alive" }
+  /** closedAt: when the stream to it was closed; null when only a probe failed. asked: probes that failed since without a refusal. */
+  | { readonly name: "suspect"; readonly closedAt: number | null; asked: number }
+  /** backoff: intervals from the last probe to the next. answers: somebody answers at its address, but has not said who it is. */
+  | { readonly name: "dead"; readonly declaredAt: number; backoff: number; answers: boolean };
+
+export const NEVER = Number.NEGATIVE_INFINITY;
+
+/** What the detector knows of one peer. */
+export interface Peer {
+  readonly id: AgentId;
+  incarnation: number;
+  refutation: number;
+  phase: Phase;
+  lastHeard: number;
+  /** From when its silence counts: lastHeard, or later when it came to be monitored, or was said to live, after that. */
+  silentSince: number;
+  /** Not declared dead before this, because this agent itself had stalled. */
+  graceUntil: number;
+  /** A small stall was already forgiven since the peer was last heard. */
+  graceSpent: boolean;
+  monitored: boolean;
+  nextProbeAt: number;
+  probedAt: number;
+  /** Not heard since `probedAt`. */
+  awaited: boolean;
+  /** Differs from what was known at the start, so somebody new must be told. */
+  changed: boolean;
+}
+
+export const newPeer = (id: AgentId, incarnation: number, now: number): Peer => ({
+  id,
+  incarnation,
+  refutation: 0,
+  phase: { name: "alive" },
+  lastHeard: now,
+  silentSince: now,
+  graceUntil: NEVER,
+  graceSpent: false,
+  monitored: false,
+  nextProbeAt: now,
+  probedAt: NEVER,
+  awaited: false,
+  changed: false,
+});
+
+/** The peer itself was heard at `now`. */
+export function hear(peer: Peer, now: number): void {
+  peer.lastHeard = now;
+  peer.silentSince = now;
+  peer.graceUntil = NEVER;
+  peer.graceSpent = false;
+  peer.awaited = false;
+}
+
+/** What is believed of the peer, as it is told to others. */
+export const newsOf = (peer: Peer): GossipEntry => ({
+  peer: peer.id,
+  incarnation: peer.incarnation,
+  refutation: peer.refutation,
+  state: peer.phase.name === "dead" ? "dead" : "alive",
+});

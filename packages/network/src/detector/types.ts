@@ -1,0 +1,76 @@
+import type { AgentId } from "@failstorm/core";
+
+/** How it was learnt: `probe` stands for all direct contact; `incarnation`: a newer incarnation of the peer made itself known. */
+export type DetectedHow = "probe" | "gossip" | "transport" | "incarnation";
+
+/**
+ * What one agent tells others about a peer. News are totally ordered: by incarnation, then `refutation`, then dead after alive; the
+ * greater wins, whatever the order of arrival. `refutation` counts how often a death of this incarnation was found to be false: an
+ * incarnation is one process and cannot be raised to contradict (as SWIM does), so this number does it.
+ */
+export interface GossipEntry {
+  readonly peer: AgentId;
+  readonly incarnation: number;
+  readonly refutation: number;
+  readonly state: "alive" | "dead";
+}
+
+export type DetectorInput =
+  /** A probe sent at `sentAt` was answered; incarnation null where the protocol's answer does not tell. */
+  | { readonly kind: "answered"; readonly peer: AgentId; readonly incarnation: number | null; readonly sentAt: number }
+  /** A probe failed. `refused`: nobody listens there. `sentAt`, when given, lets a failure be told from an outdated one. */
+  | { readonly kind: "unanswered"; readonly peer: AgentId; readonly refused: boolean; readonly sentAt?: number }
+  /** Any other message from the peer's own process (a request, a handshake, an answer). */
+  | { readonly kind: "heard"; readonly peer: AgentId; readonly incarnation: number }
+  /** The kernel closed the stream held open to this incarnation. */
+  | { readonly kind: "closed"; readonly peer: AgentId; readonly incarnation: number }
+  | { readonly kind: "gossip"; readonly from: AgentId; readonly entries: readonly GossipEntry[] };
+
+export type DetectorEffect =
+  /** Probe the peer now, and report `answered` or `unanswered`. */
+  | { readonly kind: "probe"; readonly peer: AgentId }
+  | {
+      readonly kind: "suspect" | "dead";
+      readonly peer: AgentId;
+      readonly incarnation: number;
+      readonly how: DetectedHow;
+      /** When the last answer or message was received; the detector's start when there was none. */
+      readonly lastHeard: number;
+    }
+  | {
+      readonly kind: "alive";
+      readonly peer: AgentId;
+      readonly incarnation: number;
+      readonly how: DetectedHow;
+      /** What was believed before: `dead` asks for a reconnect, `suspect` only ends the suspicion. */
+      readonly was: "dead" | "suspect" | "unknown";
+    }
+  /** Somebody answers for a peer believed dead, without saying which incarnation: shake hands with it, and report `heard`. */
+  | { readonly kind: "identify"; readonly peer: AgentId }
+  | { readonly kind: "gossip"; readonly to: readonly AgentId[]; readonly entries: readonly GossipEntry[] };
+
+export interface PeerStatus {
+  readonly peer: AgentId;
+  readonly incarnation: number;
+  readonly state: "alive" | "suspect" | "dead";
+  readonly lastHeard: number;
+  readonly monitored: boolean;
+}
+
+/**
+ * A failure detector: no clock, no I/O. The driver calls `tick` at `nextWakeAt` (which any other call may have moved, earlier too),
+ * hands over what happened with `receive`, and carries out the effects. All instants are ms of the driver's clock, which never goes back.
+ */
+export interface FailureDetector {
+  tick(now: number): DetectorEffect[];
+  receive(input: DetectorInput, now: number): DetectorEffect[];
+  /** When `tick` has something to do; may lie in the past; null = never, as things are. */
+  nextWakeAt(): number | null;
+  /** Sorted by peer id as given. */
+  status(): readonly PeerStatus[];
+  /**
+   * Replaces the monitored set. Newly monitored peers get a full timeout from now. A suspicion about a peer no longer monitored is
+   * dropped without an effect, as nothing could settle it. RangeError for a peer never heard of.
+   */
+  monitor(peers: readonly AgentId[], now: number): void;
+}

@@ -1,0 +1,35 @@
+import { type AgentId, byAgentIndex } from "@failstorm/core";
+import { hashLanes, to53Bits } from "./hash.ts";
+
+export interface Member {
+  readonly id: AgentId;
+  readonly incarnation: number;
+}
+
+/** Who is believed live at one moment, by one agent. Immutable: a change makes a new view. */
+export interface MembershipView {
+  /** Sorted by agent index. */
+  readonly live: readonly Member[];
+  readonly liveIds: readonly AgentId[];
+  /** Short and stable: equal for two agents exactly when they believe the same (id, incarnation) pairs live (but for 53-bit luck). */
+  readonly hash: string;
+  isLive(id: AgentId): boolean;
+  /** The last known incarnation, live or not; null when the agent was never known. */
+  incarnationOf(id: AgentId): number | null;
+}
+
+/** A view of the given live members; `gone` are known agents that are not live, remembered for `incarnationOf` only. */
+export function createView(members: readonly Member[], gone: readonly Member[] = []): MembershipView {
+  const live = members.toSorted((a, b) => byAgentIndex(a.id, b.id));
+  const liveIds = live.map((member) => member.id);
+  const isLive = new Set(liveIds);
+  const incarnations = new Map([...gone, ...live].map((member) => [member.id, member.incarnation]));
+  const text = live.map((member) => `${member.id}#${member.incarnation}`).join(",");
+  return {
+    live,
+    liveIds,
+    hash: to53Bits(hashLanes(text)).toString(36),
+    isLive: (id) => isLive.has(id),
+    incarnationOf: (id) => incarnations.get(id) ?? null,
+  };
+}

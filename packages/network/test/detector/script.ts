@@ -1,0 +1,157 @@
+import {
+  createHeartbeatDetector,
+  type DetectorEffect,
+  type DetectorInput,
+  type FailureDetector,
+  type GossipEntry,
+} from "../../src/index.ts";
+
+/*
+ * Runs the scripts of this folder. A file holds scenarios; the transcript the detector really gives has the same form, so a failing
+ * comparison reads as a diff of the file.
+ *
+ *   == name of the scenario
+ *   detector self=a peers=b,c:7 monitored=b interval=1000 timeout=3000 transport=on gossip=on phase=c:500
+ *                                 (ids are incarnation 1 unless said; defaults: all monitored, 1000, 3000, off, off, phase 0)
+ *   @0 tick -> probe b            effects after the arrow, in order, separated by "; "; nothing after it = none
+ *   @5 answered b#1 sent=0 ->     answered b#? when the answer does not name its incarnation
+ *   @9 unanswered b refused -> suspect b#1 (probe) heard=5
+ *   @9 heard b#1 ->    @9 closed b#1 ->    @9 gossip c: dead b#1, alive d#2^1 ->      (^ refutation, 0 unless said)
+ *   @9 monitor b,c ->  @9 wake -> 1000   (nextWakeAt; "never")     @9 status -> b#1 alive, c#1 dead
+ *   @0..9000 run -> probe b@0; ...       ticks at every wake-up of the interval
+ */
+
+export interface Scenario {
+  readonly name: string;
+  readonly lines: readonly string[];
+}
+
+export function parseScenarios(text: string): Scenario[] {
+  return text
+    .split(/^== /m)
+    .slice(1)
+    .map((block) => {
+      const [name = "", ...lines] = block.split("\n");
+      return { name, lines: lines.map((line) => line.trim()).filter((line) => line !== "" && !line.startsWith("#")) };
+    });
+}
+
+const SELF_INCARNATION = 1;
+
+function parseId(text: string): { id: string; incarnation: number; refutation: number } {
+  const match = /^(\w+)(?:#(\d+))?(?:\^(\d+))?$/.exec(text);
+  if (match === null) throw new Error(`not a peer: ${text}`);
+  return { id: match[1] ?? "", incarnation: Number(match[2] ?? 1), refutation: Number(match[3] ?? 0) };
+}
+
+function createDetector(line: string): FailureDetector {
+  const settings = new Map(line.split(" ").map((word) => word.split("=") as [string, string]));
+  const list = (key: string): string[] => (settings.get(key) ?? "").split(",").filter((item) => item !== "");
+  const pairs = (key: string): Map<string, number> =>
+    new Map(list(key).map((item) => [item.split(":")[0] ?? "", Number(item.split(":")[1] ?? 1)]));
+  const phases = pairs("phase");
+  const peers = [...pairs("peers")].map(([agentId, incarnation]) => ({ agentId, incarnation }));
+  return createHeartbeatDetector({
+    self: settings.get("self") ?? "a",
+    incarnation: SELF_INCARNATION,
+    peers,
+    monitored: settings.has("monitored") ? list("monitored") : peers.map((peer) => peer.agentId),
+    intervalMs: Number(settings.get("interval") ?? 1000),
+    timeoutMs: Number(settings.get("timeout") ?? 3000),
+    transportSignals: settings.get("transport") === "on",
+    gossip: settings.get("gossip") === "on",
+    phase: (peer) => phases.get(peer) ?? 0,
+    startAt: 0,
+  });
+}
+
+const entryText = (entry: GossipEntry): string =>
+  `${entry.state} ${entry.peer}#${entry.incarnation}${entry.refutation === 0 ? "" : `^${entry.refutation}`}`;
+
+function effectText(effect: DetectorEffect): string {
+  switch (effect.kind) {
+    case "probe":
+    case "identify":
+      return `${effect.kind} ${effect.peer}`;
+    case "suspect":
+    case "dead":
+      return `${effect.kind} ${effect.peer}#${effect.incarnation} (${effect.how}) heard=${effect.lastHeard}`;
+    case "alive":
+      return `alive ${effect.peer}#${effect.incarnation} (${effect.how}) was=${effect.was}`;
+    case "gossip":
+      return `gossip ${effect.to.join(",")}: ${effect.entries.map(entryText).join(", ")}`;
+    default:
+      return effect satisfies never;
+  }
+}
+
+function parseInput(words: readonly string[], rest: string): DetectorInput {
+  const [kind = "", peerText = "", option = ""] = words;
+  if (kind === "gossip") {
+    const [from = "", entries = ""] = rest.split(": ");
+    const parsed = entries.split(", ").map((entry): GossipEntry => {
+      const [state = "", who = ""] = entry.split(" ");
+      const { id, incarnation, refutation } = parseId(who);
+      return { peer: id, incarnation, refutation, state: state === "dead" ? "dead" : "alive" };
+    });
+    return { kind, from, entries: parsed };
+  }
+  const peer = peerText.split("#")[0] ?? "";
+  if (kind === "unanswered") {
+    const sentAt = /sent=(\d+)/.exec(rest)?.[1];
+    return { kind, peer, refused: words.includes("refused"), ...(sentAt === undefined ? {} : { sentAt: Number(sentAt) }) };
+  }
+  const incarnation = peerText.endsWith("#?") ? null : parseId(peerText).incarnation;
+  if (kind === "answered") return { kind, peer, incarnation, sentAt: Number(option.replace("sent=", "")) };
+  if ((kind === "heard" || kind === "closed") && incarnation !== null) return { kind, peer, incarnation };
+  throw new Error(`not an input: ${words.join(" ")}`);
+}
+
+function runUntil(detector: FailureDetector, end: number): string[] {
+  const lines: string[] = [];
+  for (let wakeAt = detector.nextWakeAt(); wakeAt !== null && wakeAt <= end; wakeAt = detector.nextWakeAt()) {
+    lines.push(...detector.tick(wakeAt).map((effect) => `${effectText(effect)}@${wakeAt}`));
+  }
+  return lines;
+}
+
+function perform(detector: FailureDetector, time: string, action: string): string {
+  const now = Number(time.split("..")[0]);
+  const words = action.split(" ");
+  const rest = words.slice(1).join(" ");
+  const effects = (list: readonly DetectorEffect[]): string => list.map(effectText).join("; ");
+  switch (words[0]) {
+    case "tick":
+      return effects(detector.tick(now));
+    case "run":
+      return runUntil(detector, Number(time.split("..")[1])).join("; ");
+    case "wake":
+      return String(detector.nextWakeAt() ?? "never");
+    case "status":
+      return detector
+        .status()
+        .map((peer) => `${peer.peer}#${peer.incarnation} ${peer.state}`)
+        .join(", ");
+    case "monitor":
+      detector.monitor(
+        rest.split(",").filter((id) => id !== ""),
+        now,
+      );
+      return "";
+    default:
+      return effects(detector.receive(parseInput(words, rest), now));
+  }
+}
+
+/** The scenario as it really went. */
+export function transcript(scenario: Scenario): string[] {
+  const [first = "", ...steps] = scenario.lines;
+  const detector = createDetector(first);
+  const lines = steps.map((line) => {
+    const match = /^@([\d.]+) (.*?) ->/.exec(line);
+    if (match === null) throw new Error(`not a step: ${line}`);
+    const [, time = "", action = ""] = match;
+    return `@${time} ${action} -> ${perform(detector, time, action)}`.trimEnd();
+  });
+  return [first, ...lines];
+}
