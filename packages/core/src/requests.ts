@@ -33,10 +33,10 @@ const lookupRequest = z.object({
 const documentRequest = z.object({ op: z.literal("document"), offset: z.number(), length: z.number() });
 /** "I am here": who I am now; the answer says the same of the receiver. */
 const helloRequest = z.object({ op: z.literal("hello"), rejoin: z.boolean() });
-const ledgerPush = z.object({ op: z.literal("ledger.push"), entries: z.array(z.unknown()) });
+const ledgerPush = z.object({ op: z.literal("ledger.push"), entries: z.array(z.unknown()).readonly() });
 /** Anti-entropy: the digest of what I have; the answer carries what I lack. */
 const ledgerSync = z.object({ op: z.literal("ledger.sync"), digest: z.unknown() });
-const gossipPush = z.object({ op: z.literal("gossip"), entries: z.array(z.unknown()) });
+const gossipPush = z.object({ op: z.literal("gossip"), entries: z.array(z.unknown()).readonly() });
 
 export const directRequestSchema = z.discriminatedUnion("op", [
   toolRequest,

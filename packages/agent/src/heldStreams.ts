@@ -1,0 +1,93 @@
+import type { AgentId, Clock } from "@failstorm/core";
+import type { OwnMeteredClient } from "@failstorm/protocols";
+import type { FastifyPluginAsync } from "fastify";
+import type { Recorder } from "./recorder.ts";
+
+const PATH = "/_failstorm/held";
+const INCARNATION_HEADER = "x-failstorm-incarnation";
+const REOPEN_MS = 200;
+
+/** The server's side of a held-open stream: headers that say who answers, then nothing, for as long as the process lives. */
+export function heldStreamHost(incarnation: number): FastifyPluginAsync {
+  return async (server) => {
+    server.get(PATH, (_request, reply) => {
+      reply.hijack();
+      reply.raw.writeHead(200, { [INCARNATION_HEADER]: String(incarnation), "content-type": "application/octet-stream" });
+      reply.raw.flushHeaders();
+    });
+  };
+}
+
+interface Held {
+  readonly incarnation: number;
+  readonly abort: AbortController;
+}
+
+/**
+ * One dedicated held-open connection to each monitored peer. When the kernel closes it, that is recorded (`transport.notice`);
+ * whether anybody acts upon it is the detector's affair. A stream that we end ourselves says nothing.
+ */
+export class HeldStreams {
+  private readonly held = new Map<AgentId, Held>();
+  private readonly options: {
+    readonly client: OwnMeteredClient;
+    readonly clock: Clock;
+    readonly recorder: Recorder;
+    readonly urlOf: (peer: AgentId) => string;
+    readonly onClosed: (peer: AgentId, incarnation: number) => void;
+    readonly isAlive: (peer: AgentId, incarnation: number) => boolean;
+  };
+
+  constructor(options: HeldStreams["options"]) {
+    this.options = options;
+  }
+
+  /** Holds a stream to this incarnation of the peer, unless one is held already. */
+  open(peer: AgentId, incarnation: number): void {
+    const present = this.held.get(peer);
+    if (present !== undefined && present.incarnation >= incarnation) return;
+    present?.abort.abort();
+    const held = { incarnation, abort: new AbortController() };
+    this.held.set(peer, held);
+    void this.hold(peer, held);
+  }
+
+  /** Ends the stream to a peer that is no longer monitored. */
+  close(peer: AgentId): void {
+    this.held.get(peer)?.abort.abort();
+    this.held.delete(peer);
+  }
+
+  closeAll(): void {
+    for (const peer of this.held.keys()) this.close(peer);
+  }
+
+  private async hold(peer: AgentId, held: Held): Promise<void> {
+    const { client, clock, recorder, urlOf } = this.options;
+    const { signal } = held.abort;
+    try {
+      const stream = await client.measure({ peer, kind: "probe", cause: "heartbeat" }, () =>
+        client.hold(urlOf(peer) + PATH, signal),
+      );
+      const { bytesSent, bytesReceived, roundTrips } = stream.traffic;
+      recorder.residual("probe", "heartbeat", bytesSent, bytesReceived, roundTrips);
+      const answering = Number(stream.value.headers[INCARNATION_HEADER]);
+      await stream.value.closed;
+      if (signal.aborted) return;
+      recorder.event({ ev: "transport.notice", peer, peerInc: answering });
+      this.forget(peer, held);
+      this.options.onClosed(peer, answering);
+    } catch {
+      // Refused or cut before it stood: no stream, no signal. Try again for as long as the peer is believed alive.
+      this.forget(peer, held);
+    }
+    if (signal.aborted) return;
+    clock.after(REOPEN_MS, () => {
+      if (!signal.aborted && this.options.isAlive(peer, held.incarnation)) this.open(peer, held.incarnation);
+    });
+  }
+
+  private forget(peer: AgentId, held: Held): void {
+    if (this.held.get(peer) === held) this.held.delete(peer);
+  }
+}

@@ -1,0 +1,47 @@
+import { type AgentExecutor, type AgentRequest, agentRequestSchema, type DirectRequest, type Sender } from "@failstorm/core";
+import { type Messenger, Refusal, type Reply } from "./messenger.ts";
+
+export type Handlers = {
+  readonly [Op in DirectRequest["op"]]: (request: Extract<DirectRequest, { op: Op }>, from: Sender) => Promise<unknown>;
+};
+
+/** Serves a request by the handler of its operation. */
+export function serveWith(handlers: Handlers): (request: DirectRequest, from: Sender) => Promise<unknown> {
+  return (request, from) => (handlers[request.op] as (request: DirectRequest, from: Sender) => Promise<unknown>)(request, from);
+}
+
+/** Relayed messages are given up after this long; the caller's own deadline is shorter. */
+const RELAY_TIMEOUT_MS = 30_000;
+
+/**
+ * The executor behind the protocol host: reads the data part, notes who was heard, and serves or relays. A refusal is thrown, so
+ * that the protocol answers with its own error and no idempotency record keeps it.
+ */
+export function createInbox(options: {
+  readonly heard: (from: Sender) => void;
+  readonly serve: (request: DirectRequest, from: Sender) => Promise<unknown>;
+  readonly messenger: () => Messenger;
+}): AgentExecutor {
+  const answer = async ({ body, from }: AgentRequest): Promise<Reply | Record<string, Reply>> => {
+    if (body.op !== "relay") return { ok: true, data: await options.serve(body, from) };
+    const rereplicates = body.targets.some(({ request }) => request.op === "document" || request.op === "ledger.sync");
+    const cause = rereplicates
+      ? "rereplication"
+      : body.targets.some(({ request }) => request.op.startsWith("ledger"))
+        ? "ledger"
+        : "work";
+    return options.messenger().relay(body, { kind: "relay", cause, signal: AbortSignal.timeout(RELAY_TIMEOUT_MS) });
+  };
+  return {
+    async execute({ payload }, queue) {
+      const data = "parts" in payload ? payload.parts.find((part) => part.kind === "data")?.data : undefined;
+      const parsed = agentRequestSchema.safeParse(data);
+      if (!parsed.success) throw new Refusal("bad_request", "expected a data part {from, body: {op, …}}");
+      options.heard(parsed.data.from);
+      queue.enqueue({ type: "agent_parts_message", parts: [{ kind: "data", data: await answer(parsed.data) }] });
+    },
+    async cancel() {
+      // Tool steps cannot be cancelled: what was begun is finished, and counted.
+    },
+  };
+}

@@ -1,0 +1,104 @@
+import type { AgentId, Clock, Prng } from "@failstorm/core";
+import { decodeDigest, decodeEntry, type LedgerEntry, type TaskLedger } from "@failstorm/network";
+import type { Messenger } from "./messenger.ts";
+import { Refusal } from "./messenger.ts";
+
+/** Where links are many, each agent pushes to all; else to its neighbours, who pass on. */
+const PUSH_TIMEOUT_MS = 3_000;
+/** Every so many pushes, digests are compared with one peer, which heals what pushes lost. */
+const ANTI_ENTROPY_EVERY = 10;
+
+/** Replicates the ledger: batched pushes of what is new, and anti-entropy by digest now and then and after a restart. */
+export class LedgerSync {
+  private rounds = 0;
+  private stopped = false;
+  private readonly options: {
+    readonly clock: Clock;
+    readonly prng: Prng;
+    readonly ledger: TaskLedger;
+    readonly messenger: () => Messenger;
+    readonly intervalMs: number;
+    readonly enabled: boolean;
+    /** Who is pushed to now. */
+    readonly receivers: () => readonly AgentId[];
+  };
+
+  constructor(options: LedgerSync["options"]) {
+    this.options = options;
+  }
+
+  start(): void {
+    const arm = (): void => {
+      this.options.clock.after(this.options.intervalMs, () => {
+        if (this.stopped) return;
+        this.rounds += 1;
+        void this.pushAll();
+        if (this.rounds % ANTI_ENTROPY_EVERY === 0) void this.antiEntropyWithOne();
+        arm();
+      });
+    };
+    if (this.options.enabled) arm();
+  }
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  /** Pushes what is new to every receiver; resolves when all have answered or failed. What failed goes with the next push. */
+  async pushAll(): Promise<void> {
+    if (!this.options.enabled) return;
+    await Promise.all(this.options.receivers().map((peer) => this.push(peer)));
+  }
+
+  /**
+   * Anti-entropy with `peer`: it sends what we lack, and we what it lacks. Returns the number of entries received. Throws CommError.
+   */
+  async reconcile(peer: AgentId, cause: "ledger" | "rereplication", signal: AbortSignal): Promise<number> {
+    const { ledger, clock, messenger } = this.options;
+    const request = { op: "ledger.sync", digest: ledger.digest() } as const;
+    const answer = (await messenger().ask({ agentId: peer, request }, { kind: "ledger", cause, signal })) as {
+      entries: unknown[];
+    };
+    const entries = answer.entries.map(decodeEntry).filter((entry) => entry !== null);
+    const { added } = ledger.merge(entries, clock.now(), peer);
+    return added.length;
+  }
+
+  /** The receiver's side of a push. */
+  accept(entries: readonly unknown[], from: AgentId): { accepted: number } {
+    if (!this.options.enabled) return { accepted: 0 };
+    const decoded = entries.map(decodeEntry).filter((entry) => entry !== null);
+    const { added } = this.options.ledger.merge(decoded, this.options.clock.now(), from);
+    return { accepted: added.length };
+  }
+
+  /** The receiver's side of anti-entropy. */
+  answerDigest(digest: unknown): { entries: readonly LedgerEntry[] } {
+    const decoded = decodeDigest(digest);
+    if (decoded === null) throw new Refusal("bad_digest", "expected {entries, buckets}");
+    return { entries: this.options.enabled ? this.options.ledger.diff(decoded) : [] };
+  }
+
+  private async push(peer: AgentId): Promise<void> {
+    const { ledger, messenger } = this.options;
+    const delta = ledger.takeDelta(peer);
+    if (delta.entries.length === 0) return;
+    try {
+      const request = { op: "ledger.push", entries: [...delta.entries] } as const;
+      await messenger().ask(
+        { agentId: peer, request },
+        { kind: "ledger", cause: "ledger", signal: AbortSignal.timeout(PUSH_TIMEOUT_MS) },
+      );
+    } catch {
+      ledger.returnDelta(peer, delta);
+    }
+  }
+
+  private async antiEntropyWithOne(): Promise<void> {
+    const receivers = this.options.receivers();
+    if (receivers.length === 0) return;
+    const peer = this.options.prng.pick(receivers);
+    // A failure is made up for by the next round.
+    await this.reconcile(peer, "ledger", AbortSignal.timeout(PUSH_TIMEOUT_MS)).catch(() => {});
+  }
+}

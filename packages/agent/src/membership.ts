@@ -1,0 +1,174 @@
+import type { AgentId, Cancel, Clock, Sender } from "@failstorm/core";
+import {
+  type AgentRegistry,
+  type DetectorEffect,
+  type FailureDetector,
+  type GossipEntry,
+  type MembershipView,
+  recordDetection,
+} from "@failstorm/network";
+import type { Recorder } from "./recorder.ts";
+
+export type ViewListener = (
+  view: MembershipView,
+  change: { readonly peer: AgentId; readonly incarnation: number; readonly state: "alive" | "dead" },
+) => void;
+
+/**
+ * Who is believed live, as this agent's failure detector says: drives the detector (which has no clock and no I/O of its own),
+ * carries out its effects, records each declaration before it takes effect, and tells the listeners of every new view.
+ */
+export class Membership {
+  private readonly listeners: ViewListener[] = [];
+  private readonly deathWatches = new Map<AgentId, Set<AbortController>>();
+  private changeWaiters = new Set<() => void>();
+  private wake: Cancel | null = null;
+  private stopped = false;
+  private readonly options: {
+    readonly self: AgentId;
+    readonly clock: Clock;
+    readonly recorder: Recorder;
+    readonly registry: AgentRegistry;
+    readonly detector: FailureDetector;
+    readonly probe: (peer: AgentId, live: boolean) => Promise<{ incarnation: number | null }>;
+    /** Shakes hands with somebody who answers for a dead peer, to learn which incarnation it is; reports it as heard. */
+    readonly identify: (peer: AgentId) => void;
+    readonly gossip: (to: readonly AgentId[], entries: readonly GossipEntry[]) => void;
+    /** A newer incarnation says where it can be reached. */
+    readonly register: (from: Sender) => void;
+  };
+
+  constructor(options: Membership["options"]) {
+    this.options = options;
+  }
+
+  get view(): MembershipView {
+    return this.options.registry.view();
+  }
+
+  start(): void {
+    this.options.recorder.event({ ev: "view.changed", view: this.view.hash, live: [...this.view.liveIds] });
+    this.advance();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.wake?.();
+  }
+
+  onChange(listener: ViewListener): void {
+    this.listeners.push(listener);
+  }
+
+  /** A message came straight from this process: a sign of life, and perhaps of a new incarnation. */
+  heard(from: Sender): void {
+    if (from.agentId === this.options.self) return;
+    const known = this.view.incarnationOf(from.agentId);
+    if (known === null || from.incarnation > known) this.options.register(from);
+    this.feed({ kind: "heard", peer: from.agentId, incarnation: from.incarnation });
+  }
+
+  feed(input: Parameters<FailureDetector["receive"]>[0]): void {
+    if (this.stopped) return;
+    this.carryOut(this.options.detector.receive(input, this.options.clock.now()));
+    this.arm();
+  }
+
+  /** Replaces the monitored set. */
+  monitor(peers: readonly AgentId[]): void {
+    this.options.detector.monitor(peers, this.options.clock.now());
+  }
+
+  /** A signal that aborts when the peer is declared dead. */
+  watchDeath(peer: AgentId): { readonly signal: AbortSignal; release(): void } {
+    const controller = new AbortController();
+    let watches = this.deathWatches.get(peer);
+    if (watches === undefined) this.deathWatches.set(peer, (watches = new Set()));
+    watches.add(controller);
+    return { signal: controller.signal, release: () => watches.delete(controller) };
+  }
+
+  /** Resolves with the next change of view; rejects when `signal` aborts. */
+  nextChange(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const done = (): void => {
+        signal.removeEventListener("abort", onAbort);
+        resolve();
+      };
+      const onAbort = (): void => {
+        this.changeWaiters.delete(done);
+        reject(signal.reason);
+      };
+      if (signal.aborted) return reject(signal.reason);
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.changeWaiters.add(done);
+    });
+  }
+
+  private advance(): void {
+    if (this.stopped) return;
+    this.carryOut(this.options.detector.tick(this.options.clock.now()));
+    this.arm();
+  }
+
+  private arm(): void {
+    this.wake?.();
+    const at = this.options.detector.nextWakeAt();
+    if (at === null || this.stopped) return;
+    this.wake = this.options.clock.after(Math.ceil(at - this.options.clock.now()), () => this.advance());
+  }
+
+  private carryOut(effects: readonly DetectorEffect[]): void {
+    for (const effect of effects) this.carryOutOne(effect);
+  }
+
+  private carryOutOne(effect: DetectorEffect): void {
+    const { recorder, identify, gossip } = this.options;
+    switch (effect.kind) {
+      case "probe":
+        void this.probe(effect.peer);
+        return;
+      case "identify":
+        identify(effect.peer);
+        return;
+      case "gossip":
+        gossip(effect.to, effect.entries);
+        return;
+      case "alive":
+        recorder.event({ ev: "detect.alive", peer: effect.peer, peerInc: effect.incarnation, how: effect.how });
+        if (effect.was !== "suspect") this.apply(effect, "alive");
+        return;
+      case "suspect":
+      case "dead": {
+        const { kind, peer, incarnation: peerInc, how, lastHeard } = effect;
+        recorder.event({ ev: `detect.${kind}`, peer, peerInc, how, lastHeard });
+        if (kind === "dead") this.apply(effect, "dead");
+      }
+    }
+  }
+
+  private apply(effect: Extract<DetectorEffect, { incarnation: number }>, state: "alive" | "dead"): void {
+    const { peer, incarnation } = effect;
+    recordDetection(this.options.registry, effect, this.options.clock.now());
+    this.options.recorder.event({ ev: "view.changed", view: this.view.hash, live: [...this.view.liveIds] });
+    if (state === "dead") {
+      for (const watch of this.deathWatches.get(peer) ?? []) watch.abort(new Error(`${peer} was declared dead`));
+      this.deathWatches.delete(peer);
+    }
+    for (const listener of this.listeners) listener(this.view, { peer, incarnation, state });
+    const waiters = this.changeWaiters;
+    this.changeWaiters = new Set();
+    for (const waiter of waiters) waiter();
+  }
+
+  private async probe(peer: AgentId): Promise<void> {
+    const sentAt = this.options.clock.now();
+    this.options.recorder.counters.heartbeats += 1;
+    try {
+      const { incarnation } = await this.options.probe(peer, this.view.isLive(peer));
+      this.feed({ kind: "answered", peer, incarnation, sentAt });
+    } catch (error) {
+      this.feed({ kind: "unanswered", peer, refused: (error as { code?: unknown }).code === "refused", sentAt });
+    }
+  }
+}

@@ -1,0 +1,309 @@
+import type {
+  AgentDescription,
+  AgentId,
+  AgentSpec,
+  Clock,
+  CommBackend,
+  DirectRequest,
+  Prng,
+  Roster,
+  Sender,
+} from "@failstorm/core";
+import {
+  buildLinks,
+  createAgentRegistry,
+  createFailureDetector,
+  type HomeTools,
+  isCloserSuccessor,
+  type Link,
+  type MembershipView,
+  monitoredBy,
+  neighbours,
+  nextHops,
+  repairedLinks,
+  shardOwner,
+  toolAdoptions,
+} from "@failstorm/network";
+import type { OwnMeteredClient } from "@failstorm/protocols";
+import { HeldStreams } from "./heldStreams.ts";
+import { Links } from "./links.ts";
+import { Membership, type ViewListener } from "./membership.ts";
+import { Messenger } from "./messenger.ts";
+import type { Recorder } from "./recorder.ts";
+
+interface NetworkingOptions {
+  readonly spec: AgentSpec;
+  readonly roster: Roster;
+  readonly self: Sender;
+  readonly clock: Clock;
+  readonly prng: Prng;
+  readonly recorder: Recorder;
+  readonly client: OwnMeteredClient;
+  readonly backend: CommBackend;
+  readonly homeTools: HomeTools;
+  readonly serve: (request: DirectRequest, from: Sender) => Promise<unknown>;
+}
+
+/** The agent's place in the network: links, detector, streams, messages, kept in step with one view of who lives. */
+export interface Networking {
+  readonly membership: Membership;
+  readonly links: Links;
+  readonly messenger: Messenger;
+  readonly neighbours: () => readonly AgentId[];
+  start(): void;
+  stop(): void;
+  onChange(listener: ViewListener): void;
+  /** What this agent tells of the others. */
+  members(): { peer: AgentId; incarnation: number; refutation: number; state: "alive" | "dead" }[];
+}
+
+/** The present links of the topology, remembered per view. */
+function createTopology({ spec, roster }: NetworkingOptions) {
+  const { topology, customEdges, monitors } = spec.config.network;
+  const ids = roster.agents.map(({ agentId }) => agentId);
+  const initialLinks = buildLinks(topology, ids, customEdges);
+  const remembered = new WeakMap<MembershipView, readonly Link[]>();
+  const linksIn = (view: MembershipView): readonly Link[] => {
+    let links = remembered.get(view);
+    if (links === undefined) remembered.set(view, (links = repairedLinks(topology, ids, new Set(view.liveIds), customEdges)));
+    return links;
+  };
+  const monitored = (view: MembershipView): AgentId[] =>
+    monitoredBy({ self: spec.agentId, monitors, ids, live: new Set(view.liveIds), initialLinks, links: linksIn(view) });
+  return { ids, linksIn, monitored };
+}
+
+function createRegistry({ roster, self, clock }: NetworkingOptions) {
+  const registry = createAgentRegistry();
+  for (const { agentId, incarnation, host, port, homeTool, shard } of roster.agents)
+    registry.registerNode(
+      {
+        agentId,
+        incarnation: agentId === self.agentId ? self.incarnation : incarnation,
+        address: host,
+        port,
+        capabilities: [`tool:${homeTool}`, `shard:${shard}`],
+      },
+      clock.now(),
+    );
+  return registry;
+}
+
+/** Whose shard and tool goes where, with the capability that shows it in the new holder's description. */
+function replacements(homeTools: HomeTools, roster: Roster) {
+  return (dead: AgentId, view: MembershipView): { agentId: AgentId; capability: string }[] => {
+    const entry = roster.agents.find(({ agentId }) => agentId === dead);
+    if (entry === undefined) return [];
+    const owner = shardOwner(entry.shard, view);
+    const adopter = toolAdoptions(entry.homeTool, view, homeTools).find(({ from }) => from === dead)?.by;
+    return [
+      ...(owner === null ? [] : [{ agentId: owner, capability: `shard:${entry.shard}` }]),
+      ...(adopter === undefined ? [] : [{ agentId: adopter, capability: `tool:${entry.homeTool}` }]),
+    ];
+  };
+}
+
+function createMembership(
+  options: NetworkingOptions,
+  registry: ReturnType<typeof createRegistry>,
+  topology: ReturnType<typeof createTopology>,
+  messenger: () => Messenger,
+): Membership {
+  const { spec, self, clock, prng, recorder, backend } = options;
+  const { heartbeatIntervalMs, heartbeatTimeoutMs, transportSignals, detector, connectionTimeoutMs } = spec.config.network;
+  const view = registry.view();
+  const monitored = topology.monitored(view);
+  const register = (from: Sender): void => backend.registerEndpoint(from.agentId, from);
+  const identify = async (peer: AgentId): Promise<void> => {
+    const signal = AbortSignal.timeout(connectionTimeoutMs);
+    // Whoever cannot be identified now is probed again by the detector.
+    const answer = await backend.connect(self.agentId, peer, { signal, cause: "handshake" }).catch(() => null);
+    if (answer !== null) membership.feed({ kind: "heard", peer, incarnation: answer.peer.incarnation });
+  };
+  const membership = new Membership({
+    self: self.agentId,
+    clock,
+    recorder,
+    registry,
+    register,
+    identify: (peer) => void identify(peer),
+    detector: createFailureDetector(detector, {
+      self: self.agentId,
+      incarnation: self.incarnation,
+      peers: view.live.filter(({ id }) => id !== self.agentId).map(({ id, incarnation }) => ({ agentId: id, incarnation })),
+      monitored,
+      intervalMs: heartbeatIntervalMs,
+      timeoutMs: heartbeatTimeoutMs,
+      transportSignals,
+      // Where everybody monitors everybody, each finds out by itself.
+      gossip: monitored.length < topology.ids.length - 1,
+      phase: (peer) => prng.fork(`probe/${self.agentId}/${self.incarnation}/${peer}`).next() * heartbeatIntervalMs,
+      startAt: clock.now(),
+    }),
+    probe: async (peer, live) => {
+      const cause = live ? "heartbeat" : "excess_heartbeat";
+      return measured(options, peer, cause, (signal) => backend.healthCheck(peer, { signal, cause, kind: "probe" }));
+    },
+    gossip: (to, entries) => {
+      const request = { op: "gossip", entries: [...entries] } as const;
+      const signal = AbortSignal.timeout(heartbeatTimeoutMs);
+      void messenger().askAll(
+        to.map((agentId) => ({ agentId, request })),
+        { kind: "gossip", cause: "ledger", signal },
+      );
+    },
+  });
+  return membership;
+}
+
+/** A probe, recorded like any other message. */
+async function measured<T extends { traffic: { bytesSent: number; bytesReceived: number; roundTrips: number } }>(
+  { clock, recorder, spec }: NetworkingOptions,
+  peer: AgentId,
+  cause: "heartbeat" | "excess_heartbeat",
+  probe: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const startedAt = clock.now();
+  const record = (traffic: Partial<T["traffic"]>, error: string | null): void => {
+    const { bytesSent = 0, bytesReceived = 0, roundTrips = 0 } = traffic;
+    const ms = clock.now() - startedAt;
+    recorder.message({
+      kind: "probe",
+      cause,
+      to: peer,
+      task: null,
+      step: null,
+      attempt: 1,
+      ms,
+      bytesSent,
+      bytesReceived,
+      roundTrips,
+      error,
+    });
+  };
+  try {
+    const result = await probe(AbortSignal.timeout(Math.ceil(spec.config.network.heartbeatTimeoutMs)));
+    record(result.traffic, null);
+    return result;
+  } catch (error) {
+    record((error as { traffic?: T["traffic"] }).traffic ?? {}, (error as { code?: string }).code ?? "failed");
+    throw error;
+  }
+}
+
+/** Chord's stabilise: a new neighbour may know somebody alive who sits between us; then that one is the neighbour to dial. */
+function stabiliser({ spec, self, backend }: NetworkingOptions, membership: Membership, messenger: Messenger) {
+  return async (peer: AgentId): Promise<void> => {
+    const signal = AbortSignal.timeout(spec.config.network.connectionTimeoutMs);
+    const request = { op: "hello", rejoin: false } as const;
+    const answer = await messenger
+      .ask({ agentId: peer, request }, { kind: "hello", cause: "handshake", signal })
+      // A neighbour that cannot answer will be dialled again when the view changes.
+      .catch(() => null);
+    const closer = (answer as { closer?: unknown } | null)?.closer;
+    if (typeof closer !== "string" || membership.view.isLive(closer) || !isCloserSuccessor(self.agentId, closer, peer)) return;
+    const met = await backend.connect(self.agentId, closer, { signal, cause: "handshake" }).catch(() => null);
+    if (met !== null) membership.feed({ kind: "heard", peer: closer, incarnation: met.peer.incarnation });
+  };
+}
+
+function createMessenger(
+  options: NetworkingOptions,
+  topology: ReturnType<typeof createTopology>,
+  membership: Membership,
+): Messenger {
+  const { spec, self, backend, recorder, clock } = options;
+  return new Messenger({
+    self: () => self,
+    backend,
+    recorder,
+    ttl: spec.config.tasks.ttl,
+    serve: options.serve,
+    now: () => clock.now(),
+    watchDeath: (peer) => membership.watchDeath(peer),
+    routing: {
+      hops: (targets, path) => nextHops(topology.linksIn(membership.view), self.agentId, targets, new Set(path)).hops,
+    },
+  });
+}
+
+function createStreams(
+  options: NetworkingOptions,
+  registry: ReturnType<typeof createRegistry>,
+  membership: Membership,
+): HeldStreams {
+  const { client, clock, recorder, spec } = options;
+  return new HeldStreams({
+    client,
+    clock,
+    recorder,
+    urlOf: (peer) => {
+      const node = registry.node(peer);
+      return `http://${node?.address ?? spec.host}:${node?.port ?? 0}`;
+    },
+    onClosed: (peer, incarnation) => membership.feed({ kind: "closed", peer, incarnation }),
+    isAlive: (peer, incarnation) => membership.view.isLive(peer) && membership.view.incarnationOf(peer) === incarnation,
+  });
+}
+
+export function createNetworking(options: NetworkingOptions): Networking {
+  const { spec, roster, self, backend, homeTools } = options;
+  const topology = createTopology(options);
+  const registry = createRegistry(options);
+  for (const { agentId, host, port } of roster.agents) backend.registerEndpoint(agentId, { host, port });
+  let messenger: Messenger;
+  const membership = createMembership(options, registry, topology, () => messenger);
+  messenger = createMessenger(options, topology, membership);
+  const stabiliseWith = stabiliser(options, membership, messenger);
+  const streams = createStreams(options, registry, membership);
+  const neighboursIn = (view: MembershipView): readonly AgentId[] => neighbours(topology.linksIn(view), self.agentId);
+  const links = new Links({
+    ...options,
+    self: self.agentId,
+    connectTimeoutMs: spec.config.network.connectionTimeoutMs,
+    timeScale: spec.config.scenario.timeScale,
+    rejoining: self.incarnation > 1,
+    neighboursIn,
+    replacementsOf: replacements(homeTools, roster),
+    onDescription: ({ agentId, incarnation, capabilities }: AgentDescription) => {
+      membership.feed({ kind: "heard", peer: agentId, incarnation });
+      registry.updateNode(agentId, { incarnation, capabilities });
+      if (spec.config.network.topology === "ring") void stabiliseWith(agentId);
+    },
+  });
+  const holdStreams = (): void => {
+    const monitored = new Set(topology.monitored(membership.view));
+    for (const { id, incarnation } of membership.view.live) {
+      if (monitored.has(id)) streams.open(id, incarnation);
+      else streams.close(id);
+    }
+  };
+  membership.onChange((view, change) => {
+    membership.monitor(topology.monitored(view));
+    links.follow(view, change);
+    holdStreams();
+  });
+  return {
+    membership,
+    links,
+    messenger,
+    neighbours: () => neighboursIn(membership.view),
+    start: () => {
+      membership.start();
+      holdStreams();
+    },
+    stop: () => {
+      membership.stop();
+      links.stop();
+      streams.closeAll();
+    },
+    onChange: (listener) => membership.onChange(listener),
+    members: () =>
+      registry.nodes().map(({ agentId, incarnation, status }) => ({
+        peer: agentId,
+        incarnation,
+        refutation: 0,
+        state: status === "Active" ? "alive" : "dead",
+      })),
+  };
+}

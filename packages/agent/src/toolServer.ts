@@ -1,0 +1,61 @@
+import { type AgentId, type Clock, type Prng, TOOLS, type Tool } from "@failstorm/core";
+import { type Hit, runTool } from "@failstorm/qa";
+import type { Holdings } from "./holdings.ts";
+import type { Recorder } from "./recorder.ts";
+
+export interface StepRequest {
+  readonly tool: Tool;
+  readonly task: string;
+  readonly step: string;
+  readonly attempt: number;
+  readonly budgetMs: number;
+  readonly takeover: boolean;
+  readonly input: unknown;
+  readonly caller: AgentId;
+}
+
+/** Executes tool steps: think time (what an LLM call would take, no CPU), then the tool. Each execution is recorded before it begins. */
+export class ToolServer {
+  private executions = 0;
+  private readonly options: {
+    readonly clock: Clock;
+    readonly prng: Prng;
+    readonly recorder: Recorder;
+    readonly holdings: Holdings;
+    readonly thinkTimeMs: number;
+    readonly lookup: (
+      query: string,
+      topK: number,
+      options: { task: string; step: string; attempt: number; takeover: boolean; signal: AbortSignal },
+    ) => Promise<Hit[]>;
+  };
+
+  constructor(options: ToolServer["options"]) {
+    this.options = options;
+  }
+
+  /** Throws a Refusal when the tool is not served here, and what the tool throws. */
+  async execute(request: StepRequest): Promise<unknown> {
+    const { recorder, clock, prng, thinkTimeMs, holdings, lookup } = this.options;
+    const { tool, task, step, attempt, caller, takeover } = request;
+    const done = holdings.useTool(tool);
+    const exec = this.executions++;
+    recorder.event({ ev: "step.started", exec, task, step, tool, attempt, caller });
+    let ok = false;
+    try {
+      await clock.sleep(prng.fork(`think/${task}/${step}/${attempt}`).exponential(thinkTimeMs));
+      const signal = AbortSignal.timeout(Math.max(1, Math.ceil(request.budgetMs)));
+      const output = await runTool(tool, request.input, {
+        lookupFragment: (query, topK) => lookup(query, topK, { task, step, attempt, takeover, signal }),
+      });
+      ok = true;
+      done();
+      return output;
+    } finally {
+      recorder.counters.stepsExecuted += 1;
+      recorder.event({ ev: "step.finished", exec, task, step, attempt, ok });
+    }
+  }
+}
+
+export const isTool = (name: string): name is Tool => (TOOLS as readonly string[]).includes(name);

@@ -1,0 +1,127 @@
+import {
+  agentId,
+  createPrng,
+  type GradedTask,
+  type PlannedFault,
+  type Prng,
+  type RunConfig,
+  type RunEvent,
+  type RunPlan,
+  type ScheduleFile,
+  TOOLS,
+  type Tool,
+  taskId,
+} from "@failstorm/core";
+import { planFaults } from "@failstorm/orchestrator";
+import { evidenceRecall, exactMatch, generateCorpus, loadCorpus, loadDocument, type QuestionSet, tokenF1 } from "@failstorm/qa";
+import { checkRun } from "./checker.ts";
+import type { Scenario } from "./scenario.ts";
+
+/** Messages are recorded singly from this long before a fault … */
+const FULL_BEFORE_MS = 10_000;
+/** … to this long after it; both before scaling. */
+const FULL_AFTER_MS = 30_000;
+
+/** The questions of the run: generated, from a data set, or about a document. Throws InputError. */
+async function questionSet({ qa, scenario }: RunConfig, prng: Prng): Promise<QuestionSet> {
+  const shards = scenario.agentCount;
+  if (qa.source === "corpus") return loadCorpus({ dir: qa.corpus ?? "", shards, topK: qa.topK });
+  if (qa.source === "document") return loadDocument({ file: qa.document ?? "", questionsFile: qa.questions ?? "", shards });
+  const { passages, questionCount: questions, hops, topK } = qa;
+  return generateCorpus({ prng, shards, passages, questions, hops, topK });
+}
+
+/**
+ * The open-loop schedule: every agent gets a task in each slot of 1/rate seconds, at a seeded moment within the slot, so that the
+ * load is even over any few seconds and yet no two agents march in step.
+ */
+function scheduleTasks({ scenario, tasks }: RunConfig, set: QuestionSet, prng: Prng): GradedTask[] {
+  const slotMs = 1000 / tasks.rate;
+  const times: { atMs: number; homeOwner: string }[] = [];
+  for (let index = 0; index < scenario.agentCount; index++) {
+    const moments = prng.fork(`arrivals/${index}`);
+    for (let slot = 0; (slot + 1) * slotMs <= scenario.runtimeMs; slot++)
+      times.push({ atMs: Math.round((slot + moments.next()) * slotMs * 1000) / 1000, homeOwner: agentId(index) });
+  }
+  times.sort((a, b) => a.atMs - b.atMs);
+  const order = prng.fork("questions").shuffle(set.questions);
+  return times.map(({ atMs, homeOwner }, index) => {
+    const question = order[index % order.length] as (typeof order)[number];
+    return {
+      task: taskId(index),
+      atMs,
+      homeOwner,
+      question: question.question,
+      questionId: question.id,
+      hops: question.hops,
+      gold: question.gold,
+      expected: question.expected,
+      evidence: question.evidence,
+    };
+  });
+}
+
+/** One home tool an agent, dealt by a seeded permutation, so that tool and port are not tied to each other. */
+const dealTools = (agents: number, prng: Prng): Tool[] =>
+  prng.shuffle(Array.from({ length: agents }, (_, index) => TOOLS[index % TOOLS.length] as Tool));
+
+function fullRecording({ scenario }: RunConfig, faults: readonly PlannedFault[]): RunPlan["fullRecording"] {
+  const before = FULL_BEFORE_MS * scenario.timeScale;
+  const after = FULL_AFTER_MS * scenario.timeScale;
+  const moments = faults.length > 0 ? faults.map(({ atMs }) => atMs) : [scenario.faultTimeMs];
+  return moments.map((atMs) => [atMs - before, atMs + after] as const);
+}
+
+/** Decides everything of a run before it starts, from the configuration and its seed alone. Throws InputError. */
+async function plan(config: RunConfig): Promise<RunPlan> {
+  const prng = createPrng(config.scenario.seed);
+  const set = await questionSet(config, prng.fork("corpus"));
+  const faults = planFaults(config, prng.fork("faults"));
+  const schedule: ScheduleFile = {
+    version: 1,
+    seed: config.scenario.seed,
+    tasks: scheduleTasks(config, set, prng.fork("schedule")),
+    faults,
+    calibrated: set.calibrated,
+  };
+  return {
+    config,
+    document: set.document,
+    schedule,
+    homeTools: dealTools(config.scenario.agentCount, prng.fork("tools")),
+    fullRecording: fullRecording(config, faults),
+  };
+}
+
+const mean = (values: readonly number[]): number | null =>
+  values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/**
+ * Answer quality over all tasks that were answered, as the HotpotQA evaluation defines it: exact match, token F1, and the share of
+ * the gold evidence that the answer cites. null when nothing was answered.
+ */
+function extraMetrics(run: {
+  readonly events: readonly RunEvent[];
+  readonly schedule: ScheduleFile;
+}): Record<string, number | null> {
+  const graded = new Map(run.schedule.tasks.map((task) => [task.task, task]));
+  const answered = run.events.flatMap((event) => {
+    const task = event.ev === "task.outcome" && event.status === "answered" ? graded.get(event.task) : undefined;
+    return event.ev === "task.outcome" && task !== undefined
+      ? [{ task, answer: event.answer ?? "", evidence: event.evidence }]
+      : [];
+  });
+  return {
+    answered: answered.length,
+    exact_match: mean(answered.map(({ task, answer }) => Number(exactMatch(answer, task.gold)))),
+    token_f1: mean(answered.map(({ task, answer }) => tokenF1(answer, task.gold))),
+    evidence_recall: mean(
+      answered
+        .filter(({ task }) => task.evidence.length > 0)
+        .map(({ task, evidence }) => evidenceRecall(evidence, task.evidence)),
+    ),
+  };
+}
+
+/** 30 % of the agents die at once; the others carry on. */
+export const failStorm: Scenario = { name: "fail-storm", plan, checker: checkRun, extraMetrics };
