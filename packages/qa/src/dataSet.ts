@@ -153,12 +153,13 @@ function readQuestion({ fields, broken }: JsonLine): Question {
 /**
  * The corpus in `dir`, of whichever kind: a data set that was generated, or sharded JSON Lines in the manner of HotpotQA. A data set made
  * for another number of shards (or passages per search) is dealt out and calibrated anew: questions whose facts no longer lie
- * in different shards, or that are no longer answered right, are left out.
+ * in different shards, or that are no longer answered right, are left out. `questions`: at most so many, the first ones.
  */
 export async function loadCorpus(options: {
   readonly dir: string;
   readonly shards: number;
   readonly topK?: number;
+  readonly questions?: number;
 }): Promise<QuestionSet> {
   const { dir, shards: shardCount } = options;
   const generated = await access(join(dir, MANIFEST)).then(
@@ -168,8 +169,9 @@ export async function loadCorpus(options: {
   if (!generated) return loadShardedCorpus(options);
   const { set, manifest } = await readWithManifest(dir);
   const topK = options.topK ?? DEFAULT_TOP_K;
-  if (set.shardCount === shardCount && manifest.topK === topK) return set;
-  return reshard(set, dir, shardCount, topK);
+  const fits = set.shardCount === shardCount && manifest.topK === topK;
+  const usable = fits ? set : await reshard(set, dir, shardCount, topK);
+  return { ...usable, questions: usable.questions.slice(0, options.questions) };
 }
 
 async function reshard(set: QuestionSet, dir: string, shardCount: number, topK: number): Promise<QuestionSet> {
