@@ -38,7 +38,7 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
     scenario: run.config.scenario.name,
     protocol: run.config.scenario.protocol,
     seed: run.config.scenario.seed,
-    agents: run.config.scenario.agentCount,
+    agent_count: run.config.scenario.agentCount,
     partial: timeline.partial !== null,
     partial_reason: timeline.partial,
     valid: invalid.length === 0,
@@ -142,12 +142,12 @@ function tables(
   run: RunRecord,
   timeline: Timeline,
   tasks: readonly TaskResult[],
-): Pick<FailstormMetrics, "phases" | "messages" | "agents_table" | "tasks"> {
+): Pick<FailstormMetrics, "phases" | "messages" | "agents" | "tasks"> {
   const lastSecond = Math.ceil(toMicroseconds(timeline.lastEventAt - timeline.t0) / 1000) + 1;
   return {
     phases: phaseRows(run, timeline, tasks),
     messages: messagesByKind(timeline, Number.NEGATIVE_INFINITY, lastSecond),
-    agents_table: agentRows(timeline, tasks),
+    agents: agentRows(timeline, tasks),
     tasks: { columns: [...TASK_COLUMNS], rows: taskRows(tasks) },
   };
 }

@@ -135,7 +135,7 @@ export const metricsSchema = z
     scenario: z.string(),
     protocol: z.string(),
     seed: z.number(),
-    agents: count,
+    agent_count: count,
     partial: z.boolean(),
     partial_reason: z.string().nullable(),
     valid: z.boolean().describe("false: the numbers must not be compared; why is in invalid_because"),
@@ -186,7 +186,7 @@ export const metricsSchema = z
       z.object({ phase: z.string(), from_ms: z.number(), to_ms: z.number(), tasks: taskSummary, messages: z.array(messageRow) }),
     ),
     messages: z.array(messageRow),
-    agents_table: z.array(
+    agents: z.array(
       z.object({
         agent: z.string(),
         incarnations: count,
