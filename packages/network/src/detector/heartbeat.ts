@@ -1,7 +1,7 @@
 import type { AgentId } from "@failstorm/core";
 import { createDissemination, type Dissemination } from "./dissemination.ts";
 import { compareNews } from "./gossip.ts";
-import { hear, NEVER, newPeer, newsOf, type Peer, type Phase } from "./peer.ts";
+import { hear, NEVER, newPeer, newsOf, type Peer, type Phase, restartSilence } from "./peer.ts";
 import type { DetectedHow, DetectorEffect, DetectorInput, FailureDetector, GossipEntry, PeerStatus } from "./types.ts";
 
 /*
@@ -38,8 +38,11 @@ const MAX_CONFIRMATIONS = 3;
 const NOBODY: ReadonlySet<Peer> = new Set();
 /** Of the timeout: a tick later than this means that this agent stalled, and its suspicions are its own trouble. */
 const STALL_SHARE = 1 / 2;
-/** Of the interval: a tick later than this may find answers unread behind it. */
-const LATE_SHARE = 1 / 4;
+/**
+ * Of the interval: a tick later than this may find answers unread behind it. While somebody's last interval runs, there is a tick as
+ * often as this too: without one, a stall that ends just when the time runs out would not be seen as lateness.
+ */
+const LATE_SHARE = 1 / 8;
 /** Of the interval: gossip that follows other gossip sooner than this travels with the next. */
 const GOSSIP_SPACING_SHARE = 1 / 20;
 
@@ -52,6 +55,7 @@ class HeartbeatDetector implements FailureDetector {
   private readonly news: Dissemination;
   private effects: DetectorEffect[] = [];
   private stalledAt = NEVER;
+  private tickedAt = NEVER;
 
   constructor(options: HeartbeatOptions) {
     this.options = options;
@@ -70,6 +74,7 @@ class HeartbeatDetector implements FailureDetector {
 
   tick(now: number): DetectorEffect[] {
     const lateMs = this.lateness(now);
+    this.tickedAt = now;
     const listened = lateMs <= this.options.intervalMs * LATE_SHARE; // [4]
     const askAgain = listened ? NOBODY : this.forgiveOwnStall(lateMs, now);
     for (const peer of this.peers.values()) {
@@ -106,7 +111,7 @@ class HeartbeatDetector implements FailureDetector {
     for (const peer of this.peers.values()) {
       if (!peer.monitored) continue;
       wakeAt = Math.min(wakeAt, peer.nextProbeAt);
-      if (peer.phase.name !== "dead") wakeAt = Math.min(wakeAt, this.deadline(peer));
+      if (peer.phase.name !== "dead") wakeAt = Math.min(wakeAt, this.watchAt(peer));
     }
     return wakeAt === Number.POSITIVE_INFINITY ? null : wakeAt;
   }
@@ -130,9 +135,7 @@ class HeartbeatDetector implements FailureDetector {
       const wasMonitored = peer.monitored;
       peer.monitored = wanted.has(peer.id);
       if (peer.monitored && !wasMonitored) {
-        peer.silentSince = now;
-        peer.graceUntil = NEVER;
-        peer.awaited = false;
+        restartSilence(peer, now);
         peer.nextProbeAt = now + this.options.phase(peer.id);
         this.news.catchUp(peer, now);
       } else if (!peer.monitored && peer.phase.name === "suspect") peer.phase = { name: "alive" };
@@ -146,7 +149,14 @@ class HeartbeatDetector implements FailureDetector {
   }
 
   private deadline(peer: Peer): number {
-    return Math.max(peer.silentSince + this.options.timeoutMs, peer.graceUntil);
+    return Math.max(peer.silentSince + this.options.timeoutMs + peer.forgivenMs, peer.graceUntil);
+  }
+
+  /** When to look after the peer next, probes apart: at its deadline, and every now and then in the interval before. */
+  private watchAt(peer: Peer): number {
+    const deadline = this.deadline(peer);
+    const { intervalMs } = this.options;
+    return Math.min(deadline, Math.max(deadline - intervalMs, this.tickedAt + intervalMs * LATE_SHARE));
   }
 
   /** How late a tick at `now` would be. */
@@ -155,22 +165,32 @@ class HeartbeatDetector implements FailureDetector {
   }
 
   /**
-   * [4] After a stall of more than half the timeout, everybody is asked again and given one more interval. After a smaller one, those
-   * whose time has run out, or would within as long again, are asked again and given that long; once, so that an agent that is always a
-   * little late still finds the dead. Answers the peers to ask at once.
+   * [4] After a stall of more than half the timeout, everybody is asked again; the time of the stall does not count as silence, and all
+   * get at least one more interval. A smaller delay does not count either, but for one peer's silence no more than an interval in all, so
+   * that an agent that is always a little late still finds the dead; and whose time ran out during the first of them is asked again and
+   * given as long again. Answers the peers to ask at once.
    */
   private forgiveOwnStall(lateMs: number, now: number): ReadonlySet<Peer> {
     const askAgain = new Set<Peer>();
     const { intervalMs, timeoutMs } = this.options;
     const stalled = lateMs > timeoutMs * STALL_SHARE;
     if (stalled) this.stalledAt = now;
-    const until = now + (stalled ? intervalMs : Math.min(lateMs, intervalMs));
     for (const peer of this.peers.values()) {
       if (!peer.monitored || peer.phase.name === "dead") continue;
-      if (!stalled && (peer.graceSpent || this.deadline(peer) >= until)) continue;
-      peer.graceUntil = until;
-      if (!stalled) peer.graceSpent = true;
-      askAgain.add(peer);
+      if (stalled) {
+        peer.forgivenMs += lateMs;
+        peer.graceUntil = now + intervalMs;
+        askAgain.add(peer);
+        continue;
+      }
+      const until = now + Math.min(lateMs, intervalMs);
+      if (peer.smallForgivenMs === 0 && this.deadline(peer) < until) {
+        peer.graceUntil = until;
+        askAgain.add(peer);
+      }
+      const forgivenMs = Math.min(lateMs, intervalMs - peer.smallForgivenMs);
+      peer.smallForgivenMs += forgivenMs;
+      peer.forgivenMs += forgivenMs;
     }
     return askAgain;
   }
@@ -309,7 +329,7 @@ class HeartbeatDetector implements FailureDetector {
     this.effects.push({ kind: "alive", peer: peer.id, incarnation: peer.incarnation, how, was });
     peer.phase = { name: "alive" };
     if (was === "suspect") return;
-    peer.silentSince = now;
+    restartSilence(peer, now);
     peer.nextProbeAt = now + this.options.intervalMs;
     if (how === "probe") peer.refutation += 1;
     this.news.spread(peer, now, from);
@@ -328,8 +348,7 @@ class HeartbeatDetector implements FailureDetector {
     else peer.nextProbeAt = now + this.options.intervalMs;
     peer.incarnation = incarnation;
     peer.refutation = hearsay?.entry.refutation ?? 0;
-    peer.silentSince = now;
-    peer.graceUntil = NEVER;
+    restartSilence(peer, now);
     peer.phase = { name: "alive" };
     if (hearsay?.entry.state === "dead") {
       this.declareDead(peer, how, now, hearsay.from);

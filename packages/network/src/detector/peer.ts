@@ -21,8 +21,10 @@ export interface Peer {
   silentSince: number;
   /** Not declared dead before this, because this agent itself had stalled. */
   graceUntil: number;
-  /** A small stall was already forgiven since the peer was last heard. */
-  graceSpent: boolean;
+  /** How much of its silence does not count, because this agent was not listening. */
+  forgivenMs: number;
+  /** The part of that which small delays took. */
+  smallForgivenMs: number;
   monitored: boolean;
   nextProbeAt: number;
   probedAt: number;
@@ -40,7 +42,8 @@ export const newPeer = (id: AgentId, incarnation: number, now: number): Peer => 
   lastHeard: now,
   silentSince: now,
   graceUntil: NEVER,
-  graceSpent: false,
+  forgivenMs: 0,
+  smallForgivenMs: 0,
   monitored: false,
   nextProbeAt: now,
   probedAt: NEVER,
@@ -48,13 +51,19 @@ export const newPeer = (id: AgentId, incarnation: number, now: number): Peer => 
   changed: false,
 });
 
+/** Its silence counts from now on, whatever was before. */
+export function restartSilence(peer: Peer, now: number): void {
+  peer.silentSince = now;
+  peer.graceUntil = NEVER;
+  peer.forgivenMs = 0;
+  peer.smallForgivenMs = 0;
+  peer.awaited = false;
+}
+
 /** The peer itself was heard at `now`. */
 export function hear(peer: Peer, now: number): void {
   peer.lastHeard = now;
-  peer.silentSince = now;
-  peer.graceUntil = NEVER;
-  peer.graceSpent = false;
-  peer.awaited = false;
+  restartSilence(peer, now);
 }
 
 /** What is believed of the peer, as it is told to others. */
