@@ -109,7 +109,7 @@ const NETWORK: readonly ConfigOption[] = [
   {
     flags: "--monitors <who>",
     key: "network.monitors",
-    help: "whom an agent probes: all its links, that many ring successors, or auto (default: auto: 3 above 32 agents)",
+    help: "whom an agent probes: all, that many ring successors, or auto: its links, above 32 agents 3 successors (default: auto)",
   },
   {
     flags: "--transport-signals",

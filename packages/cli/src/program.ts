@@ -51,8 +51,8 @@ function addRun(program: Command, done: Done): void {
     .action(async (options: { config?: string; json?: boolean; quiet?: boolean }) => {
       rejectCommand(program);
       const { run } = await import("./commands/run.ts");
-      const output = options.json ? "json" : options.quiet ? "quiet" : "full";
-      done(await run({ ...flagEntries(program), file: options.config ?? null, output }));
+      const { json = false, quiet = false } = options;
+      done(await run({ ...flagEntries(program), file: options.config ?? null, json, quiet }));
     });
 }
 
@@ -84,7 +84,7 @@ function addReport(program: Command, done: Done): void {
     .description("one table over repeated runs: median and range of the headline measures")
     .action(async (dirs: string[]) => {
       const { table } = await import("./commands/table.ts");
-      done(await table(dirs));
+      done(table(dirs));
     });
 }
 
@@ -119,7 +119,7 @@ function addLists(program: Command, done: Done): void {
     .description("print the JSON schema of failstorm_metrics.json")
     .action(async () => {
       const { schema } = await import("./commands/schema.ts");
-      done(await schema());
+      done(schema());
     });
 }
 

@@ -1,7 +1,7 @@
 import type { Entry } from "./entry.ts";
 import { nameOrigin } from "./entry.ts";
 
-/** Keys of older configurations and what they are called now. Values keep their meaning but where `toFraction` says otherwise. */
+/** Keys of older configurations and what they are called now. Values keep their meaning but for what `toFraction` says. */
 const ALIASES: Readonly<Record<string, string>> = {
   agents: "scenario.agent_count",
   agent_count: "scenario.agent_count",
@@ -48,16 +48,17 @@ const ALIASES: Readonly<Record<string, string>> = {
 
 export const ALIAS_KEYS: readonly string[] = Object.keys(ALIASES);
 
-const isPercentage = (path: string, value: unknown): value is number =>
-  path.endsWith("fault_percentage") && typeof value === "number" && value > 1;
+/** `fault_percentage: 30` and `fault_percentage: 0.3` were both in use. */
+function toFraction(path: string, value: unknown): { value: unknown; note: string } {
+  if (!path.endsWith("fault_percentage") || typeof value !== "number" || value <= 1) return { value, note: "" };
+  return { value: value / 100, note: ` (${value} is read as ${value} %: ${value / 100})` };
+}
 
 /** Gives a value its present key; `warn` is told when it had an older one. */
 export function renameAlias(entry: Entry, warn: (message: string) => void): Entry {
   const path = Object.hasOwn(ALIASES, entry.path) ? ALIASES[entry.path] : undefined;
   if (path === undefined) return entry;
-  const percentage = isPercentage(entry.path, entry.value);
-  const value = percentage ? (entry.value as number) / 100 : entry.value;
-  const read = percentage ? ` (${entry.value} is read as ${entry.value} %: ${value})` : "";
-  warn(`${nameOrigin(entry.origin)}: ${entry.path} is deprecated; write ${path}${read}`);
+  const { value, note } = toFraction(entry.path, entry.value);
+  warn(`${nameOrigin(entry.origin)}: ${entry.path} is deprecated; write ${path}${note}`);
   return { ...entry, path, value };
 }

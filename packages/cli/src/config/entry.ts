@@ -16,7 +16,7 @@ export const isSecret = (path: string): boolean => SECRET_KEY.test(path);
 
 const shown = (path: string, value: unknown): string => {
   if (isSecret(path)) return "***";
-  return typeof value === "string" ? value || '""' : String(JSON.stringify(value) ?? value);
+  return typeof value === "string" ? value || '""' : JSON.stringify(value);
 };
 
 /** JSON has no NaN and no Infinity; say them. */

@@ -129,7 +129,7 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
   warnings.push(...checkTogether(settings, entries));
   rejectMissingFiles(entries);
   if (typeof protocolSection !== "object" || protocolSection === null)
-    throw new InputError(`${name} ${String(protocolSection)}: must be a section with keys`);
+    throw new InputError(`${name} ${JSON.stringify(protocolSection)}: must be a section with keys`);
   protocol.parseConfig(protocolSection);
   const config = toRunConfig(settings, { name: isPath(given) ? given : name, config: protocolSection });
   return { config, settings, protocol, protocolSection: protocolSection as Record<string, unknown>, warnings };
@@ -138,7 +138,7 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
 /** The resolved configuration as a file that runs the same again (secrets replaced). */
 export function resolvedDocument({ settings, protocol, protocolSection }: LoadedConfig): Record<string, unknown> {
   const { victims: _, kill_fraction, kill_count, recovery_duration, restart_after, ...scenario } = settings.scenario;
-  const { llm: __, mutants, ...others } = settings;
+  const { llm: __, seedGiven: ___, mutants, ...others } = settings;
   return redact({
     ...others,
     scenario: {

@@ -20,6 +20,8 @@ export interface ResolvedSettings extends Omit<Settings, "scenario" | "network" 
     readonly cycle_interval: number;
     readonly seed: number;
   };
+  /** Whether the seed was given, not drawn. */
+  readonly seedGiven: boolean;
   readonly network: Omit<Settings["network"], "redundancy_level"> & { readonly redundancy_level: number };
   readonly tasks: Omit<Settings["tasks"], "attempt_timeout"> & { readonly attempt_timeout: number };
 }
@@ -64,6 +66,7 @@ export function fillIn(settings: Settings, drawSeed: () => number = () => random
   const restart = { auto: autoRestart, never: null } as const;
   return {
     ...settings,
+    seedGiven: scenario.seed !== "random",
     scenario: {
       ...scenario,
       victims: countVictims(scenario),

@@ -59,7 +59,7 @@ function walk(reader: Reader, path: readonly string[], pair: Pair<ParsedNode, Pa
   const here = [...path, String(pair.key.toJSON())];
   const origin = originOf(reader, pair.key.range[0]);
   if (isMap(pair.value) && pair.value.items.length > 0) {
-    for (const item of pair.value.items) walk(reader, here, item as Pair<ParsedNode, ParsedNode | null>);
+    for (const item of pair.value.items) walk(reader, here, item);
     return;
   }
   reader.entries.push({ path: here.join("."), value: valueOf(reader, pair.value, origin), origin });
@@ -95,6 +95,6 @@ export function readYamlFile(file: string, options: { env: Environment; shown: s
   if (document.contents === null) return [];
   if (!isMap(document.contents))
     throw new InputError(`${options.shown}:1:1: must be sections with keys (scenario:, network:, …), not a single value`);
-  for (const pair of document.contents.items) walk(reader, [], pair as Pair<ParsedNode, ParsedNode | null>);
+  for (const pair of document.contents.items) walk(reader, [], pair);
   return reader.entries;
 }

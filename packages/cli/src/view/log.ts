@@ -26,7 +26,7 @@ export const formatLine = ({ level, tag, text }: LogLine, paint: Painter): strin
 
 /** Text from elsewhere (an agent's message) must not move the cursor or colour the terminal. */
 export const plain = (text: string): string =>
-  stripVTControlCharacters(text).replaceAll(/[\u0000-\u0008\u000B-\u001F\u007F]/g, " ");
+  stripVTControlCharacters(text).replaceAll(/\p{Cc}/gu, (character) => (character === "\t" ? character : " "));
 
 /** Writes one line to stderr. */
 export function log(level: Level, text: string, tag: string | null = null): void {

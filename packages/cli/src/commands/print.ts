@@ -1,0 +1,34 @@
+import path from "node:path";
+import { formatLine, log, painter, useColor } from "../view/log.ts";
+import { renderResult } from "../view/resultTable.ts";
+import { shownPath } from "./config.ts";
+import type { Summary } from "./summary.ts";
+
+export interface OutputOptions {
+  /** The metrics on stdout and nothing else there. */
+  readonly json: boolean;
+  /** Only the table. */
+  readonly quiet: boolean;
+}
+
+/** Writes the result to stdout, broken invariants to stderr (they are never left out). */
+export function printSummary({ metrics, check }: Summary, options: OutputOptions & { runDir: string }): void {
+  const { runDir, json, quiet } = options;
+  for (const violation of check.violations) log("ERROR", `invariant broken: ${violation.invariant}: ${violation.message}`);
+  if (json) {
+    process.stdout.write(`${JSON.stringify(metrics, null, 1)}\n`);
+    return;
+  }
+  const paint = painter(useColor(process.stdout));
+  const say = (level: "SUCCESS" | "WARNING" | "INFO", text: string): void =>
+    void process.stdout.write(`${formatLine({ level, tag: null, text }, paint)}\n`);
+  if (metrics.partial) say("WARNING", `partial: ${metrics.partial_reason ?? "the run broke off"}`);
+  process.stdout.write(`${renderResult(metrics, process.stdout.isTTY ? process.stdout.columns : null, paint)}\n`);
+  if (!metrics.valid) say("WARNING", `not valid, do not compare: ${metrics.invalid_because.join("; ")}`);
+  if (metrics.saturated)
+    say("WARNING", "saturated: the machine was too busy; use fewer agents, a lower --rate or a longer --think-time");
+  if (quiet) return;
+  if (check.violations.length === 0) say("SUCCESS", "all invariants hold");
+  say("INFO", `run folder ${shownPath(runDir)}`);
+  say("INFO", `again with the same seed: pnpm failstorm --config ${shownPath(path.join(runDir, "config.yaml"))}`);
+}

@@ -1,0 +1,42 @@
+import { existsSync, readFileSync, realpathSync } from "node:fs";
+import path from "node:path";
+import { InputError } from "@failstorm/core";
+import { printSummary } from "./print.ts";
+import { summarise } from "./summary.ts";
+import { userFolder } from "../project.ts";
+
+const INVARIANT_BROKEN = 3;
+
+/** Whether a process of this id is one of ours; a number that was given to another program since is not. */
+function isFailstorm(pid: unknown): boolean {
+  if (typeof pid !== "number" || pid === process.pid) return false;
+  try {
+    process.kill(pid, 0);
+    const commandLine = `/proc/${pid}/cmdline`;
+    return !existsSync(commandLine) || readFileSync(commandLine, "latin1").includes(path.join("cli", "src", "main.ts"));
+  } catch {
+    return false;
+  }
+}
+
+/** Merging takes the event files away from those who write them. */
+function rejectUnfinished(dir: string): void {
+  const manifest = path.join(dir, "manifest.json");
+  if (existsSync(path.join(dir, "events.ndjson")) || !existsSync(manifest)) return;
+  const { pid } = JSON.parse(readFileSync(manifest, "utf8")) as { pid?: unknown };
+  if (isFailstorm(pid))
+    throw new InputError(`report ${dir}: this run is still going on (process ${String(pid)}); wait for its end`);
+}
+
+/** `failstorm report DIR`: the metrics again, from the recorded events alone. */
+export async function report(given: string, options: { json: boolean }): Promise<number> {
+  const dir = path.resolve(userFolder(), given);
+  if (!existsSync(dir))
+    throw new InputError(`report ${given}: there is no such folder; give a run's folder, for example results/latest`);
+  const runDir = realpathSync(dir);
+  rejectUnfinished(runDir);
+  const { findScenario } = await import("@failstorm/scenarios");
+  const summary = await summarise(runDir, findScenario);
+  printSummary(summary, { runDir, json: options.json, quiet: false });
+  return summary.check.violations.length > 0 ? INVARIANT_BROKEN : 0;
+}

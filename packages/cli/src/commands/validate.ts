@@ -1,0 +1,84 @@
+import type { RunPlan } from "@failstorm/core";
+import { agentId } from "@failstorm/core";
+import { log } from "../view/log.ts";
+import type { LoadedConfig } from "../config/load.ts";
+import { checkWritable } from "../run/folder.ts";
+import { type ConfigRequest, loadRequested, shownPath } from "./config.ts";
+
+/** Steps of a hop that are messages of their own: search, extract, triple. */
+const STEPS_PER_HOP = 3;
+
+const seconds = (ms: number): string => `${Number((ms / 1000).toFixed(3))} s`;
+const round = (value: number): string => Math.round(value).toLocaleString("en-US");
+
+/** Requests of a run without faults: every step and look-up leaves its agent, every probe and comparison of ledgers is one. */
+async function estimateMessages({ config }: LoadedConfig, plan: RunPlan): Promise<string> {
+  const { buildLinks, monitoredBy } = await import("@failstorm/network");
+  const { scenario, network } = config;
+  const ids = Array.from({ length: scenario.agentCount }, (_, index) => agentId(index));
+  const links = buildLinks(network.topology, ids, network.customEdges);
+  const live = new Set(ids);
+  const pairs = ids.reduce(
+    (sum, self) => sum + monitoredBy({ self, monitors: network.monitors, ids, live, initialLinks: links, links }).length,
+    0,
+  );
+  const work = plan.schedule.tasks.reduce((sum, { hops }) => sum + hops * (STEPS_PER_HOP + scenario.agentCount - 1) + 1, 0);
+  const heartbeats = (pairs * scenario.runtimeMs) / network.heartbeatIntervalMs;
+  const perSecond = ((work + heartbeats) * 1000) / scenario.runtimeMs;
+  return `about ${round(work)} for the work, ${round(heartbeats)} heartbeats over ${pairs} monitored pairs; ${round(perSecond)} per second in all`;
+}
+
+function describeStorm({ config, settings }: LoadedConfig, plan: RunPlan): string[] {
+  const { killCount, killFraction, agentCount } = config.scenario;
+  if (plan.schedule.faults.length === 0) return ["no fault"];
+  // Without a seed the next run draws other victims than this look at it.
+  return plan.schedule.faults.map(({ kind, fake, atMs, victims, restartAtMs }) => {
+    const who = settings.seedGiven ? `: ${victims.join(", ")}` : " (drawn by the seed)";
+    const after =
+      restartAtMs === null ? "never restarted" : `${kind === "sigstop" ? "continued" : "restarted"} at ${seconds(restartAtMs)}`;
+    const fraction = Number(killFraction.toFixed(3));
+    return `${fake ? "fake " : ""}${kind} at ${settings.seedGiven ? "" : "about "}${seconds(atMs)} to ${killCount} of ${agentCount} agents (fraction ${fraction})${who}; ${after}`;
+  });
+}
+
+/** `failstorm validate`: everything that is checked before a run, and what the run would be. Starts nothing, writes nothing. */
+export async function validate(request: ConfigRequest): Promise<number> {
+  const loaded = await loadRequested(request);
+  const { config } = loaded;
+  const [{ findScenario }, { checkPorts }] = await Promise.all([
+    import("@failstorm/scenarios"),
+    import("@failstorm/orchestrator"),
+  ]);
+  const scenario = findScenario(config.scenario.name);
+  checkWritable(config.output.dir);
+  const { ports, skipped } = await checkPorts(config);
+  const plan = await scenario.plan(config);
+  for (const warning of loaded.warnings) log("WARNING", warning);
+  const { agentCount, runtimeMs, warmupMs, seed, timeScale } = config.scenario;
+  const first = plan.schedule.tasks[0];
+  const rows: [string, string][] = [
+    ["scenario", `${scenario.name} over ${config.scenario.protocol}, ${config.network.topology}`],
+    ["agents", String(agentCount)],
+    [
+      "ports",
+      config.network.basePort === 0
+        ? "any free ones"
+        : `${ports[0]} to ${ports.at(-1)}${skipped.length > 0 ? `, skipping ${skipped.map(({ port, reason }) => `${port} (${reason})`).join(", ")}` : ""}`,
+    ],
+    ["seed", loaded.settings.seedGiven ? String(seed) : "random"],
+    [
+      "timeline",
+      `load from the end of the broadcast, measured from ${seconds(warmupMs)}, end at ${seconds(runtimeMs)}${timeScale === 1 ? "" : ` (all times × ${timeScale})`}`,
+    ],
+    ...describeStorm(loaded, plan).map((storm): [string, string] => ["storm", storm]),
+    [
+      "tasks",
+      `${plan.schedule.tasks.length} questions (${round(plan.document.length / 1000)} kB of passages), for example "${first?.question ?? "none"}"`,
+    ],
+    ["messages", await estimateMessages(loaded, plan)],
+    ["results", shownPath(config.output.dir)],
+  ];
+  for (const [name, text] of rows) process.stdout.write(`${name.padEnd(10)}${text}\n`);
+  log("SUCCESS", "the configuration is valid");
+  return 0;
+}

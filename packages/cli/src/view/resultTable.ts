@@ -1,0 +1,49 @@
+import { type FailstormMetrics, type ResultRow, resultRows } from "@failstorm/report";
+import Table from "cli-table3";
+import { type Painter, plain } from "./log.ts";
+
+const MIN_NOTE_COLUMNS = 24;
+/** Borders and padding of a table of four columns. */
+const FRAME_COLUMNS = 13;
+
+const percent = (value: number | null): string => (value === null ? "–" : (value * 100).toFixed(1));
+
+/** How good the answers were, for data the pipeline was not calibrated on: there goodput counts what it answers without faults. */
+function answerRows({ answers }: FailstormMetrics): ResultRow[] {
+  if (answers.calibrated) return [];
+  const row = (measure: string, value: number | null, note: string): ResultRow => ({
+    measure,
+    value: percent(value),
+    unit: "%",
+    note,
+  });
+  return [
+    row(
+      "exact match",
+      answers.exact_match,
+      `of ${answers.answered} answers; this data is not calibrated to be answerable without an LLM`,
+    ),
+    row("token F1", answers.token_f1, ""),
+    row("evidence recall", answers.evidence_recall, ""),
+  ];
+}
+
+/** Rows as a table. `columns`: of the terminal; null = as wide as it gets. */
+export function renderTable(rows: readonly ResultRow[], columns: number | null, paint: Painter): string {
+  const widest = (pick: (row: ResultRow) => string): number => Math.max(7, ...rows.map((row) => pick(row).length));
+  const used = widest((row) => row.measure) + widest((row) => row.value) + widest((row) => row.unit) + FRAME_COLUMNS;
+  const noteColumns = columns === null ? null : Math.max(MIN_NOTE_COLUMNS, columns - used);
+  const table = new Table({
+    head: ["measure", "value", "unit", "note"].map((word) => paint("bold", word)),
+    style: { head: [], border: [], compact: true },
+    colAligns: ["left", "right", "left", "left"],
+    wordWrap: noteColumns !== null,
+    ...(noteColumns === null ? {} : { colWidths: [null, null, null, noteColumns + 2] }),
+  });
+  for (const { measure, value, unit, note } of rows) table.push([measure, value, unit, plain(note)]);
+  return table.toString();
+}
+
+/** The result of a run in plain words, with units. */
+export const renderResult = (metrics: FailstormMetrics, columns: number | null, paint: Painter): string =>
+  renderTable([...resultRows(metrics), ...answerRows(metrics)], columns, paint);
