@@ -21,6 +21,9 @@ export interface AgentParts {
 }
 
 const RETRY_MS = 100;
+/** A hop of a ledger push takes a few ms; a ring has half as many as agents. */
+const SETTLE_MS_PER_AGENT = 10;
+const MAX_SETTLE_MS = 1_000;
 
 /** The agent itself, from the roster on: stores and indexes the document, joins the network, works, takes over, hands back. */
 export class Agent {
@@ -84,7 +87,15 @@ export class Agent {
   /** Resolves when every task due has an outcome, or an owner that is somebody else, and the others have been told. */
   async drain(): Promise<void> {
     while (!this.work.runner.idle) await this.parts.clock.sleep(RETRY_MS * this.parts.spec.config.scenario.timeScale);
+    this.work.ledgerSync.hurry();
     await this.work.ledgerSync.pushAll();
+  }
+
+  /** Lets the last ledger entries travel: where links are few they go hop by hop. */
+  async settle(): Promise<void> {
+    const { spec, clock } = this.parts;
+    if (spec.config.network.topology === "mesh") return;
+    await clock.sleep(Math.min(MAX_SETTLE_MS, SETTLE_MS_PER_AGENT * this.roster.agents.length));
   }
 
   /** The last events. */

@@ -12,6 +12,7 @@ const ANTI_ENTROPY_EVERY = 10;
 export class LedgerSync {
   private rounds = 0;
   private stopped = false;
+  private eager = false;
   private readonly options: {
     readonly clock: Clock;
     readonly prng: Prng;
@@ -44,6 +45,11 @@ export class LedgerSync {
     this.stopped = true;
   }
 
+  /** From now on what comes in is passed on at once: at the end of a run nobody waits for the next interval. */
+  hurry(): void {
+    this.eager = true;
+  }
+
   /** Pushes what is new to every receiver; resolves when all have answered or failed. What failed goes with the next push. */
   async pushAll(): Promise<void> {
     if (!this.options.enabled) return;
@@ -69,6 +75,7 @@ export class LedgerSync {
     if (!this.options.enabled) return { accepted: 0 };
     const decoded = entries.map(decodeEntry).filter((entry) => entry !== null);
     const { added } = this.options.ledger.merge(decoded, this.options.clock.now(), from);
+    if (this.eager && added.length > 0) void this.pushAll();
     return { accepted: added.length };
   }
 

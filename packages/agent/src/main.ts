@@ -121,6 +121,7 @@ class AgentProcess {
         this.recorder.flush();
         return this.send({ type: "drained" });
       case "stop":
+        await this.agent?.settle();
         this.agent?.stop();
         return this.leave("told to stop");
     }

@@ -116,9 +116,7 @@ function extraMetrics(run: {
     exact_match: mean(answered.map(({ task, answer }) => Number(exactMatch(answer, task.gold)))),
     token_f1: mean(answered.map(({ task, answer }) => tokenF1(answer, task.gold))),
     evidence_recall: mean(
-      answered
-        .filter(({ task }) => task.evidence.length > 0)
-        .map(({ task, evidence }) => evidenceRecall(evidence, task.evidence)),
+      answered.map(({ task, evidence }) => evidenceRecall(evidence, task.evidence)).filter((recall) => recall !== null),
     ),
   };
 }
