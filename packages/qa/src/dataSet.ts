@@ -73,8 +73,7 @@ export async function writeDataSet(dir: string, set: QuestionSet, origin: DataSe
     await writeFile(join(made, DOCUMENT), set.document, { flush: true });
     await writeFile(join(made, QUESTIONS), questions, { flush: true });
     await writeFile(join(made, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`, { flush: true });
-    await rm(target, { recursive: true, force: true });
-    await rename(made, target);
+    await replaceFolder(made, target);
   } catch (error) {
     if (made !== null) await rm(made, { recursive: true, force: true });
     const { code = "EIO", message } = error as NodeJS.ErrnoException;
@@ -82,6 +81,25 @@ export async function writeDataSet(dir: string, set: QuestionSet, origin: DataSe
       cause: error,
     });
   }
+}
+
+/** Puts `made` in the place of `target`; at no moment is neither the old nor the new on the disk. */
+async function replaceFolder(made: string, target: string): Promise<void> {
+  const old = `${made}-old`;
+  const hadOld = await rename(target, old).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return false;
+      throw error;
+    },
+  );
+  try {
+    await rename(made, target);
+  } catch (error) {
+    if (hadOld) await rename(old, target);
+    throw error;
+  }
+  await rm(old, { recursive: true, force: true });
 }
 
 async function refuseForeignFolder(dir: string): Promise<void> {

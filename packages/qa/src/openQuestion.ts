@@ -70,15 +70,10 @@ export function answerOpenQuestion(question: string, sentences: readonly FoundSe
 
 /** "…, X or Y?": the two to choose from. */
 function optionsOf(question: string): readonly [string, string] | null {
-  const match =
-    /(?:,|:|\bbetween\b|\bis\b|\bwas\b|\bfirst\b|\bolder\b|\byounger\b)?\s*([^,:?]+?),?\s+or\s+([^,?]+?)\s*\?*$/i.exec(question);
-  const [left, right] = [match?.[1], match?.[2]];
-  if (left === undefined || right === undefined) return null;
-  const leftNames = namesIn(left);
-  const rightNames = namesIn(right);
-  const leftName = leftNames.at(-1);
-  const rightName = rightNames[0];
-  return leftName !== undefined && rightName !== undefined ? [leftName, rightName] : null;
+  const match = /^(.+?),?\s+or\s+(?:the\s+)?([^?]+?)[\s?.]*$/i.exec(question);
+  const left = namesIn(match?.[1] ?? "").at(-1);
+  const right = namesIn(match?.[2] ?? "")[0];
+  return left !== undefined && right !== undefined ? [left, right] : null;
 }
 
 const EARLIER = /\b(?:older|oldest|first|earlier|earliest|before)\b/i;
@@ -108,6 +103,9 @@ function chooseOption(question: string, [left, right]: readonly [string, string]
 
 const NATION_ENDING = /\b\p{Lu}\p{L}+(?:an|ish|ese|ic|ch)\b/gu;
 
+/** So many letters of a word stand for its other forms (composers, composed). */
+const STEM = 5;
+
 /** "Are X and Y both/of the same …?": whether what is said of X and of Y shares the words that matter. */
 function yesOrNo(question: string, sentences: readonly FoundSentence[]): string {
   const [left, right] = namesIn(question.replace(CLOSED, ""));
@@ -121,40 +119,75 @@ function yesOrNo(question: string, sentences: readonly FoundSentence[]): string 
   }
   const named = new Set([...terms(left), ...terms(right), "both", "same"]);
   const property = terms(question).filter((term) => !named.has(term));
+  const stems = property.map((term) => term.slice(0, STEM));
   const holds = (list: readonly FoundSentence[]): boolean => {
-    const words = new Set(list.flatMap(({ text }) => terms(text)));
-    return property.some((term) => words.has(term));
+    const words = list.flatMap(({ text }) => terms(text));
+    return stems.some((stem) => words.some((word) => word.startsWith(stem)));
   };
   return holds(ofLeft) && holds(ofRight) ? "yes" : "no";
 }
 
-type Wanted = "year" | "date" | "number" | "name";
+type Wanted = "year" | "date" | "number" | "place" | "person" | "name";
 
-function wantedBy(question: string): Wanted {
-  if (/\b(?:what|which|in what) year\b/i.test(question)) return "year";
-  if (/\bwhen\b|\b(?:what|which) (?:date|day)\b/i.test(question)) return "date";
-  if (/\bhow (?:many|much|old|long|far|tall|high)\b|\bwhat (?:number|percentage|population)\b/i.test(question)) return "number";
-  return "name";
-}
+const ASKS: readonly (readonly [Wanted, RegExp])[] = [
+  ["year", /\b(?:what|which) year\b/i],
+  ["date", /\bwhen\b|\b(?:what|which) (?:date|day)\b/i],
+  [
+    "number",
+    /\bhow (?:many|much|old|long|far|tall|high)\b|\bwhat (?:number|percentage|population)\b|\bpopulation of (?:what|how)\b/i,
+  ],
+  [
+    "place",
+    /\bwhere\b|\b(?:what|which)(?: \p{L}+){0,2} (?:city|town|country|county|state|village|region|island|province|borough)\b/iu,
+  ],
+  [
+    "person",
+    /\bwho(?:m|se)?\b|\b(?:what|which)(?: \p{L}+){0,3} (?:actor|actress|author|writer|director|singer|player|artist|politician)\b/iu,
+  ],
+];
+
+const wantedBy = (question: string): Wanted => ASKS.find(([, pattern]) => pattern.test(question))?.[0] ?? "name";
 
 const MONTH = "January|February|March|April|May|June|July|August|September|October|November|December";
+const YEAR = /\b1[0-9]\d\d\b|\b20[0-2]\d\b/gu;
+const PLACE = new RegExp(
+  `(?<=\\b(?:in|at|near|to|from|of) (?:the )?(?:\\p{Ll}+ )?)(?:${NAME.source})(?:, ${NAME.source})?`,
+  "gu",
+);
 const SPANS: Readonly<Record<Wanted, RegExp>> = {
-  year: /\b1[0-9]\d\d\b|\b20[0-2]\d\b/gu,
-  date: new RegExp(`\\b(?:\\d{1,2} )?(?:${MONTH})(?: \\d{1,2},)? \\d{4}\\b|\\b1[0-9]\\d\\d\\b|\\b20[0-2]\\d\\b`, "gu"),
-  number: /\b\d+(?:[.,]\d+)*(?: (?:million|billion|thousand|percent|miles|feet|km|metres|meters))?/gu,
+  year: YEAR,
+  date: new RegExp(`\\b(?:\\d{1,2} )?(?:${MONTH})(?: \\d{1,2},)? \\d{4}\\b|${YEAR.source}`, "gu"),
+  number:
+    /(?<![\d.,])(?!(?:1[0-9]|20)\d\d\b(?![.,]\d))\d+(?:[.,]\d+)*(?: (?:million|billion|thousand|percent|miles|feet|km|metres|meters))?/gu,
+  place: PLACE,
+  person: NAME,
   name: NAME,
 };
 
+const NO_NAME = new RegExp(`^(?:${MONTH}|during|after|before|since|although|while|both|also|american|united states)$`, "i");
+const NATIONALITY = /^\p{Lu}\p{L}+(?:an|ish|ese|ic|ch)$/u;
+const WORDS_OF_A_PERSON = /^\p{Lu}\S*(?: (?:\p{Lu}\S*|de|von|van|of)){1,3}$/u;
+
+/** How well a span's shape suits what is asked for: a factor on its score. */
+function fit(span: string, wanted: Wanted): number {
+  if (NO_NAME.test(span) || NATIONALITY.test(span)) return 0.2;
+  if (wanted === "person") return WORDS_OF_A_PERSON.test(span) ? 1 : 0.3;
+  return 1;
+}
+
+const withoutRemark = (title: string): string => title.replace(/\s*\([^)]*\)$/, "");
+
 function bestSpan(question: string, sentences: readonly FoundSentence[]): { text: string; passage: string } | null {
   const asked = fold(question);
+  const wanted = wantedBy(question);
+  const titles = wanted === "name" || wanted === "person";
   const totals = new Map<string, { text: string; passage: string; score: number }>();
   for (const [rank, { passage, title, text, score }] of sentences.entries()) {
-    const wanted = wantedBy(question);
     const spans = (text.match(SPANS[wanted]) ?? []).map(trimmed);
-    for (const span of wanted === "name" ? [title, ...spans] : spans) {
+    for (const span of titles ? [withoutRemark(title), ...spans] : spans) {
       const key = fold(span);
-      if (key.length < 2 || asked.includes(key) || terms(span).length === 0) continue;
-      const gain = score / (1 + rank);
+      if (key === "" || asked.includes(key) || terms(span).length === 0) continue;
+      const gain = (score * fit(span, wanted)) / (1 + rank);
       const known = totals.get(key);
       if (known === undefined) totals.set(key, { text: span, passage, score: gain });
       else known.score += gain;
