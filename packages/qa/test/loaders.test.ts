@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { createPrng, InputError } from "@failstorm/core";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import {
+  exactMatch,
   generateCorpus,
   loadCorpus,
   loadDocument,
@@ -97,17 +98,21 @@ describe("the published HotpotQA shards", () => {
   // The data lie beside the checkout and are no part of it.
   it("load over eight shards with an answer for almost every question", async () => {
     expect(existsSync(published), `${published} must be there`).toBe(true);
-    const set = await loadCorpus({ dir: published, shards: 8 });
-    expect(set.questions).toHaveLength(2400);
+    // 100 of the 300 groups: their fault-free answers take 2 s, all would take 6.
+    const set = await loadCorpus({ dir: published, shards: 8, questions: 800 });
+    expect(set.questions.at(-1)?.id).toBe("99.7");
     const shards = parseDocument(set.document);
-    expect(shards).toHaveLength(8);
+    expect(shards.map((passages) => passages.at(-1)?.id.split(".")[0])).toEqual(Array.from({ length: 8 }, () => "q299"));
     const home = new Map(shards.flatMap((passages, shard) => passages.map(({ id }) => [id, String(shard)] as const)));
     const foreign = set.questions.filter(
       ({ id, evidence }) => evidence.length > 0 && !evidence.some((passage) => home.get(passage) === id.split(".")[1]),
     );
     // "The passages that answer a question usually lie in other agents' shards."
     expect(foreign.length / set.questions.length).toBeGreaterThan(0.7);
-    expect(set.questions.filter(({ expected }) => expected !== "").length).toBeGreaterThan(2350);
+    expect(set.questions.filter(({ expected }) => expected !== "").length).toBeGreaterThan(780);
+    // Without a model a modest share is right; far fewer would mean that the heuristics broke.
+    const right = set.questions.filter(({ expected, gold }) => exactMatch(expected, gold)).length;
+    expect(right / set.questions.length).toBeGreaterThan(0.2);
   }, 60_000);
 });
 
