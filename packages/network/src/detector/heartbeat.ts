@@ -2,6 +2,7 @@ import type { AgentId } from "@failstorm/core";
 import { createDissemination, type Dissemination } from "./dissemination.ts";
 import { compareNews } from "./gossip.ts";
 import { hear, NEVER, newPeer, newsOf, type Peer, type Phase, restartSilence } from "./peer.ts";
+import { createSilenceRule, type SilenceRule } from "./silence.ts";
 import type { DetectedHow, DetectorEffect, DetectorInput, FailureDetector, GossipEntry, PeerStatus } from "./types.ts";
 
 /*
@@ -35,14 +36,6 @@ export interface HeartbeatOptions {
 const MAX_BACKOFF_INTERVALS = 5;
 /** A dying process may still accept a connection and reset it: so often a failed probe of a closed peer is repeated at once. */
 const MAX_CONFIRMATIONS = 3;
-const NOBODY: ReadonlySet<Peer> = new Set();
-/** Of the timeout: a tick later than this means that this agent stalled, and its suspicions are its own trouble. */
-const STALL_SHARE = 1 / 2;
-/**
- * Of the interval: a tick later than this may find answers unread behind it. While somebody's last interval runs, there is a tick as
- * often as this too: without one, a stall that ends just when the time runs out would not be seen as lateness.
- */
-const LATE_SHARE = 1 / 8;
 /** Of the interval: gossip that follows other gossip sooner than this travels with the next. */
 const GOSSIP_SPACING_SHARE = 1 / 20;
 
@@ -53,12 +46,14 @@ class HeartbeatDetector implements FailureDetector {
   private readonly options: HeartbeatOptions;
   private readonly peers = new Map<AgentId, Peer>();
   private readonly news: Dissemination;
+  private readonly silence: SilenceRule;
   private effects: DetectorEffect[] = [];
   private stalledAt = NEVER;
   private tickedAt = NEVER;
 
   constructor(options: HeartbeatOptions) {
     this.options = options;
+    this.silence = createSilenceRule(options.intervalMs, options.timeoutMs);
     this.news = createDissemination({
       self: options.self,
       incarnation: options.incarnation,
@@ -75,13 +70,14 @@ class HeartbeatDetector implements FailureDetector {
   tick(now: number): DetectorEffect[] {
     const lateMs = this.lateness(now);
     this.tickedAt = now;
-    const listened = lateMs <= this.options.intervalMs * LATE_SHARE; // [4]
-    const askAgain = listened ? NOBODY : this.forgiveOwnStall(lateMs, now);
+    const listened = !this.silence.isLate(lateMs);
+    if (this.silence.isStall(lateMs)) this.stalledAt = now;
     for (const peer of this.peers.values()) {
       if (!peer.monitored) continue;
-      if (peer.phase.name !== "dead" && now >= this.deadline(peer)) this.declareDead(peer, "probe", now);
+      const askAgain = !listened && peer.phase.name !== "dead" && this.silence.forgive(peer, lateMs, now); // [4]
+      if (peer.phase.name !== "dead" && now >= this.silence.deadline(peer)) this.declareDead(peer, "probe", now);
       if (now >= peer.nextProbeAt && listened && this.isOverdue(peer, now)) this.suspect(peer);
-      if (now >= peer.nextProbeAt || askAgain.has(peer)) this.probe(peer, now);
+      if (now >= peer.nextProbeAt || askAgain) this.probe(peer, now);
       if (now < peer.nextProbeAt) continue;
       if (peer.phase.name === "dead") {
         peer.phase.backoff = Math.min(peer.phase.backoff * 2, MAX_BACKOFF_INTERVALS);
@@ -111,7 +107,7 @@ class HeartbeatDetector implements FailureDetector {
     for (const peer of this.peers.values()) {
       if (!peer.monitored) continue;
       wakeAt = Math.min(wakeAt, peer.nextProbeAt);
-      if (peer.phase.name !== "dead") wakeAt = Math.min(wakeAt, this.watchAt(peer));
+      if (peer.phase.name !== "dead") wakeAt = Math.min(wakeAt, this.silence.watchAt(peer, this.tickedAt));
     }
     return wakeAt === Number.POSITIVE_INFINITY ? null : wakeAt;
   }
@@ -148,51 +144,9 @@ class HeartbeatDetector implements FailureDetector {
     return peer;
   }
 
-  private deadline(peer: Peer): number {
-    return Math.max(peer.silentSince + this.options.timeoutMs + peer.forgivenMs, peer.graceUntil);
-  }
-
-  /** When to look after the peer next, probes apart: at its deadline, and every now and then in the interval before. */
-  private watchAt(peer: Peer): number {
-    const deadline = this.deadline(peer);
-    const { intervalMs } = this.options;
-    return Math.min(deadline, Math.max(deadline - intervalMs, this.tickedAt + intervalMs * LATE_SHARE));
-  }
-
   /** How late a tick at `now` would be. */
   private lateness(now: number): number {
     return now - (this.nextWakeAt() ?? now);
-  }
-
-  /**
-   * [4] After a stall of more than half the timeout, everybody is asked again; the time of the stall does not count as silence, and all
-   * get at least one more interval. A smaller delay does not count either, but for one peer's silence no more than an interval in all, so
-   * that an agent that is always a little late still finds the dead; and whose time ran out during the first of them is asked again and
-   * given as long again. Answers the peers to ask at once.
-   */
-  private forgiveOwnStall(lateMs: number, now: number): ReadonlySet<Peer> {
-    const askAgain = new Set<Peer>();
-    const { intervalMs, timeoutMs } = this.options;
-    const stalled = lateMs > timeoutMs * STALL_SHARE;
-    if (stalled) this.stalledAt = now;
-    for (const peer of this.peers.values()) {
-      if (!peer.monitored || peer.phase.name === "dead") continue;
-      if (stalled) {
-        peer.forgivenMs += lateMs;
-        peer.graceUntil = now + intervalMs;
-        askAgain.add(peer);
-        continue;
-      }
-      const until = now + Math.min(lateMs, intervalMs);
-      if (peer.smallForgivenMs === 0 && this.deadline(peer) < until) {
-        peer.graceUntil = until;
-        askAgain.add(peer);
-      }
-      const forgivenMs = Math.min(lateMs, intervalMs - peer.smallForgivenMs);
-      peer.smallForgivenMs += forgivenMs;
-      peer.forgivenMs += forgivenMs;
-    }
-    return askAgain;
   }
 
   private probe(peer: Peer, now: number): void {
@@ -265,7 +219,7 @@ class HeartbeatDetector implements FailureDetector {
       }
       return;
     }
-    const ownStall = sentAt < this.stalledAt || this.lateness(now) > this.options.timeoutMs * STALL_SHARE;
+    const ownStall = sentAt < this.stalledAt || this.silence.isStall(this.lateness(now));
     if (peer.lastHeard > sentAt || (ownStall && !refused)) return; // [4]
     this.suspect(peer);
   }
