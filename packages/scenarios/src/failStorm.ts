@@ -23,12 +23,15 @@ const FULL_BEFORE_MS = 10_000;
 const FULL_AFTER_MS = 30_000;
 
 /** The questions of the run: generated, from a data set, or about a document. Throws InputError. */
-async function questionSet({ qa, scenario }: RunConfig, prng: Prng): Promise<QuestionSet> {
-  const shards = scenario.agentCount;
-  if (qa.source === "corpus") return loadCorpus({ dir: qa.corpus ?? "", shards, topK: qa.topK });
-  if (qa.source === "document") return loadDocument({ file: qa.document ?? "", questionsFile: qa.questions ?? "", shards });
-  const { passages, questionCount: questions, hops, topK } = qa;
-  return generateCorpus({ prng, shards, passages, questions, hops, topK });
+async function questionSet({ qa, scenario, tasks }: RunConfig, prng: Prng): Promise<QuestionSet> {
+  const { agentCount: shards, runtimeMs } = scenario;
+  // A run asks no more questions than it has tasks; calibrating the others would only cost time.
+  const questions = Math.ceil((shards * tasks.rate * runtimeMs) / 1000);
+  if (qa.source === "corpus") return loadCorpus({ dir: qa.corpus ?? "", shards, topK: qa.topK, questions });
+  if (qa.source === "document")
+    return loadDocument({ file: qa.document ?? "", questionsFile: qa.questions ?? "", shards, topK: qa.topK });
+  const { passages, questionCount, hops, topK } = qa;
+  return generateCorpus({ prng, shards, passages, questions: Math.min(questionCount, Math.max(1, questions)), hops, topK });
 }
 
 /**
