@@ -11,7 +11,7 @@ type Done = (code: ExitCode) => void;
 const EXAMPLES = `
 Examples:
   failstorm --agents 8                            the full fail-storm, 120 s, 30 % killed at 60 s
-  failstorm --agents 8 --time-scale 0.1           the same in 12 s, to try things
+  failstorm --agents 4 --time-scale 0.25          in 30 s, to try things (the tasks come as much faster)
   failstorm --agents 8 --kill-fraction 0          the control: the same run without a fault
   failstorm --agents 8 --seed 7 --transport-signals
   failstorm --topology ring --kill-count 1 --no-restart

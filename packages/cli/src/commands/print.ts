@@ -11,6 +11,9 @@ export interface OutputOptions {
   readonly quiet: boolean;
 }
 
+/** Width of a table that goes to a file or a pipe. */
+const FILE_COLUMNS = 160;
+
 /** Writes the result to stdout, broken invariants to stderr (they are never left out). */
 export function printSummary({ metrics, check }: Summary, options: OutputOptions & { runDir: string }): void {
   const { runDir, json, quiet } = options;
@@ -23,10 +26,10 @@ export function printSummary({ metrics, check }: Summary, options: OutputOptions
   const say = (level: "SUCCESS" | "WARNING" | "INFO", text: string): void =>
     void process.stdout.write(`${formatLine({ level, tag: null, text }, paint)}\n`);
   if (metrics.partial) say("WARNING", `partial: ${metrics.partial_reason ?? "the run broke off"}`);
-  process.stdout.write(`${renderResult(metrics, process.stdout.isTTY ? process.stdout.columns : null, paint)}\n`);
+  process.stdout.write(`${renderResult(metrics, process.stdout.isTTY ? process.stdout.columns : FILE_COLUMNS, paint)}\n`);
   if (!metrics.valid) say("WARNING", `not valid, do not compare: ${metrics.invalid_because.join("; ")}`);
-  if (metrics.saturated)
-    say("WARNING", "saturated: the machine was too busy; use fewer agents, a lower --rate or a longer --think-time");
+  for (const warning of check.warnings) say("WARNING", `${warning.invariant}: ${warning.message}`);
+  if (metrics.saturated) say("WARNING", "saturated, do not compare: use fewer agents or a lower --rate");
   if (quiet) return;
   if (check.violations.length === 0) say("SUCCESS", "all invariants hold");
   say("INFO", `run folder ${shownPath(runDir)}`);

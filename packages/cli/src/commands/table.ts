@@ -99,7 +99,7 @@ export function table(given: readonly string[]): number {
       `${reached} of ${runs.length}`,
     ]);
   process.stdout.write(`${rows.toString()}\n`);
-  const kinds = new Set(runs.map(({ scenario, protocol, agents }) => `${scenario} / ${protocol} / ${agents} agents`));
+  const kinds = new Set(runs.map(({ scenario, protocol, agent_count }) => `${scenario} / ${protocol} / ${agent_count} agents`));
   process.stdout.write(`${runs.length} runs: ${[...kinds].join("; ")}; seeds ${runs.map(({ seed }) => seed).join(", ")}\n`);
   const count = (what: string, is: (metrics: FailstormMetrics) => boolean): void => {
     const seeds = runs.filter(is).map(({ seed }) => seed);

@@ -41,8 +41,8 @@ export function redact(value: unknown, path = ""): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, redact(item, key)]));
 }
 
-/** The same for a command line: `--set llm.api_key=…`. */
-export const redactArgument = (argument: string): string => {
-  const [key = "", ...rest] = argument.split("=");
-  return rest.length > 0 && isSecret(key) ? `${key}=***` : argument;
-};
+/** The same for a command line: `--set llm.api_key=…`, `--set=llm.api_key=…`. */
+export function redactArgument(argument: string): string {
+  const [, option = "", key = ""] = /^(--set=)?([^=]+)=/.exec(argument) ?? [];
+  return isSecret(key) ? `${option}${key}=***` : argument;
+}

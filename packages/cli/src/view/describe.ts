@@ -52,6 +52,7 @@ function describeAgent(event: RunEvent, many: boolean): LogLine | null {
 }
 
 function describeDetection(event: RunEventOf<"detect.dead">, view: RunView, many: boolean): LogLine | null {
+  if (view.phase === "end") return null;
   const latest = view.detections.at(-1);
   if (latest?.afterMs === null)
     return line("WARNING", event.src, `false positive: declared ${event.peer} dead, which nobody had touched (${event.how})`);
@@ -119,7 +120,7 @@ export function describeDetail(event: RunEvent): LogLine | null {
 /** Where the run is, in one line. */
 export function describeProgress(view: RunView): LogLine {
   const { settled, right } = view.goodput();
-  const at = secondsInto(view, view.now);
+  const at = secondsInto(view, Math.min(view.now, (view.t0 ?? 0) + view.options.runtimeMs));
   const time = at === null ? "" : `${at.toFixed(0)} of ${(view.options.runtimeMs / 1000).toFixed(0)} s, `;
   const states = [...view.agents.values()].map(({ state }) => state.kind);
   const up = states.filter((kind) => kind === "up").length;

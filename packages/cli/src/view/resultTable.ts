@@ -28,22 +28,22 @@ function answerRows({ answers }: FailstormMetrics): ResultRow[] {
   ];
 }
 
-/** Rows as a table. `columns`: of the terminal; null = as wide as it gets. */
-export function renderTable(rows: readonly ResultRow[], columns: number | null, paint: Painter): string {
+/** Rows as a table no wider than `columns`, where that leaves the notes room. */
+export function renderTable(rows: readonly ResultRow[], columns: number, paint: Painter): string {
   const widest = (pick: (row: ResultRow) => string): number => Math.max(7, ...rows.map((row) => pick(row).length));
   const used = widest((row) => row.measure) + widest((row) => row.value) + widest((row) => row.unit) + FRAME_COLUMNS;
-  const noteColumns = columns === null ? null : Math.max(MIN_NOTE_COLUMNS, columns - used);
+  const noteColumns = Math.max(MIN_NOTE_COLUMNS, columns - used);
   const table = new Table({
     head: ["measure", "value", "unit", "note"].map((word) => paint("bold", word)),
     style: { head: [], border: [], compact: true },
     colAligns: ["left", "right", "left", "left"],
-    wordWrap: noteColumns !== null,
-    ...(noteColumns === null ? {} : { colWidths: [null, null, null, noteColumns + 2] }),
+    wordWrap: true,
+    colWidths: [null, null, null, noteColumns + 2],
   });
   for (const { measure, value, unit, note } of rows) table.push([measure, value, unit, plain(note)]);
   return table.toString();
 }
 
 /** The result of a run in plain words, with units. */
-export const renderResult = (metrics: FailstormMetrics, columns: number | null, paint: Painter): string =>
+export const renderResult = (metrics: FailstormMetrics, columns: number, paint: Painter): string =>
   renderTable([...resultRows(metrics), ...answerRows(metrics)], columns, paint);

@@ -1,4 +1,4 @@
-import type { AgentId, FaultKind, RunEvent, RunEventOf, TaskId } from "@failstorm/core";
+import type { AgentId, RunEvent, RunEventOf, TaskId } from "@failstorm/core";
 
 /** What the view knows of an agent. */
 export type AgentState =
@@ -67,11 +67,15 @@ const incarnationKey = (agent: AgentId, incarnation: number): string => `${agent
 /** Counts right and settled tasks as time goes by; an outcome counts at once, silence at the deadline. */
 function createGoodput({ tasks, deadlineMs }: ViewOptions) {
   const expected = new Map(tasks.map(({ task, expected }) => [task, expected]));
-  const byTime = tasks.toSorted((a, b) => a.atMs - b.atMs);
+  let byTime = tasks.toSorted((a, b) => a.atMs - b.atMs);
   const outcomes = new Set<TaskId>();
   let passed = 0;
   let right = 0;
   return {
+    /** Tasks intended before the load is on are no part of the run. */
+    startFrom(loadFromMs: number): void {
+      byTime = byTime.filter(({ atMs }) => atMs >= loadFromMs);
+    },
     outcome(event: RunEventOf<"task.outcome">): void {
       const wanted = expected.get(event.task);
       if (wanted === undefined || outcomes.has(event.task)) return;
@@ -118,7 +122,8 @@ function createOwners(agents: ReadonlyMap<AgentId, AgentView>) {
 }
 
 type Owners = ReturnType<typeof createOwners>;
-type Struck = Map<string, { readonly before: number; readonly kind: FaultKind }>;
+/** When each incarnation that died was struck, by us or by itself. */
+type Struck = Map<string, number>;
 
 function applyToAgent(agent: AgentView, event: RunEvent, view: RunView, owners: Owners): void {
   switch (event.ev) {
@@ -156,7 +161,7 @@ function applyToAgent(agent: AgentView, event: RunEvent, view: RunView, owners: 
 function detect(event: RunEventOf<"detect.dead">, view: RunView, struck: Struck): void {
   const strike = struck.get(incarnationKey(event.peer, event.peerInc));
   if (strike === undefined) view.falsePositives += 1;
-  const afterMs = strike === undefined ? null : event.t - strike.before;
+  const afterMs = strike === undefined ? null : event.t - strike;
   view.detections.push({ by: event.src, of: event.peer, at: event.t, how: event.how, afterMs });
 }
 
@@ -187,10 +192,16 @@ export function createRunView(options: ViewOptions): RunView {
       const about = agents.get("agent" in event ? event.agent : event.src);
       if (about !== undefined) applyToAgent(about, event, view, owners);
       if (event.ev === "run.phase") view.phase = event.phase;
-      else if (event.ev === "run.load") view.t0 = event.t0;
-      else if (event.ev === "run.finished") view.finished = event;
-      else if (event.ev === "fault.injected" && !event.fake) struck.set(incarnationKey(event.agent, event.agentInc), event);
-      else if (event.ev === "detect.dead") detect(event, view, struck);
+      else if (event.ev === "run.load") {
+        view.t0 = event.t0;
+        goodput.startFrom(event.loadFromMs);
+      } else if (event.ev === "run.finished") view.finished = event;
+      else if (event.ev === "fault.injected" && !event.fake)
+        struck.set(incarnationKey(event.agent, event.agentInc), event.before);
+      else if (event.ev === "agent.exited" && event.cause === "unexpected")
+        struck.set(incarnationKey(event.agent, event.agentInc ?? 0), event.t);
+      // Whoever ends last sees the others end: that is no detection.
+      else if (event.ev === "detect.dead" && view.phase !== "end") detect(event, view, struck);
       else if (event.ev === "takeover.claimed") view.takeovers[event.kind] += 1;
       else if (event.ev === "task.started") owners.start(event.task, event.src);
       else if (event.ev === "task.outcome") {

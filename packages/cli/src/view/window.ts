@@ -73,7 +73,7 @@ export function renderWindow(view: RunView, latest: readonly LogLine[], size: Wi
   const { paint } = size;
   const { options } = view;
   const { settled, right } = view.goodput();
-  const at = secondsInto(view, view.now);
+  const at = secondsInto(view, Math.min(view.now, (view.t0 ?? 0) + options.runtimeMs));
   const clock = at === null ? "" : ` ${Math.max(0, at).toFixed(1)} of ${(options.runtimeMs / 1000).toFixed(0)} s`;
   const goodput = settled === 0 ? "–" : `${(right / settled).toFixed(4)} (${right} of ${settled})`;
   const { shard, tool, task } = view.takeovers;
