@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { accessSync, constants, mkdirSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import {
   agentId,
@@ -76,9 +76,9 @@ export async function execute(plan: RunPlan, options: ExecuteOptions): Promise<O
   await using cleanup = new AsyncDisposableStack();
   const end = new AbortController();
   const onFatal = (error: unknown): void => end.abort(error);
-  prepareFolders(runDir, config.scenario.agentCount);
   const metrics = config.output.metricsPort === null ? null : await startMetricsServer(config.output.metricsPort);
   cleanup.defer(async () => metrics?.close());
+  prepareFolders(runDir, config.scenario.agentCount);
   const recorder = openRecorder({
     path: path.join(runDir, ORCHESTRATOR_EVENTS),
     clock,
@@ -179,8 +179,8 @@ const workspaceOf = (runDir: string, index: number): string => path.resolve(runD
 /** Throws InputError when the run's folder cannot be made. */
 function prepareFolders(runDir: string, agentCount: number): void {
   try {
-    mkdirSync(path.join(runDir, "logs"), { recursive: true });
-    for (let index = 0; index < agentCount; index++) mkdirSync(workspaceOf(runDir, index), { recursive: true });
+    makeFolder(path.resolve(runDir, "logs"));
+    for (let index = 0; index < agentCount; index++) makeFolder(workspaceOf(runDir, index));
     accessSync(runDir, constants.W_OK);
   } catch (error) {
     const { code = "", message } = error as NodeJS.ErrnoException;
@@ -188,6 +188,16 @@ function prepareFolders(runDir: string, agentCount: number): void {
       cause: error,
     });
   }
+}
+
+/**
+ * Makes a folder and those above it. Not `mkdirSync` with `recursive`: node loops for ever where the system says ENOENT below a
+ * folder that exists (`--output /proc/x`).
+ */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(path.dirname(folder));
+  mkdirSync(folder);
 }
 
 /** What each agent is started with. Puts the document into the workspace of the agent that broadcasts it. */

@@ -36,7 +36,9 @@ function spawnAgent(spec: AgentSpec, agentEntry: string, env: Record<string, str
     stdio: ["ignore", log, log],
     buffer: false,
     reject: false,
-    cleanup: true,
+    // The warden ends the children of a process that is gone. execa's own clean-up would besides put handlers on our signals
+    // and end us by the first Ctrl-C, when the caller's own handler is a `once`.
+    cleanup: false,
     env,
   });
   closeSync(log);
