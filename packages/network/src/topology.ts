@@ -106,7 +106,7 @@ function holes(links: readonly Link[], ids: readonly AgentId[], live: ReadonlySe
 /** Routing asks with every message; links arrays are never changed in place, so each is indexed once. */
 const adjacencies = new WeakMap<readonly Link[], Map<AgentId, AgentId[]>>();
 
-export function adjacency(links: readonly Link[]): ReadonlyMap<AgentId, readonly AgentId[]> {
+function adjacency(links: readonly Link[]): ReadonlyMap<AgentId, readonly AgentId[]> {
   let byId = adjacencies.get(links);
   if (byId === undefined) {
     byId = new Map();

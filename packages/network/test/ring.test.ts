@@ -18,6 +18,7 @@ describe("ring repair by stabilise", () => {
     expect(stabilise("agent-5", "agent-4", idsUpTo(8))).toBeNull();
     expect(stabilise("agent-0", "agent-6", idsUpTo(8))).toBe("agent-7");
     expect(stabilise("agent-0", "agent-6", ["agent-0", "agent-6"])).toBeNull();
+    expect(stabilise("agent-5", "agent-4", ["agent-2", "agent-5"])).toBeNull();
     expect(stabilise("agent-0", "agent-1", ["agent-0", "agent-1"])).toBeNull();
   });
 
