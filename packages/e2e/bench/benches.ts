@@ -1,0 +1,5 @@
+import type { Bench } from "./bench.ts";
+import { spawn } from "./spawn.ts";
+
+/** All benches, in the order they run. A new one is a module and a line here. */
+export const benches: readonly Bench[] = [spawn];
