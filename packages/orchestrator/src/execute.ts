@@ -184,7 +184,7 @@ function prepareFolders(runDir: string, agentCount: number): void {
     accessSync(runDir, constants.W_OK);
   } catch (error) {
     const { code = "", message } = error as NodeJS.ErrnoException;
-    throw new InputError(`output.dir (--output): ${runDir} cannot be written to: ${message}${remedySuffix(code)}`, {
+    throw new InputError(`output.dir (--results): ${runDir} cannot be written to: ${message}${remedySuffix(code)}`, {
       cause: error,
     });
   }

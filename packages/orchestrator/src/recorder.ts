@@ -45,11 +45,11 @@ export function openRecorder(options: {
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {
-  ENOSPC: "the disk is full: free space, or choose another folder with output.dir (--output)",
-  EDQUOT: "the disk quota is used up: free space, or choose another folder with output.dir (--output)",
-  EACCES: "permission is missing: choose a folder you may write to with output.dir (--output)",
-  EPERM: "permission is missing: choose a folder you may write to with output.dir (--output)",
-  EROFS: "the file system is read-only: choose another folder with output.dir (--output)",
+  ENOSPC: "the disk is full: free space, or choose another folder with output.dir (--results)",
+  EDQUOT: "the disk quota is used up: free space, or choose another folder with output.dir (--results)",
+  EACCES: "permission is missing: choose a folder you may write to with output.dir (--results)",
+  EPERM: "permission is missing: choose a folder you may write to with output.dir (--results)",
+  EROFS: "the file system is read-only: choose another folder with output.dir (--results)",
   EADDRINUSE: "the port is taken: choose another network.base_port (--base-port), or 0 for any free ports",
   EMFILE: "too many open files: raise the limit (ulimit -n)",
   ENFILE: "too many open files on this machine",
