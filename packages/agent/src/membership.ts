@@ -77,6 +77,7 @@ export class Membership {
   /** Replaces the monitored set. */
   monitor(peers: readonly AgentId[]): void {
     this.options.detector.monitor(peers, this.options.clock.now());
+    this.arm();
   }
 
   /** A signal that aborts when the peer is declared dead. */

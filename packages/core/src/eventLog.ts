@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
 import type { Clock } from "./clock.ts";
 import type { NewEvent, RunEvent } from "./events.ts";
 
@@ -8,6 +8,15 @@ export interface EventLog {
   readonly stats: { readonly events: number; readonly writeUs: number };
   /** fsync and close; a later write throws. */
   close(): void;
+}
+
+/** Opens for appending; a line that an earlier writer was killed in the middle of is ended first. */
+function openForAppending(path: string): number {
+  const fd = openSync(path, "a+");
+  const { size } = fstatSync(fd);
+  const last = Buffer.alloc(1);
+  if (size > 0 && readSync(fd, last, 0, 1, size - 1) === 1 && last.toString() !== "\n") writeSync(fd, "\n");
+  return fd;
 }
 
 /**
@@ -21,7 +30,7 @@ export function openEventLog(options: {
   readonly clock: Clock;
   readonly onEvent?: (event: RunEvent) => void;
 }): EventLog {
-  const fd = openSync(options.path, "a");
+  const fd = openForAppending(options.path);
   const stats = { events: 0, writeUs: 0 };
   const { clock, src, incarnation, onEvent } = options;
   return {
