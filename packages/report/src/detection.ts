@@ -36,7 +36,8 @@ export function measureDetection(timeline: Timeline, storm: Storm): Detection {
   for (const survivor of storm.survivors) {
     const said = bySurvivor.get(survivor.agent) ?? [];
     for (const victim of storm.victims) {
-      const news = storm.fake ? null : firstNews(said, victim, storm.until);
+      if (victim.agent === survivor.agent) continue;
+      const news = firstNews(said, victim, storm.until);
       if (news === null && survivor.goneAt < storm.until) continue;
       const ms = news === null ? null : toMicroseconds(news.t - victim.before);
       pairs.push({ survivor: survivor.agent, victim: victim.agent, ms, how: news?.how ?? null });
@@ -68,7 +69,6 @@ function firstNews(said: readonly RunEvent[], victim: Victim, until: number): Ne
 
 /** From the *before* stamp to each survivor's notice that the kernel closed its held-open connection to the victim. */
 export function measureTransportNotice(timeline: Timeline, storm: Storm): Spread {
-  if (storm.fake) return spreadOf([]);
   const survivors = new Set(storm.survivors.map((life) => life.agent));
   const first = new Map<string, number>();
   for (const notice of timeline.index.of("transport.notice")) {

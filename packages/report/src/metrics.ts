@@ -27,7 +27,7 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
   const control: Control | null =
     extra.control === undefined ? null : { tasks: gradeTasks(extra.control, readTimeline(extra.control)) };
   const storms = timeline.storms.map((storm) => measureStorm({ run, timeline, storm, tasks, pre, control }));
-  const due = timeline.partial === null ? tasks : tasks.filter((task) => task.deadlineAt <= timeline.lastEventAt);
+  const due = timeline.partial === null ? tasks : tasks.filter((task) => task.deadlineAt + noticeMs(run) <= timeline.lastEventAt);
   const lost = due.filter((task) => task.first === null).map((task) => task.task.task);
   const accuracy = measureAccuracy(run, timeline);
   const load = measureLoad(timeline, measuredFrom, firstFault);
@@ -66,6 +66,9 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
     ...tables(run, timeline, tasks),
   };
 }
+
+/** How long after its deadline an outcome may be logged: the owner's death has to be noticed first. */
+const noticeMs = ({ config }: RunRecord): number => config.network.heartbeatTimeoutMs + config.network.heartbeatIntervalMs + 2000;
 
 type Headline = { [Key in keyof Omit<StormMetrics, "reasons">]: StormMetrics[Key] | null };
 

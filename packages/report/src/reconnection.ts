@@ -8,7 +8,6 @@ import { expectedLinks } from "./topology.ts";
 export type Measured = { readonly value: number; readonly reason: null } | { readonly value: null; readonly reason: string };
 
 const missing = (reason: string): Measured => ({ value: null, reason });
-const NOTHING_SENT = "nothing to repair: the fault was fake, no signal was sent";
 
 const RECONNECT_REASONS: ReadonlySet<RunEventOf<"link.up">["reason"]> = new Set([
   "incarnation",
@@ -22,7 +21,6 @@ const RECONNECT_REASONS: ReadonlySet<RunEventOf<"link.up">["reason"]> = new Set(
  * of a link lost to a victim) that completed. A repair with a new neighbour that names no victim counts from the first stamp.
  */
 export function measureRecovery(timeline: Timeline, storm: Storm): Measured {
-  if (storm.fake) return missing(NOTHING_SENT);
   const survivors = new Set(storm.survivors.map((life) => life.agent));
   const victims = new Map(storm.victims.map((victim) => [victim.agent, victim]));
   let first: number | null = null;
@@ -48,24 +46,19 @@ function victimConcerned(up: RunEventOf<"link.up">, victims: ReadonlyMap<AgentId
  * `withRestarted` false: among the survivors, before the first victim is back; true: with the restarted victims.
  */
 export function measureReconnected(run: RunRecord, timeline: Timeline, storm: Storm, withRestarted: boolean): Measured {
-  if (storm.fake) return missing(NOTHING_SENT);
-  const returned = returnedLives(timeline, storm);
-  if (withRestarted && returned.length === 0) return missing("no victim was restarted within the interval");
-  const from = withRestarted ? Math.max(...returned.map((life) => life.upAt)) : storm.at;
-  const until = withRestarted ? storm.until : Math.min(storm.until, ...returned.map((life) => life.upAt));
-  const lives = withRestarted
-    ? livesAt(timeline, from).filter((life) => life.goneAt >= until)
-    : storm.survivors.filter((life) => life.goneAt >= until);
+  const returns = storm.victims.map((victim) => returnedAt(timeline, storm, victim)).filter((at) => at < storm.until);
+  if (withRestarted && returns.length === 0) return missing("no victim came back within the interval");
+  const from = withRestarted ? Math.max(...returns) : storm.at;
+  const until = withRestarted ? storm.until : Math.min(storm.until, ...returns);
+  const lives = (withRestarted ? livesAt(timeline, from) : storm.survivors).filter((life) => life.goneAt >= until);
   const wanted = wantedLinks(run, timeline, storm, lives, withRestarted ? null : until);
   return firstEquality(timeline, { from, until, since: storm.at, lives, wanted });
 }
 
-/** The next life of each victim, where it began within the storm's interval. */
-function returnedLives(timeline: Timeline, storm: Storm): Life[] {
-  return storm.victims
-    .map((victim) => nextLife(timeline, victim))
-    .filter((life) => life !== undefined)
-    .filter((life) => life.upAt < storm.until);
+/** When a victim was up again: its next incarnation, or the same after SIGCONT; Infinity = never, and after a fake fault. */
+function returnedAt(timeline: Timeline, storm: Storm, victim: Victim): number {
+  if (storm.fake) return Number.POSITIVE_INFINITY;
+  return storm.kind === "sigstop" ? victim.backAt : (nextLife(timeline, victim)?.upAt ?? Number.POSITIVE_INFINITY);
 }
 
 const nextLife = (timeline: Timeline, victim: Victim): Life | undefined =>
@@ -186,7 +179,7 @@ export interface Rejoin extends Spread {
 
 /** Restarted victims: from the orchestrator's spawn to the last handshake, at either end, that completed all of its links. */
 export function measureRejoin(run: RunRecord, timeline: Timeline, storm: Storm): Rejoin {
-  const victims = storm.fake ? [] : storm.victims.flatMap((victim) => rejoinOf(run, timeline, storm, victim));
+  const victims = storm.victims.flatMap((victim) => rejoinOf(run, timeline, storm, victim));
   return { ...spreadOf(victims.map(([, ms]) => ms)), victims };
 }
 

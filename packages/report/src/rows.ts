@@ -75,6 +75,7 @@ function victimsNote(metrics: FailstormMetrics): string {
 
 function costRows(metrics: FailstormMetrics): ResultRow[] {
   const bytes = metrics.bytes_reconnect;
+  const ratio = bytes?.reconciliation.ratio ?? null;
   const causes = Object.entries(bytes?.by_cause ?? {}).filter(([, value]) => value > 0);
   const rates = metrics.success_rate;
   const work = metrics.duplicate_work;
@@ -83,7 +84,10 @@ function costRows(metrics: FailstormMetrics): ResultRow[] {
       measure: "bytes caused by the fault",
       value: number((bytes?.total ?? 0) / 1000, 1),
       unit: "kB",
-      note: causes.map(([cause, value]) => `${cause.replace("_", " ")} ${number(value / 1000, 1)}`).join(", "),
+      note: [
+        ...causes.map(([cause, value]) => `${cause.replace("_", " ")} ${number(value / 1000, 1)}`),
+        ...(ratio === null ? [] : [`attributed / on sockets ${number(ratio, 4)}`]),
+      ].join(", "),
     },
     {
       measure: "all bytes of the survivors",

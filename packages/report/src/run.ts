@@ -64,6 +64,8 @@ const configSchema = z.looseObject({
     killCount: z.number(),
   }),
   network: z.looseObject({
+    heartbeatIntervalMs: z.number(),
+    heartbeatTimeoutMs: z.number(),
     topology: z.enum(["mesh", "ring", "star", "custom"]),
     customEdges: z.array(z.tuple([z.string(), z.string()])),
     monitors: z.union([z.literal("auto"), z.literal("all"), z.number()]),
@@ -78,19 +80,16 @@ const exists = async (file: string): Promise<boolean> =>
   );
 
 /**
- * Reads a run's folder: `events.ndjson`, `schedule.json`, `manifest.json`. When the events end without `run.finished` (the
- * orchestrator died half-way), the agents' own event files in `workspaces/` are read as well, and what is in both is taken
- * once. A broken or truncated line is reported in `badLines`, not fatal. Throws InputError when it is no run folder.
+ * Reads a run's folder: `events.ndjson`, `schedule.json`, `manifest.json`. While the run goes on, and when the orchestrator
+ * died half-way, the events are not merged yet: `orchestrator.ndjson` and the agents' files in `workspaces/` are read then.
+ * A broken or truncated line is reported in `badLines`, not fatal. Throws InputError when it is no run folder.
  */
 export async function readRun(dir: string): Promise<RunRecord> {
-  const main = path.join(dir, "events.ndjson");
-  const mainThere = await exists(main);
+  const merged = path.join(dir, "events.ndjson");
+  const files = (await exists(merged)) ? [merged] : await unmergedFiles(dir);
   const badLines: BadLine[] = [];
-  let events = mainThere ? await readEvents(main, dir, badLines) : [];
-  if (!events.some((event) => event.ev === "run.finished")) {
-    for (const file of await agentEventFiles(dir)) events.push(...(await readEvents(file, dir, badLines)));
-    events = withoutRepeats(events);
-  }
+  const events: RunEvent[] = [];
+  for (const file of files) await readEvents(file, dir, events, badLines);
   if (events.length === 0) throw new InputError(`${dir}: no events found (events.ndjson missing or empty); give a run's folder`);
   const manifest = (await exists(path.join(dir, "manifest.json"))) ? await readJson(path.join(dir, "manifest.json")) : null;
   return toRunRecord({ dir, events, badLines, manifest, schedule: await readJson(path.join(dir, "schedule.json")) });
@@ -135,27 +134,31 @@ async function readJson(file: string): Promise<unknown> {
   }
 }
 
-async function agentEventFiles(dir: string): Promise<string[]> {
-  const workspaces = path.join(dir, "workspaces");
-  if (!(await exists(workspaces))) return [];
-  const entries = await readdir(workspaces, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((entry) => entry.isFile() && /^events.*\.ndjson$/.test(entry.name))
-    .map((entry) => path.join(entry.parentPath, entry.name))
-    .sort();
+async function unmergedFiles(dir: string): Promise<string[]> {
+  const workspaces = await readdir(path.join(dir, "workspaces")).catch(() => []);
+  const candidates = [
+    path.join(dir, "orchestrator.ndjson"),
+    ...workspaces.map((name) => path.join(dir, "workspaces", name, "events.ndjson")),
+  ];
+  const there = await Promise.all(candidates.map(exists));
+  return candidates.filter((_, i) => there[i]);
 }
 
-async function readEvents(file: string, dir: string, badLines: BadLine[]): Promise<RunEvent[]> {
-  const events: RunEvent[] = [];
+/** How every event begins. A line cut short by the death of its writer has the next incarnation's first event behind it. */
+const EVENT_START = '{"t":';
+
+async function readEvents(file: string, dir: string, events: RunEvent[], badLines: BadLine[]): Promise<void> {
   const lines = createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY });
   let line = 0;
   for await (const text of lines) {
     line += 1;
     if (text === "") continue;
     const reason = parseEvent(text, events);
-    if (reason !== null) badLines.push({ file: path.relative(dir, file), line, reason });
+    if (reason === null) continue;
+    badLines.push({ file: path.relative(dir, file), line, reason });
+    const next = text.lastIndexOf(EVENT_START);
+    if (next > 0) parseEvent(text.slice(next), events);
   }
-  return events;
 }
 
 /** Adds the event to `into`; returns what is wrong with the line, or null. The full schema costs about 1.5 µs an event. */
@@ -173,16 +176,6 @@ function parseEvent(text: string, into: RunEvent[]): string | null {
   }
   into.push(parsed.data);
   return null;
-}
-
-function withoutRepeats(events: readonly RunEvent[]): RunEvent[] {
-  const seen = new Set<string>();
-  return events.filter((event) => {
-    const key = `${event.src}/${event.inc}/${event.seq}`;
-    if (seen.has(key)) return false;
-    seen.add(key);
-    return true;
-  });
 }
 
 /** Events by name, each list in order of time. */

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { TASK_COLUMNS } from "./breakdown.ts";
+import { FAULT_CAUSES } from "./traffic.ts";
 
 /** Raised when a field is removed or changes its meaning; new fields do not raise it. */
 export const METRICS_SCHEMA_VERSION = 1;
@@ -84,8 +85,8 @@ export const stormSchema = z.object({
   rejoin_ms: spread.extend({ victims: z.array(z.tuple([z.string(), ms])) }),
   bytes_reconnect: z
     .object({
-      total: count,
-      by_cause: z.object({ handshake: count, retry: count, rereplication: count, takeover: count, excess_heartbeat: count }),
+      total: z.number(),
+      by_cause: z.record(z.enum(FAULT_CAUSES), z.number()),
       window: z
         .object({ seconds: count, before: count, after: count })
         .describe("all bytes of the survivors, whatever their cause"),
@@ -142,8 +143,8 @@ export const metricsSchema = z
     invalid_because: z.array(z.string()),
     saturated: z.boolean().describe("machine > 60 % busy between warm-up and fault, or loop lag p99 > 20 ms"),
     load: z.object({
-      machine_busy: rate.describe("mean between the end of warm-up and the fault"),
-      machine_busy_max: rate,
+      machine_busy: z.number().nullable().describe("mean between the end of warm-up and the fault"),
+      machine_busy_max: z.number().nullable(),
       orchestrator_cpu: z.number().nullable(),
       loop_lag_p99_ms: ms.describe("the worst agent's median, over its samples in that time, of the p99 in a sample interval"),
       loop_lag_p99_ms_max: ms.describe("the largest of those samples"),

@@ -6,6 +6,7 @@ export const toMicroseconds = (ms: number): number => Math.round(ms * 1000) / 10
 /**
  * Order statistics of a group in which each member should reach something. Members that never did count as infinitely late:
  * where the statistic falls upon one, it is null. `reached` of `total` members did.
+ * Quantiles are interpolated linearly (type 7 of Hyndman and Fan, the default of R and numpy).
  */
 export interface Spread {
   readonly first: number | null;
@@ -15,7 +16,7 @@ export interface Spread {
   readonly total: number;
 }
 
-/** `values`: ms, null = not reached. The median of an even number is the mean of the middle two. */
+/** `values`: ms, null = not reached. */
 export function spreadOf(values: readonly (number | null)[]): Spread {
   const sorted = values.map((value) => value ?? Number.POSITIVE_INFINITY).sort((a, b) => a - b);
   const at = (quantile: number): number | null => {
@@ -27,7 +28,7 @@ export function spreadOf(values: readonly (number | null)[]): Spread {
   return { first: at(0), p50: at(0.5), last: at(1), reached, total: values.length };
 }
 
-/** Latency percentiles; null where there are too few values for the percentile to differ from the maximum (n < 1 / (1 − p)). */
+/** Latency percentiles (type 7); null where there are too few values for the percentile to differ from the maximum (n < 1 / (1 − p)). */
 export interface LatencySummary {
   readonly n: number;
   readonly mean: number | null;

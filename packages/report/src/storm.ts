@@ -30,7 +30,7 @@ export function measureStorm(options: {
   const { run, timeline, storm, tasks, pre, control } = options;
   const reasons: Record<string, string> = {};
   const value = (name: string, measured: Measured): number | null => {
-    if (measured.reason !== null) reasons[name] = measured.reason;
+    if (measured.reason !== null) reasons[name] = storm.fake ? `${FAKE}; ${measured.reason}` : measured.reason;
     return measured.value;
   };
   const affected = affectedTasks(timeline, storm, tasks);
@@ -96,7 +96,7 @@ const NOBODY: Readonly<Record<string, string>> = {
 function explainSpreads(reasons: Record<string, string>, storm: Storm, spreads: Readonly<Record<string, Spread>>): void {
   for (const [name, { reached, total }] of Object.entries(spreads)) {
     if (reached === total && total > 0) continue;
-    if (storm.fake) reasons[name] = FAKE;
+    if (storm.fake && reached === 0) reasons[name] = FAKE;
     else
       reasons[name] =
         total === 0

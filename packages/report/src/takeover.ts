@@ -16,11 +16,10 @@ export interface Takeover {
  * answered *right*.
  */
 export function measureTakeover(timeline: Timeline, storm: Storm, affected: readonly AffectedTask[]): Takeover {
-  if (storm.fake) return { shard: spreadOf([]), tool: spreadOf([]), task: spreadOf([]) };
   return {
     shard: spreadOf(storm.victims.flatMap((victim) => servedAfter(timeline, storm, victim, "shard"))),
     tool: spreadOf(storm.victims.flatMap((victim) => servedAfter(timeline, storm, victim, "tool"))),
-    task: spreadOf(affected.filter((task) => task.orphaned).map((task) => rightAfter(storm, task, false))),
+    task: spreadOf(affected.filter((task) => task.orphaned).map((task) => rightAfter(storm, task, "by a new owner"))),
   };
 }
 
@@ -39,16 +38,19 @@ function servedAfter(timeline: Timeline, storm: Storm, victim: Victim, kind: "sh
   }
   if (byId.size > 0) return [...byId.values()];
   const home = timeline.lives.find((life) => life.agent === victim.agent && life.inc === victim.inc);
+  if (storm.fake) return [];
   const stillHeld = kind === "tool" && storm.survivors.some((life) => life.homeTool === home?.homeTool);
   return stillHeld ? [] : [null];
 }
 
-/** ms from the victim's stamp to the earliest right outcome after it (in the task's deadline, if so asked), or null. */
-function rightAfter(storm: Storm, affected: AffectedTask, inDeadline: boolean): number | null {
+/** ms from the victim's stamp to the earliest right outcome of the wanted sort after it, or null. */
+function rightAfter(storm: Storm, affected: AffectedTask, wanted: "by a new owner" | "in its deadline"): number | null {
   const { result, before } = affected;
+  const victim = storm.victims.find((victim) => victim.agent === affected.victim);
+  const fits = (event: { src: string; inc: number; t: number }): boolean =>
+    wanted === "in its deadline" ? event.t <= result.deadlineAt : event.src !== victim?.agent || event.inc !== victim.inc;
   const outcome = result.outcomes.find(
-    (event) =>
-      event.t >= before && event.t <= storm.until && isRight(event, result.task) && (!inDeadline || event.t <= result.deadlineAt),
+    (event) => event.t >= before && event.t <= storm.until && isRight(event, result.task) && fits(event),
   );
   return outcome === undefined ? null : toMicroseconds(outcome.t - before);
 }
@@ -57,7 +59,7 @@ function rightAfter(storm: Storm, affected: AffectedTask, inDeadline: boolean): 
 export function measureServiceGap(storm: Storm, affected: readonly AffectedTask[]): Measured {
   if (storm.fake) return { value: null, reason: "nothing was interrupted: the fault was fake, no signal was sent" };
   if (affected.length === 0) return { value: null, reason: "no task's owner or holder was hit" };
-  const served = affected.map((task) => rightAfter(storm, task, true)).filter((ms) => ms !== null);
+  const served = affected.map((task) => rightAfter(storm, task, "in its deadline")).filter((ms) => ms !== null);
   if (served.length === 0)
     return { value: null, reason: `none of the ${affected.length} affected tasks was answered right in its deadline` };
   return { value: Math.min(...served), reason: null };

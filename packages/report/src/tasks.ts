@@ -107,7 +107,10 @@ function ownerVictim(storm: Storm, result: TaskResult): { victim: AgentId; befor
   for (const victim of storm.victims) {
     const { agent, inc, before, backAt } = victim;
     const found = { victim: agent, before };
-    const finished = result.outcomes.some((outcome) => outcome.t < before || (outcome.src === agent && outcome.inc === inc));
+    // What a killed process logged around its kill it did finish; a stopped one may go on much later.
+    const byItself = (outcome: { src: string; inc: number }): boolean =>
+      storm.kind !== "sigstop" && outcome.src === agent && outcome.inc === inc;
+    const finished = result.outcomes.some((outcome) => outcome.t < before || byItself(outcome));
     if (finished) continue;
     const lastStart = result.starts.findLast((start) => start.t < before);
     if (lastStart !== undefined) {
@@ -122,11 +125,13 @@ function ownerVictim(storm: Storm, result: TaskResult): { victim: AgentId; befor
 function lostHolders(timeline: Timeline, storm: Storm): Map<TaskId, { victim: AgentId; before: number }> {
   const victims = new Map(storm.victims.map((victim) => [victim.agent, victim]));
   const holders = new Map<TaskId, { victim: AgentId; before: number }>();
-  const finished = new Set(timeline.index.of("step.finished").map((event) => `${event.src}/${event.inc}/${event.exec}`));
+  const finishedAt = new Map(
+    timeline.index.of("step.finished").map((event) => [`${event.src}/${event.inc}/${event.exec}`, event.t]),
+  );
   for (const step of timeline.index.of("step.started")) {
     const victim = victims.get(step.src);
     if (victim === undefined || step.inc !== victim.inc || step.t >= victim.after) continue;
-    if (finished.has(`${step.src}/${step.inc}/${step.exec}`)) continue;
+    if ((finishedAt.get(`${step.src}/${step.inc}/${step.exec}`) ?? Number.POSITIVE_INFINITY) < victim.backAt) continue;
     holders.set(step.task, { victim: victim.agent, before: victim.before });
   }
   for (const message of timeline.index.of("msg")) {

@@ -53,8 +53,7 @@ export function measureFaultBytes(timeline: Timeline, storm: Storm): FaultBytes 
     const offset = event.second - faultSecond;
     if (offset >= -seconds && offset < 0) before += bytes;
     if (offset >= 0 && offset < seconds) after += bytes;
-    if (!storm.fake && offset >= 0 && event.second <= lastSecond && event.cause in by_cause)
-      by_cause[event.cause as FaultCause] += bytes;
+    if (offset >= 0 && event.second <= lastSecond && event.cause in by_cause) by_cause[event.cause as FaultCause] += bytes;
   }
   return {
     total: Object.values(by_cause).reduce((sum, bytes) => sum + bytes, 0),

@@ -13,8 +13,8 @@ export const METRICS_FILE = "failstorm_metrics.json";
 export async function writeMetrics(dir: string, metrics: FailstormMetrics): Promise<string> {
   const target = path.join(dir, METRICS_FILE);
   const temporary = `${target}.${process.pid}.tmp`;
+  const text = `${JSON.stringify(metricsSchema.parse(metrics), null, 1)}\n`;
   try {
-    const text = `${JSON.stringify(metricsSchema.parse(metrics), null, 1)}\n`;
     const file = await open(temporary, "w");
     try {
       await file.writeFile(text);

@@ -133,7 +133,7 @@ export class RunBuilder {
   dead(
     t: number,
     src: AgentId,
-    peer: AgentId,
+    peer: AgentId = "agent-3",
     how: "probe" | "gossip" | "transport" | "incarnation" = "probe",
     peerInc = 1,
   ): this {
