@@ -7,7 +7,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { InputError, type RunEvent, type RunEventName, type RunEventOf, type RunPlan, systemClock } from "@failstorm/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type ExecuteOptions, execute, mergeEvents } from "../src/index.ts";
+import { type ExecuteOptions, execute, killAllNow, mergeEvents } from "../src/index.ts";
 import { type Overrides, QUICK, testConfig, testPlan } from "./fixtures/plan.ts";
 import { isRunning } from "./fixtures/processes.ts";
 
@@ -60,7 +60,8 @@ async function run(plan: RunPlan, options: Partial<ExecuteOptions> = {}) {
 
 describe("execute", { timeout: 20_000 }, () => {
   it("carries out a storm: kill at its time, restart with a new incarnation on the same port, orderly end", async () => {
-    const plan = quickPlan();
+    // Time for the victim to come up again, on a busy machine too.
+    const plan = quickPlan({ scenario: { runtimeMs: 3500 } });
     const { outcome, events, heard, runDir } = await run(plan);
     expect(outcome).toEqual({ status: "done", reason: null });
     const phases = of(events, "run.phase").map(({ phase }) => phase);
@@ -110,6 +111,34 @@ describe("execute", { timeout: 20_000 }, () => {
     expect(struck).toHaveLength(2);
     expect(cleared.map(({ agent }) => agent)).toEqual(struck.map(({ agent }) => agent));
     expect(of(events, "agent.exited").map(({ cause, code }) => `${cause} ${code}`)).toEqual(["stop 0", "stop 0", "stop 0"]);
+  });
+
+  it("lets a victim of sigterm die of it, and does not restart it when told not to", async () => {
+    const { outcome, events } = await run(quickPlan({ scenario: { fault: "sigterm", restartAfterMs: null, runtimeMs: 1300 } }));
+    expect(outcome.status).toBe("done");
+    const [victim] = of(events, "fault.injected").map(({ agent }) => agent);
+    expect(of(events, "agent.exited").filter(({ cause }) => cause === "fault")).toMatchObject([
+      { agent: victim, signal: "SIGTERM" },
+    ]);
+    expect(of(events, "agent.spawned")).toHaveLength(3);
+  });
+
+  it("gives way to taken ports, and ends every agent at once by killAllNow", async () => {
+    const taken = createServer().listen(0, "127.0.0.1");
+    await once(taken, "listening");
+    const { port } = taken.address() as AddressInfo;
+    const plan = quickPlan({ scenario: { killCount: 0, agentCount: 2 }, network: { basePort: port } });
+    const { events } = await run(plan, {
+      onEvent: (event) => {
+        if (event.ev === "run.load") killAllNow();
+      },
+    });
+    taken.close();
+    expect(of(events, "port.skipped")[0]).toMatchObject({ port, reason: "EADDRINUSE" });
+    expect(of(events, "agent.ready").every((ready) => ready.port > port)).toBe(true);
+    expect(of(events, "agent.exited").map(({ signal, cause }) => `${signal} ${cause}`)).toEqual(
+      Array(2).fill("SIGKILL unexpected"),
+    );
   });
 
   it("records a fake fault and sends nothing", async () => {
