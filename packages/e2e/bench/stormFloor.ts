@@ -1,0 +1,137 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { type AgentId, agentIndex, type Clock, RunError } from "@failstorm/core";
+import type { BenchContext } from "./bench.ts";
+import { type AgentLoad, LOOK_BACK_MS, type StormProfile } from "./loadProfile.ts";
+
+export type FloorOrder =
+  | {
+      readonly type: "begin";
+      readonly index: number;
+      readonly load: AgentLoad;
+      readonly ports: readonly number[];
+      readonly seed: number;
+    }
+  | { readonly type: "sample" };
+
+export type FloorAnswer =
+  | { readonly type: "listening"; readonly port: number }
+  | { readonly type: "holding" }
+  | { readonly type: "sample"; readonly at: number; readonly cpuMs: number; readonly rssBytes: number }
+  /** The kernel closed the stream to this peer. */
+  | { readonly type: "closed"; readonly peer: number; readonly at: number };
+
+/** One storm of the floor; times in ms from the victim's stamp before kill(2). */
+export interface FloorStorm {
+  readonly first: number;
+  /** null: some stream was not closed in time. */
+  readonly last: number | null;
+  readonly closedMs: readonly number[];
+  /** What the processes really were, just before the kill. */
+  readonly agents: readonly { readonly rssBytes: number; readonly cpuShare: number }[];
+}
+
+const ENTRY = fileURLToPath(new URL("./stormFloorProcess.ts", import.meta.url));
+/** Load before the look at it: code gets warm, memory is filled. */
+const SETTLE_MS = 2000;
+const START_TIMEOUT_MS = 30_000;
+const CLOSE_TIMEOUT_MS = 5000;
+
+/** A process of the floor as its controller sees it. */
+class FloorProcess {
+  readonly child: ChildProcess;
+  readonly closed = new Map<number, number>();
+  private readonly answers = new Map<FloorAnswer["type"], (answer: FloorAnswer) => void>();
+
+  constructor() {
+    this.child = fork(ENTRY, { stdio: ["ignore", "ignore", "inherit", "ipc"], env: { ...process.env, NODE_ENV: "production" } });
+    this.child.on("message", (answer: FloorAnswer) => {
+      if (answer.type === "closed") this.closed.set(answer.peer, answer.at);
+      this.answers.get(answer.type)?.(answer);
+    });
+  }
+
+  next<Type extends FloorAnswer["type"]>(type: Type): Promise<Extract<FloorAnswer, { type: Type }>> {
+    return new Promise((resolve, reject) => {
+      this.answers.set(type, (answer) => resolve(answer as Extract<FloorAnswer, { type: Type }>));
+      AbortSignal.timeout(START_TIMEOUT_MS).addEventListener("abort", () =>
+        reject(new RunError("BENCH_FLOOR_FAILED", `a floor process did not say "${type}" in time`)),
+      );
+    });
+  }
+
+  order(order: FloorOrder): void {
+    this.child.send(order);
+  }
+}
+
+async function sampleAll(processes: readonly FloorProcess[]): Promise<Extract<FloorAnswer, { type: "sample" }>[]> {
+  return Promise.all(
+    processes.map((one) => {
+      const answer = one.next("sample");
+      one.order({ type: "sample" });
+      return answer;
+    }),
+  );
+}
+
+async function startAll(processes: readonly FloorProcess[], profile: StormProfile, seed: number): Promise<void> {
+  const ports = (await Promise.all(processes.map((one) => one.next("listening")))).map(({ port }) => port);
+  await Promise.all(
+    processes.map((one, index) => {
+      const holding = one.next("holding");
+      one.order({ type: "begin", index, load: profile.agents[index] as AgentLoad, ports, seed });
+      return holding;
+    }),
+  );
+}
+
+/** SIGKILL to the victims back to back; what the survivors' streams said of it. */
+async function strike(
+  processes: readonly FloorProcess[],
+  victims: readonly AgentId[],
+  clock: Clock,
+): Promise<Pick<FloorStorm, "first" | "last" | "closedMs">> {
+  const indices = victims.map(agentIndex);
+  const before = indices.map((index) => {
+    const stamp = clock.now();
+    processes[index]?.child.kill("SIGKILL");
+    return { index, stamp };
+  });
+  const survivors = processes.filter((_, index) => !indices.includes(index));
+  const pairs = survivors.flatMap((survivor) => before.map(({ index, stamp }) => ({ survivor, index, stamp })));
+  const deadline = clock.now() + CLOSE_TIMEOUT_MS;
+  while (clock.now() < deadline && !pairs.every(({ survivor, index }) => survivor.closed.has(index))) await clock.sleep(20);
+  const closedMs = pairs.flatMap(({ survivor, index, stamp }) => {
+    const at = survivor.closed.get(index);
+    return at === undefined ? [] : [at - stamp];
+  });
+  return { first: Math.min(...closedMs), last: closedMs.length === pairs.length ? Math.max(...closedMs) : null, closedMs };
+}
+
+/** The same storm over bare processes of the same memory and load. */
+export async function stormOverFloor(profile: StormProfile, seed: number, { clock, signal }: BenchContext): Promise<FloorStorm> {
+  const processes = profile.agents.map(() => new FloorProcess());
+  try {
+    await startAll(processes, profile, seed);
+    await clock.sleep(SETTLE_MS, signal);
+    const from = await sampleAll(processes);
+    await clock.sleep(LOOK_BACK_MS, signal);
+    const to = await sampleAll(processes);
+    const agents = to.map(({ at, cpuMs, rssBytes }, index) => {
+      const start = from[index];
+      return { rssBytes, cpuShare: start === undefined ? 0 : (cpuMs - start.cpuMs) / (at - start.at) };
+    });
+    return { ...(await strike(processes, profile.victims, clock)), agents };
+  } finally {
+    await Promise.all(processes.map((one) => end(one.child)));
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill("SIGKILL");
+  await exited;
+}

@@ -1,0 +1,107 @@
+import { Agent, createServer, request, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { createPrng, type Prng, systemClock } from "@failstorm/core";
+import type { FloorAnswer, FloorOrder } from "./stormFloor.ts";
+import type { AgentLoad, MessageLoad } from "./loadProfile.ts";
+
+/**
+ * One process of the storm's floor: a bare HTTP server and client with a held-open stream to each peer, brought to the memory, the
+ * requests and the CPU time of an agent, and no logic: when the kernel closes a stream, it notes the time.
+ */
+const HOST = "127.0.0.1";
+/** Memory is topped up in pieces below the size at which huge pages could back it; an agent's heap has none either. */
+const BALLAST_BYTES = 256 * 1024;
+const TOP_UP_MS = 200;
+/** CPU time that is lacking is spent in pieces of this length, about what a look-up costs an agent. */
+const SLICE_MS = 2;
+const SLICE_EVERY_MS = 10;
+/** An answer that takes an agent longer than this is held back as long: then somebody was thinking. */
+const THINKING_MS = 20;
+
+const ballast: Buffer[] = [];
+const tell = (answer: FloorAnswer): void => void process.send?.(answer);
+
+function answer(response: ServerResponse, bytes: number, delayMs: number): void {
+  const reply = (): void => void response.end(Buffer.alloc(bytes, 0x20));
+  if (delayMs > 0) systemClock.after(delayMs, reply);
+  else reply();
+}
+
+const server = createServer({ keepAliveTimeout: 600_000 }, (incoming, response) => {
+  if (incoming.url === "/held") {
+    response.writeHead(200);
+    response.flushHeaders();
+    return;
+  }
+  const { "x-bytes": bytes = "0", "x-delay": delay = "0" } = incoming.headers as Record<string, string>;
+  incoming.resume().once("end", () => answer(response, Number(bytes), Number(delay)));
+});
+
+/** One connection of its own to the peer; resolves when it stands, and tells when the kernel closes it. */
+function hold(index: number, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ host: HOST, port, path: "/held", agent: false }, (response) => {
+      response.once("close", () => tell({ type: "closed", peer: index, at: systemClock.now() }));
+      response.on("error", () => {}); // followed by close
+      response.resume();
+      resolve();
+    });
+    outgoing.once("error", reject);
+    outgoing.end();
+  });
+}
+
+const client = new Agent({ keepAlive: true });
+
+function post(port: number, { requestBytes, replyBytes, ms }: MessageLoad): void {
+  const headers = { "x-bytes": String(replyBytes), "x-delay": ms > THINKING_MS ? String(Math.round(ms)) : "0" };
+  const outgoing = request({ host: HOST, port, path: "/", method: "POST", agent: client, headers }, (response) =>
+    response.resume().on("error", () => {}),
+  );
+  outgoing.on("error", () => {}); // the peer is dead: no logic
+  outgoing.end(Buffer.alloc(requestBytes, 0x20));
+}
+
+/** Requests of one kind to the peers in no order, at exponential intervals. */
+function keepPosting(load: MessageLoad, ports: readonly number[], prng: Prng): void {
+  systemClock.after(prng.exponential(1000 / load.perSecond), () => {
+    post(prng.pick(ports), load);
+    keepPosting(load, ports, prng);
+  });
+}
+
+function keepMemory(targetBytes: number): void {
+  while (process.memoryUsage.rss() < targetBytes) ballast.push(Buffer.alloc(BALLAST_BYTES, 1));
+  systemClock.after(TOP_UP_MS, () => keepMemory(targetBytes));
+}
+
+const cpuMs = (): number => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+};
+
+/** Spends what is lacking of `share` of a core since the start, slice by slice. */
+function keepBusy(share: number, startedAt: number, cpuAtStart: number): void {
+  const lackingMs = share * (systemClock.now() - startedAt) - (cpuMs() - cpuAtStart);
+  const until = cpuMs() + Math.min(lackingMs, SLICE_MS);
+  while (cpuMs() < until);
+  systemClock.after(SLICE_EVERY_MS, () => keepBusy(share, startedAt, cpuAtStart));
+}
+
+async function begin(index: number, load: AgentLoad, ports: readonly number[], seed: number): Promise<void> {
+  const others = ports.map((port, peer) => ({ port, peer })).filter(({ peer }) => peer !== index);
+  await Promise.all(others.map(({ peer, port }) => hold(peer, port)));
+  const prng = createPrng(seed).fork(`floor/${index}`);
+  const peers = others.map(({ port }) => port);
+  for (const message of load.messages) keepPosting(message, peers, prng.fork(message.kind));
+  keepMemory(load.rssBytes);
+  keepBusy(load.cpuShare, systemClock.now(), cpuMs());
+  tell({ type: "holding" });
+}
+
+process.on("message", (order: FloorOrder) => {
+  if (order.type === "begin") void begin(order.index, order.load, order.ports, order.seed);
+  else tell({ type: "sample", at: systemClock.now(), cpuMs: cpuMs(), rssBytes: process.memoryUsage.rss() });
+});
+process.on("disconnect", () => process.exit(0));
+server.listen(0, HOST, () => tell({ type: "listening", port: (server.address() as AddressInfo).port }));
