@@ -155,11 +155,12 @@ function firstEquality(
     } else {
       if (change.reason === "replacement" && change.t >= since) awaited.delete(`${link}<${change.lost ?? ""}`);
       // A greeting of a replacement that is no neighbour makes no link.
-      if (change.reason === "replacement" && !wanted.links.has(link)) continue;
-      drop(pair);
-      standing.set(pair, link);
-      absent.delete(link);
-      if (!wanted.links.has(link)) surplus.add(link);
+      if (change.reason !== "replacement" || wanted.links.has(link)) {
+        drop(pair);
+        standing.set(pair, link);
+        absent.delete(link);
+        if (!wanted.links.has(link)) surplus.add(link);
+      }
     }
     if (change.t >= from && settledAtFrom !== true && equal()) return { value: toMicroseconds(change.t - since), reason: null };
   }

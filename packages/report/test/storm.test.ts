@@ -117,6 +117,17 @@ describe("reconnection", () => {
     expect(computeMetrics(ring(false).finish().build()).reasons["reconnected_ms"]).toMatch(/1 missing \(agent-2>agent-0#1\)/);
   });
 
+  it("a replacement that is no neighbour must be greeted, and is no link", () => {
+    const run = new RunBuilder(buildConfig({ scenario: { agentCount: 5 }, network: { topology: "ring" } }));
+    for (const i of [0, 1, 2, 3, 4]) for (const j of [(i + 1) % 5, (i + 4) % 5]) run.linkUp(500, `agent-${i}`, `agent-${j}`);
+    run.kill(60_000, "agent-0").linkDown(63_000, "agent-1", "agent-0").linkDown(63_001, "agent-4", "agent-0");
+    run.linkUp(63_100, "agent-1", "agent-4", { reason: "repair" }).linkUp(63_200, "agent-4", "agent-1", { reason: "repair" });
+    run.at(63_000, { ev: "takeover.claimed", kind: "shard", id: "0", from: "agent-0", fromInc: 1, view: "v" }, "agent-3");
+    run.linkUp(63_250, "agent-4", "agent-3", { reason: "replacement", lost: "agent-0" });
+    run.linkUp(63_300, "agent-1", "agent-3", { reason: "replacement", lost: "agent-0" });
+    expect(computeMetrics(run.finish().build()).reconnected_ms).toBe(3300);
+  });
+
   it("rejoin: from the spawn to the last handshake, at either end, with the new incarnation", () => {
     const metrics = computeMetrics(restart(mesh()).finish().build());
     expect(metrics.rejoin_ms).toMatchObject({ last: 700, reached: 1, total: 1 });

@@ -83,9 +83,9 @@ export function checkSteps({ of }: Evidence): Violation[] {
 
 /**
  * The ledger's canonical outcomes and the logged ones agree: each entry is an outcome that its owner logged, and every task with
- * a logged outcome has an entry, unless all who logged it were struck (their entry may not have got out).
+ * a logged outcome has an entry, unless all who logged it were struck (their entry may not have got out) or did so too late.
  */
-export function checkLedger({ of }: Evidence): Violation[] {
+export function checkLedger({ of, run }: Evidence): Violation[] {
   const final = of("ledger.final").find((event) => event.outcomes !== null);
   if (final === undefined) return [];
   const entries = new Map(Object.entries(final.outcomes ?? {}));
@@ -95,6 +95,7 @@ export function checkLedger({ of }: Evidence): Violation[] {
       .map((event) => `${event.agent}/${event.agentInc}`),
   );
   const outcomes = of("task.outcome");
+  const settledAt = final.t - settleMs(run.config.network.ledgerSyncMs);
   const logged = new Set(outcomes.map((event) => `${event.task}=${event.status}|${event.src}|${event.inc}|${event.attempt}`));
   const violations: Violation[] = [];
   for (const [task, entry] of entries) {
@@ -103,7 +104,8 @@ export function checkLedger({ of }: Evidence): Violation[] {
     violations.push({ invariant: "ledger-agrees", message, events: [refTo(final)] });
   }
   for (const [task, own] of Map.groupBy(outcomes, (event) => event.task)) {
-    if (entries.has(task) || own.every((event) => struck.has(writerKey(event)))) continue;
+    const known = entries.has(task) || own.every((event) => struck.has(writerKey(event)) || event.t > settledAt);
+    if (known) continue;
     const message = `${task} has a logged outcome but no entry in the ledger of ${final.src}`;
     violations.push({ invariant: "ledger-agrees", message, events: [...own.map(refTo), refTo(final)] });
   }
