@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
 import { InputError, type RunConfig } from "@failstorm/core";
 
@@ -7,8 +8,12 @@ const HIGHEST_PORT = 65_535;
 /** How many taken ports are put up with before the range counts as full. */
 const SPARE_PORTS = 1000;
 
+/** "Any port" is looked for here: below the range from which outgoing connections get theirs, so that a restarted agent finds its own free. */
+const ANY_PORT = { from: 10_000, to: 31_000 };
+const ANY_PORT_TRIES = 20;
+
 export interface PortChoice {
-  /** By agent index; all 0 when the base port is 0 (each agent takes any and says which). */
+  /** By agent index. */
   readonly ports: readonly number[];
   readonly skipped: readonly { readonly port: number; readonly reason: string }[];
 }
@@ -20,8 +25,19 @@ export interface PortChoice {
 export async function checkPorts(config: RunConfig): Promise<PortChoice> {
   const { agentCount } = config.scenario;
   const { basePort } = config.network;
-  if (basePort === 0) return { ports: Array.from({ length: agentCount }, () => 0), skipped: [] };
-  return freePorts(basePort, agentCount);
+  return basePort === 0 ? anyPorts(agentCount) : freePorts(basePort, agentCount);
+}
+
+/** A run of free ports from a random place on; what is taken there is nobody's concern. */
+async function anyPorts(count: number): Promise<PortChoice> {
+  for (let tries = 1; ; tries++) {
+    try {
+      const { ports } = await freePorts(randomInt(ANY_PORT.from, ANY_PORT.to), count);
+      return { ports, skipped: [] };
+    } catch (error) {
+      if (tries === ANY_PORT_TRIES) throw error;
+    }
+  }
 }
 
 async function freePorts(basePort: number, count: number): Promise<PortChoice> {

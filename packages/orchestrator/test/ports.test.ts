@@ -27,8 +27,12 @@ describe("checkPorts", () => {
     expect(ports.every((port) => port > taken)).toBe(true);
   });
 
-  it("leaves the choice to the agents when the base is 0", async () => {
-    expect(await choose(0, 3)).toEqual({ ports: [0, 0, 0], skipped: [] });
+  it("are any free ones when the base is 0, out of the range of outgoing connections", async () => {
+    const { ports, skipped } = await choose(0, 3);
+    expect(new Set(ports).size).toBe(3);
+    expect(Math.min(...ports)).toBeGreaterThanOrEqual(10_000);
+    expect(Math.max(...ports)).toBeLessThan(32_768);
+    expect(skipped).toEqual([]);
   });
 
   it("names option, value and remedy when the range is full", async () => {
