@@ -245,6 +245,11 @@ describe("several cycles, no fault, SIGSTOP", () => {
     expect(metrics.storms[1]?.detection_ms.first).toBe(2000);
   });
 
+  it("an agent that lay dead at a fault is no survivor of it, though it came back later", () => {
+    const run = mesh().kill(70_000, "agent-0", { cycle: 1 }).up(80_000, "agent-3", 2);
+    expect(computeMetrics(run.finish().build()).storms[1]?.survivors).toEqual(["agent-1", "agent-2"]);
+  });
+
   it("without a fault all measures of a storm are null with one reason, and the run is valid", () => {
     const run = new RunBuilder(buildConfig({ scenario: { killCount: 0, killFraction: 0 } }));
     run.served(40_000, "agent-0");
