@@ -1,0 +1,175 @@
+import { readFileSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import path from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { allGone, descendantsOf, isRunning, processesNaming } from "../src/processes.ts";
+import { openSandbox, readEndedRun, readEvents, type Run, runFolders, words } from "../src/runCli.ts";
+
+const sandbox = openSandbox();
+afterAll(() => sandbox.close());
+
+/** From the start of a run to its load, on a machine that has other things to do. */
+const START_MS = 60_000;
+/** What an agent may take to notice that it is alone; the warden kills what does not. */
+const ORPHAN_MS = 5000;
+
+const small = (seed: number): string[] =>
+  words(`--agents 4 --kill-count 1 --seed ${seed} --rate 2 --deadline 4 --heartbeat-interval 0.5 --heartbeat-timeout 1.5`);
+/** Long enough that only what the test does ends it. */
+const long = words("--runtime 600 --fault-time 3 --restart-after 500");
+
+const loadStarted = (run: Run) => run.event("run.load", () => true, START_MS);
+const struck = (run: Run) => run.event("fault.injected", () => true, START_MS);
+const agentPids = (run: Run): number[] =>
+  readEvents(path.join(run.dir(), "orchestrator.ndjson")).flatMap((event) => (event.ev === "agent.spawned" ? [event.pid] : []));
+
+describe("an orchestrator that is SIGKILLed half-way", () => {
+  it("leaves no process behind, and a folder that `report` makes partial metrics of", async () => {
+    const run = sandbox.start([...small(5), ...long]);
+    const fault = await struck(run);
+    const family = descendantsOf(run.pid);
+    const alive = agentPids(run).filter((pid) => pid !== fault.pid);
+    expect(family).toEqual(expect.arrayContaining(alive));
+    run.kill("SIGKILL");
+    expect(await run.ended).toMatchObject({ signal: "SIGKILL" });
+    await allGone(family, ORPHAN_MS);
+    expect(processesNaming(run.results)).toEqual([]);
+
+    const dir = run.dir();
+    const result = await sandbox.cli(["report", dir]);
+    expect(result.code, result.stderr).toBe(0);
+    expect(result.stdout).toMatch(/partial/);
+    const { metrics } = readEndedRun(dir, result, run.results);
+    expect(metrics).toMatchObject({ partial: true, valid: false });
+    expect(metrics.partial_reason).toBeTruthy();
+    expect(metrics.storms[0]?.victims.map((victim) => victim.agent)).toEqual([fault.agent]);
+  });
+
+  it("leaves no agent behind that was stopped by SIGSTOP", async () => {
+    const run = sandbox.start([...small(6), ...words("--runtime 600 --fault-time 3 --fault sigstop")]);
+    const fault = await struck(run);
+    const family = descendantsOf(run.pid);
+    expect(isRunning(fault.pid)).toBe(true);
+    run.kill("SIGKILL");
+    await run.ended;
+    await allGone([fault.pid, ...family], ORPHAN_MS);
+  });
+});
+
+describe("an interrupted run", () => {
+  it("ends in order on Ctrl-C: exit 130, no process left, partial metrics", async () => {
+    const run = sandbox.start([...small(7), ...long]);
+    await struck(run);
+    const family = descendantsOf(run.pid);
+    run.kill("SIGINT");
+    const result = await run.ended;
+    expect(result.code, result.stderr).toBe(130);
+    expect(family.filter(isRunning)).toEqual([]);
+    const { metrics, of } = readEndedRun(run.dir(), result, run.results);
+    expect(metrics).toMatchObject({ partial: true, valid: false });
+    expect(of("run.finished")).toMatchObject([{ status: "interrupted" }]);
+    expect(of("agent.exited").filter((event) => event.cause === "unexpected")).toEqual([]);
+    expect(result.stdout).toMatch(/partial/);
+  });
+
+  it("ends at once on a second Ctrl-C, even if an agent hangs", async () => {
+    const run = sandbox.start([...small(8), ...words("--runtime 600 --fault-time 500")]);
+    await loadStarted(run);
+    const family = descendantsOf(run.pid);
+    // A stopped agent cannot answer the order to end, so that the orderly way takes its time.
+    const [hanging] = agentPids(run);
+    process.kill(hanging ?? Number.NaN, "SIGSTOP");
+    run.kill("SIGINT");
+    await run.said(/once more ends at once/, ORPHAN_MS);
+    // The same key press may come twice within 300 ms; a second one comes later.
+    const agentGone = agentPids(run).slice(1);
+    await allGone(agentGone, ORPHAN_MS);
+    while (isRunning(run.pid)) {
+      run.kill("SIGINT");
+      await Promise.race([run.ended, allGone([run.pid], 200).catch(() => null)]);
+    }
+    expect(await run.ended).toMatchObject({ code: 130 });
+    await allGone(family, ORPHAN_MS);
+  });
+
+  it("ends in order on SIGTERM: exit 143", async () => {
+    const run = sandbox.start([...small(9), ...long]);
+    await loadStarted(run);
+    const family = descendantsOf(run.pid);
+    run.kill("SIGTERM");
+    expect(await run.ended).toMatchObject({ code: 143 });
+    expect(family.filter(isRunning)).toEqual([]);
+  });
+
+  it("leaves nothing running when it is interrupted while agents are started", async () => {
+    const run = sandbox.start([...small(10), ...long]);
+    await run.event("agent.spawned", () => true, START_MS);
+    const family = descendantsOf(run.pid);
+    run.kill("SIGINT");
+    const { code, stderr } = await run.ended;
+    expect(code, stderr).toBe(130);
+    expect([...family, ...processesNaming(run.results)].filter(isRunning)).toEqual([]);
+  });
+});
+
+describe("an agent that somebody else kills", () => {
+  it("is an unexpected exit: shown, counted, no victim; the run goes on", async () => {
+    const run = sandbox.start([...small(12), ...words("--runtime 9 --fault-time 5 --no-restart")]);
+    const { t0 } = await loadStarted(run);
+    const [fault] = (
+      JSON.parse(readFileSync(path.join(run.dir(), "schedule.json"), "utf8")) as { faults: { victims: string[] }[] }
+    ).faults;
+    const ready = readEvents(path.join(run.dir(), "orchestrator.ndjson")).flatMap((event) =>
+      event.ev === "agent.ready" ? [event] : [],
+    );
+    const bystander = ready.find((event) => !fault?.victims.includes(event.agent));
+    process.kill(bystander?.pid ?? Number.NaN, "SIGKILL");
+    const result = await run.ended;
+    expect(result.stderr).toMatch(new RegExp(`${bystander?.agent}.*(unexpected|nobody|by itself)`, "i"));
+    const { metrics, of } = readEndedRun(run.dir(), result, run.results);
+    expect(of("agent.exited").find((event) => event.pid === bystander?.pid)).toMatchObject({
+      cause: "unexpected",
+      signal: "SIGKILL",
+    });
+    expect(metrics.unexpected_exits).toMatchObject([{ agent: bystander?.agent, signal: "SIGKILL" }]);
+    expect(metrics.victims?.map((victim) => victim.agent)).toEqual(fault?.victims);
+    expect(of("fault.injected").every((event) => event.before > t0 && event.agent !== bystander?.agent)).toBe(true);
+    expect(metrics).toMatchObject({ tasks_lost: 0, partial: false });
+  });
+});
+
+describe("ports", () => {
+  const servers: Server[] = [];
+  const occupy = (port: number): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const server = createServer();
+      servers.push(server);
+      server.once("error", reject);
+      server.listen({ host: "127.0.0.1", port }, () => resolve((server.address() as { port: number }).port));
+    });
+  afterAll(() => {
+    for (const server of servers) server.close();
+  });
+
+  it("that are taken are skipped and said", async () => {
+    const taken = await occupy(0);
+    const run = sandbox.start(words(`--agents 2 --kill-fraction 0 --runtime 2 --deadline 2 --seed 1 --base-port ${taken}`));
+    const result = await run.ended;
+    expect(result.stderr).toMatch(new RegExp(`${taken}.*(skipped|taken)`));
+    const { of } = readEndedRun(run.dir(), result, run.results);
+    expect(of("port.skipped")[0]).toMatchObject({ port: taken, reason: "EADDRINUSE" });
+    const ports = of("agent.ready").map((event) => event.port);
+    expect(ports).toHaveLength(2);
+    expect(Math.min(...ports)).toBeGreaterThan(taken);
+  });
+
+  it("that are all taken are bad input: exit 2, no run", async () => {
+    const base = 65_533;
+    await Promise.all([occupy(base + 1), occupy(base + 2)]);
+    const run = sandbox.start(words(`--agents 3 --seed 1 --base-port ${base}`));
+    const result = await run.ended;
+    expect(result).toMatchObject({ code: 2, stdout: "" });
+    expect(result.stderr).toMatch(/base.port.*65533.*another base port/i);
+    expect(runFolders(run.results)).toEqual([]);
+  });
+});
