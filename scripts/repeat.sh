@@ -67,7 +67,8 @@ esac
 seed=$((10#$seed))
 
 if [ ! -d "$root/node_modules" ]; then (cd "$root" && pnpm install >&2) || exit 1; fi
-node="$root/node_modules/.bin/node"
+# Not node_modules/.bin/node: that is a shell script around it, and a signal to a shell script does not reach its child.
+node="$root/node_modules/node/bin/node"
 [ -x "$node" ] || node=node
 failstorm() { "$node" "$root/packages/cli/src/main.ts" "$@"; }
 

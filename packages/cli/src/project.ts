@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** The project's folder: configs/ and the default results/ lie in it. */
 export const projectRoot = path.resolve(import.meta.dirname, "..", "..", "..");
 
 /** The entry of an agent process. */
-export const agentEntry = path.join(projectRoot, "packages", "agent", "src", "main.ts");
+export const agentEntry = (): string => fileURLToPath(import.meta.resolve("@failstorm/agent/main.ts"));
 
 export function version(): string {
   const file = path.join(projectRoot, "package.json");

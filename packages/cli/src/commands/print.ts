@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import path from "node:path";
+import { METRICS_FILE } from "@failstorm/report";
 import { formatLine, log, painter, useColor } from "../view/log.ts";
 import { renderResult } from "../view/resultTable.ts";
 import { shownPath } from "./config.ts";
@@ -19,7 +21,7 @@ export function printSummary({ metrics, check }: Summary, options: OutputOptions
   const { runDir, json, quiet } = options;
   for (const violation of check.violations) log("ERROR", `invariant broken: ${violation.invariant}: ${violation.message}`);
   if (json) {
-    process.stdout.write(`${JSON.stringify(metrics, null, 1)}\n`);
+    process.stdout.write(readFileSync(path.join(runDir, METRICS_FILE)));
     return;
   }
   const paint = painter(useColor(process.stdout));
@@ -28,7 +30,8 @@ export function printSummary({ metrics, check }: Summary, options: OutputOptions
   if (metrics.partial) say("WARNING", `partial: ${metrics.partial_reason ?? "the run broke off"}`);
   process.stdout.write(`${renderResult(metrics, process.stdout.isTTY ? process.stdout.columns : FILE_COLUMNS, paint)}\n`);
   if (!metrics.valid) say("WARNING", `not valid, do not compare: ${metrics.invalid_because.join("; ")}`);
-  for (const warning of check.warnings) say("WARNING", `${warning.invariant}: ${warning.message}`);
+  for (const [name, [first, ...more]] of Map.groupBy(check.warnings, ({ invariant }) => invariant))
+    say("WARNING", `${name}: ${first?.message ?? ""}${more.length > 0 ? ` (and ${more.length} more like it)` : ""}`);
   if (metrics.saturated) say("WARNING", "saturated, do not compare: use fewer agents or a lower --rate");
   if (quiet) return;
   if (check.violations.length === 0) say("SUCCESS", "all invariants hold");

@@ -41,7 +41,7 @@ async function runWatched(request: RunRequest, interrupts: Interrupts): Promise<
   const loaded = await loadRequested(request);
   const { config } = loaded;
   const isTalkative = !request.quiet;
-  for (const warning of loaded.warnings) log("WARNING", warning);
+  if (isTalkative) for (const warning of loaded.warnings) log("WARNING", warning);
   const [{ findScenario }, { checkPorts }] = await Promise.all([
     import("@failstorm/scenarios"),
     import("@failstorm/orchestrator"),
@@ -126,7 +126,7 @@ async function carryOut(parts: Parts): Promise<Outcome> {
   try {
     return await execute(parts.plan, {
       runDir: parts.runDir,
-      agentEntry,
+      agentEntry: agentEntry(),
       clock: systemClock,
       signal: parts.interrupts.signal,
       onEvent: (event) => terminal.onEvent(event),

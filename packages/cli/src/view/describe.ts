@@ -82,7 +82,7 @@ export function describeEvent(event: RunEvent, view: RunView): LogLine | null {
       case "run.finished":
         if (event.status === "done") return line("SUCCESS", view.options.protocol, "the run is done");
         return line(
-          "ERROR",
+          event.status === "failed" ? "ERROR" : "WARNING",
           view.options.protocol,
           `the run ${event.status === "failed" ? "failed" : "was interrupted"}: ${event.reason ?? "no reason given"}`,
         );
