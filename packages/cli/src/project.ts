@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 export const projectRoot = path.resolve(import.meta.dirname, "..", "..", "..");
 
 /** The entry of an agent process. */
-export const agentEntry = (): string => fileURLToPath(import.meta.resolve("@failstorm/agent/main.ts"));
+export const agentEntry = fileURLToPath(import.meta.resolve("@failstorm/agent/main.ts"));
 
 export function version(): string {
   const file = path.join(projectRoot, "package.json");

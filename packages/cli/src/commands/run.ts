@@ -126,7 +126,7 @@ async function carryOut(parts: Parts): Promise<Outcome> {
   try {
     return await execute(parts.plan, {
       runDir: parts.runDir,
-      agentEntry: agentEntry(),
+      agentEntry,
       clock: systemClock,
       signal: parts.interrupts.signal,
       onEvent: (event) => terminal.onEvent(event),
