@@ -58,6 +58,7 @@ export class Links {
   /** Peer → incarnation of the last completed handshake, while the link stands. */
   private readonly up = new Map<AgentId, number>();
   private readonly dialling = new Map<string, AbortController>();
+  private neighbours: ReadonlySet<AgentId> = new Set();
   /** Linked peers declared dead, with the incarnation that died. */
   private readonly lost = new Map<AgentId, number>();
   /** Failover handshakes done. */
@@ -70,6 +71,7 @@ export class Links {
 
   /** First handshakes with all neighbours, each tried until it succeeds or `signal` aborts. */
   async setUp(view: MembershipView, signal: AbortSignal): Promise<void> {
+    this.neighbours = new Set(this.options.neighboursIn(view));
     const reason: Reason = this.options.rejoining ? "rejoin" : "setup";
     await Promise.all(this.options.neighboursIn(view).map((peer) => this.dial(peer, { reason, lost: null, view, signal })));
   }
@@ -79,10 +81,13 @@ export class Links {
     view: MembershipView,
     change: { readonly peer: AgentId; readonly incarnation: number; readonly state: "alive" | "dead" },
   ): void {
+    const neighbours = this.options.neighboursIn(view);
+    this.neighbours = new Set(neighbours);
     if (change.state === "dead") this.lose(change.peer, change.incarnation, view);
     else this.regain(change.peer, change.incarnation, view);
+    for (const known of this.up.keys()) if (!this.neighbours.has(known)) this.drop(known);
     this.followReplacements(view);
-    for (const neighbour of this.options.neighboursIn(view))
+    for (const neighbour of neighbours)
       if (!this.up.has(neighbour) && !this.dialling.has(neighbour))
         void this.dial(neighbour, { reason: "repair", lost: null, view });
   }
@@ -99,10 +104,8 @@ export class Links {
   }
 
   private regain(peer: AgentId, incarnation: number, view: MembershipView): void {
-    const neighbours = this.options.neighboursIn(view);
-    for (const known of this.up.keys()) if (!neighbours.includes(known)) this.drop(known);
     const again = this.lost.has(peer);
-    if (neighbours.includes(peer) && this.up.get(peer) !== incarnation)
+    if (this.neighbours.has(peer) && this.up.get(peer) !== incarnation)
       void this.dial(peer, { reason: again ? "incarnation" : "repair", lost: again ? peer : null, view });
     else this.dialling.get(peer)?.abort();
   }
@@ -178,7 +181,8 @@ export class Links {
     try {
       const { peer: description, traffic } = await backend.connect(self, peer, { signal, cause, kind: "handshake" });
       record(traffic, null);
-      if (outer.aborted) return true;
+      // A dial that the view has overtaken makes no link.
+      if (outer.aborted || (intent.key === undefined && !this.neighbours.has(peer) && !this.lost.has(peer))) return true;
       const shows = intent.capability === undefined || description.capabilities.includes(intent.capability);
       if (shows) this.established(peer, description, traffic, intent);
       return shows;

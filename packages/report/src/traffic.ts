@@ -63,17 +63,20 @@ export function measureFaultBytes(timeline: Timeline, storm: Storm): FaultBytes 
   };
 }
 
+/**
+ * Over the survivors' whole lives: at any moment before the end, requests under way have moved bytes that are attributed only when
+ * they are over.
+ */
 function reconcile(timeline: Timeline, storm: Storm): Reconciliation {
   const samples = Map.groupBy(timeline.index.of("process"), (event) => `${event.src}/${event.inc}`);
   let attributed = 0;
   let on_sockets = 0;
   for (const life of storm.survivors) {
     const own = samples.get(`${life.agent}/${life.inc}`) ?? [];
-    const start = own.findLast((sample) => sample.t < storm.at)?.counters;
     const end = own.at(-1)?.counters;
-    if (start === undefined || end === undefined) continue;
-    attributed += bytesOf(end) - bytesOf(start);
-    on_sockets += end.socketBytesSent + end.socketBytesReceived - start.socketBytesSent - start.socketBytesReceived;
+    if (end === undefined) continue;
+    attributed += bytesOf(end);
+    on_sockets += end.socketBytesSent + end.socketBytesReceived;
   }
   return { attributed, on_sockets, ratio: on_sockets === 0 ? null : attributed / on_sockets };
 }
