@@ -35,13 +35,17 @@ interface StartOptions {
   readonly cwd?: string;
 }
 
+/** What configures failstorm in the shell that runs the tests is no part of them. */
+const withoutSettings = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith("FAILSTORM_")));
+
 function startCli(
   args: readonly string[],
   { env = {}, cwd = projectRoot }: StartOptions = {},
 ): CliProcess & { child: ChildProcess } {
   const child = spawn(process.execPath, [cliEntry, ...args], {
     cwd,
-    env: { ...process.env, NO_COLOR: "1", ...env },
+    env: { ...withoutSettings(process.env), NO_COLOR: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let stdout = "";
@@ -99,7 +103,7 @@ export interface Sandbox {
   readonly start: (args: readonly string[], options?: StartOptions & { results?: string }) => Run;
   /** A run to its end. Throws when it left no metrics. */
   readonly run: (args: readonly string[], options?: StartOptions) => Promise<EndedRun>;
-  /** SIGKILLs what still runs and removes the folder; with FAILSTORM_E2E_KEEP set it is kept, and said where. */
+  /** SIGKILLs what still runs and removes the folder; with E2E_KEEP set it is kept, and said where. */
   readonly close: () => Promise<void>;
 }
 
@@ -205,7 +209,7 @@ export function openSandbox(): Sandbox {
     close: async () => {
       for (const { child } of started) if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
       await Promise.all(started.map(({ ended }) => ended.catch(() => null)));
-      if (process.env["FAILSTORM_E2E_KEEP"] === undefined) rmSync(dir, { recursive: true, force: true });
+      if (process.env["E2E_KEEP"] === undefined) rmSync(dir, { recursive: true, force: true });
       else process.stderr.write(`kept: ${dir}\n`);
     },
   };

@@ -83,6 +83,14 @@ describe("the storm", () => {
     expect(run.metrics.detection_ms).toMatchObject({ reached: 8, total: 8 });
   });
 
+  it("is noticed by the kernel at once, which without --transport-signals is recorded and not acted upon", () => {
+    const { transport_notice_ms, detection_ms } = run.metrics;
+    expect(transport_notice_ms).toMatchObject({ reached: 8, total: 8 });
+    expect(transport_notice_ms?.last).toBeLessThan(LATE_MS);
+    expect(detection_ms?.first).toBeGreaterThan(LATE_MS);
+    expect(detection_ms?.by_how).not.toHaveProperty("transport");
+  });
+
   it("makes nobody believe in the death of one who lives", () => {
     const wrong = run
       .of("detect.dead")

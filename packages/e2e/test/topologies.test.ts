@@ -8,8 +8,8 @@ import { type EndedRun, openSandbox, words } from "../src/runCli.ts";
 const sandbox = openSandbox();
 afterAll(() => sandbox.close());
 
-const storm = words("--runtime 16 --fault-time 6 --rate 1 --deadline 7 --heartbeat-interval 0.5 --heartbeat-timeout 1.5");
-/** A run of 16 s on a machine that has other things to do. */
+const storm = words("--runtime 14 --fault-time 5 --rate 1 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5");
+/** A run of 14 s on a machine that has other things to do. */
 const RUN_MS = 120_000;
 
 const ids = (count: number): string[] => Array.from({ length: count }, (_, index) => `agent-${index}`);
@@ -82,7 +82,7 @@ describe("a ring", () => {
 describe("a star", () => {
   let run: EndedRun;
   beforeAll(async () => {
-    run = await sandbox.run([...words("--agents 5 --kill-count 2 --seed 3 --topology star --restart-after 5"), ...storm]);
+    run = await sandbox.run([...words("--agents 5 --kill-count 2 --seed 3 --topology star --restart-after 4"), ...storm]);
   }, RUN_MS);
 
   it("whose centre is killed finds a new centre, and gives the old one its place back", () => {
