@@ -73,7 +73,7 @@ const TIMELINE: readonly ConfigOption[] = [
   {
     flags: "--time-scale <x>",
     key: "scenario.time_scale",
-    help: "multiply every time together (rate divided), for tests; measures that need full windows are then null",
+    help: "multiply every time together but not the rate, for tests; measures that need full windows are then null",
   },
 ];
 

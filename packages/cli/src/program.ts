@@ -11,12 +11,12 @@ type Done = (code: ExitCode) => void;
 const EXAMPLES = `
 Examples:
   failstorm --agents 8                            the full fail-storm, 120 s, 30 % killed at 60 s
-  failstorm --agents 4 --time-scale 0.25          in 30 s, to try things (the tasks come as much faster)
+  failstorm --agents 4 --time-scale 0.25          in 30 s, to try things
   failstorm --agents 8 --kill-fraction 0          the control: the same run without a fault
   failstorm --agents 8 --seed 7 --transport-signals
   failstorm --topology ring --kill-count 1 --no-restart
   failstorm --config storm.yaml --set network.connection_timeout=5
-  failstorm --agents 8 --json | jq .detection_ms
+  pnpm -s failstorm --agents 8 --json | jq .detection_ms      (-s: pnpm itself prints two lines on stdout otherwise)
   failstorm report results/latest                 the numbers again, from the recorded events alone
 
 Configuration: command line over environment (FAILSTORM_<SECTION>_<KEY>) over --config FILE

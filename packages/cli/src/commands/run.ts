@@ -61,8 +61,19 @@ async function runWatched(request: RunRequest, interrupts: Interrupts): Promise<
   if (summary === null) return interrupts.exitCode() ?? FAILED;
   if (!updateLatest(config.output.dir, runDir)) log("WARNING", `${shownPath(config.output.dir)}/latest could not be updated`);
   printSummary(summary, { runDir, json: request.json, quiet: request.quiet });
+  if (request.json && hasPnpmHeader(process.env))
+    log(
+      "WARNING",
+      "pnpm printed two lines of its own on stdout before the JSON; `pnpm -s failstorm --json` prints the JSON alone",
+    );
   return exitCodeOf(outcome, summary, interrupts);
 }
+
+/** Whether a package script was started by a pnpm that announces it on stdout. */
+const hasPnpmHeader = (env: NodeJS.ProcessEnv): boolean =>
+  env["npm_lifecycle_event"] !== undefined &&
+  (env["npm_config_user_agent"] ?? "").startsWith("pnpm") &&
+  env["npm_config_reporter"] !== "silent";
 
 function exitCodeOf(outcome: Outcome, { check }: Summary, interrupts: Interrupts): number {
   if (outcome.status === "interrupted") return interrupts.exitCode() ?? FAILED;

@@ -4,8 +4,8 @@ import type { ResolvedSettings } from "./settings.ts";
 const roundToMicroseconds = (ms: number): number => Math.round(ms * 1000) / 1000;
 
 /**
- * Settings in seconds → the RunConfig in ms. The time scale multiplies every time together; the rate is divided by it, so that as
- * many tasks run, and as many are in flight at a fault, as in the unscaled run.
+ * Settings in seconds → the RunConfig in ms. The time scale multiplies every time together. The rate stays: more tasks a second
+ * would saturate the machine and measure it, so a scaled run has fewer tasks, and measures that need many are null.
  */
 export function toRunConfig(settings: ResolvedSettings, protocol: { name: string; config: unknown }): RunConfig {
   const { scenario, network, tasks, qa, logging, output, mutants } = settings;
@@ -45,7 +45,7 @@ export function toRunConfig(settings: ResolvedSettings, protocol: { name: string
       ledgerSyncMs: ms(network.ledger_sync),
     },
     tasks: {
-      rate: tasks.rate / scale,
+      rate: tasks.rate,
       deadlineMs: ms(tasks.deadline),
       thinkTimeMs: ms(tasks.think_time),
       ttl: tasks.ttl,
