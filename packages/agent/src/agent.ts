@@ -67,7 +67,6 @@ export class Agent {
   /** The t=0 broadcast: links are made, the document is pulled over them until it is stored, the home shard is indexed. */
   async broadcast(t0: number): Promise<{ sha256: string; passages: number }> {
     this.setEpoch(t0);
-    this.networking.start();
     const linked = this.networking.links.setUp(this.networking.membership.view, this.stopping.signal);
     await this.obtainDocument("broadcast");
     await linked;
@@ -77,6 +76,7 @@ export class Agent {
   /** Work begins; after a restart only once anti-entropy with a live peer is done. */
   async start(message: Extract<ToAgent, { type: "start" }>): Promise<void> {
     this.setEpoch(message.t0);
+    this.networking.start();
     if (message.rejoin) await this.rejoin();
     this.serving = true;
     this.work.holdings.follow(this.networking.membership.view);
@@ -154,7 +154,6 @@ export class Agent {
   private async rejoin(): Promise<void> {
     const { clock, recorder, spec } = this.parts;
     const startedAt = clock.now();
-    this.networking.start();
     await this.obtainDocument("rereplication");
     this.work.holdings.indexOwn();
     await this.greetAll();

@@ -23,13 +23,14 @@ export class Membership {
   private readonly deathWatches = new Map<AgentId, Set<AbortController>>();
   private changeWaiters = new Set<() => void>();
   private wake: Cancel | null = null;
-  private stopped = false;
+  private detector: FailureDetector | null = null;
   private readonly options: {
     readonly self: AgentId;
     readonly clock: Clock;
     readonly recorder: Recorder;
     readonly registry: AgentRegistry;
-    readonly detector: FailureDetector;
+    /** Makes the detector, when watching begins: silence before that means nothing. */
+    readonly createDetector: () => FailureDetector;
     readonly probe: (peer: AgentId, live: boolean) => Promise<{ incarnation: number | null }>;
     /** Shakes hands with somebody who answers for a dead peer, to learn which incarnation it is; reports it as heard. */
     readonly identify: (peer: AgentId) => void;
@@ -47,12 +48,13 @@ export class Membership {
   }
 
   start(): void {
+    this.detector = this.options.createDetector();
     this.options.recorder.event({ ev: "view.changed", view: this.view.hash, live: [...this.view.liveIds] });
     this.advance();
   }
 
   stop(): void {
-    this.stopped = true;
+    this.detector = null;
     this.wake?.();
   }
 
@@ -69,14 +71,14 @@ export class Membership {
   }
 
   feed(input: Parameters<FailureDetector["receive"]>[0]): void {
-    if (this.stopped) return;
-    this.carryOut(this.options.detector.receive(input, this.options.clock.now()));
+    if (this.detector === null) return;
+    this.carryOut(this.detector.receive(input, this.options.clock.now()));
     this.arm();
   }
 
   /** Replaces the monitored set. */
   monitor(peers: readonly AgentId[]): void {
-    this.options.detector.monitor(peers, this.options.clock.now());
+    this.detector?.monitor(peers, this.options.clock.now());
     this.arm();
   }
 
@@ -107,15 +109,15 @@ export class Membership {
   }
 
   private advance(): void {
-    if (this.stopped) return;
-    this.carryOut(this.options.detector.tick(this.options.clock.now()));
+    if (this.detector === null) return;
+    this.carryOut(this.detector.tick(this.options.clock.now()));
     this.arm();
   }
 
   private arm(): void {
     this.wake?.();
-    const at = this.options.detector.nextWakeAt();
-    if (at === null || this.stopped) return;
+    const at = this.detector?.nextWakeAt() ?? null;
+    if (at === null) return;
     this.wake = this.options.clock.after(Math.ceil(at - this.options.clock.now()), () => this.advance());
   }
 

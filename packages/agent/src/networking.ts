@@ -111,8 +111,6 @@ function createMembership(
 ): Membership {
   const { spec, self, clock, prng, recorder, backend } = options;
   const { heartbeatIntervalMs, heartbeatTimeoutMs, transportSignals, detector, connectionTimeoutMs } = spec.config.network;
-  const view = registry.view();
-  const monitored = topology.monitored(view);
   const register = (from: Sender): void => backend.registerEndpoint(from.agentId, from);
   const identify = async (peer: AgentId): Promise<void> => {
     const signal = AbortSignal.timeout(connectionTimeoutMs);
@@ -127,19 +125,23 @@ function createMembership(
     registry,
     register,
     identify: (peer) => void identify(peer),
-    detector: createFailureDetector(detector, {
-      self: self.agentId,
-      incarnation: self.incarnation,
-      peers: view.live.filter(({ id }) => id !== self.agentId).map(({ id, incarnation }) => ({ agentId: id, incarnation })),
-      monitored,
-      intervalMs: heartbeatIntervalMs,
-      timeoutMs: heartbeatTimeoutMs,
-      transportSignals,
-      // Where everybody monitors everybody, each finds out by itself.
-      gossip: monitored.length < topology.ids.length - 1,
-      phase: (peer) => prng.fork(`probe/${self.agentId}/${self.incarnation}/${peer}`).next() * heartbeatIntervalMs,
-      startAt: clock.now(),
-    }),
+    createDetector: () => {
+      const view = registry.view();
+      const monitored = topology.monitored(view);
+      return createFailureDetector(detector, {
+        self: self.agentId,
+        incarnation: self.incarnation,
+        peers: view.live.filter(({ id }) => id !== self.agentId).map(({ id, incarnation }) => ({ agentId: id, incarnation })),
+        monitored,
+        intervalMs: heartbeatIntervalMs,
+        timeoutMs: heartbeatTimeoutMs,
+        transportSignals,
+        // Where everybody monitors everybody, each finds out by itself.
+        gossip: monitored.length < topology.ids.length - 1,
+        phase: (peer) => prng.fork(`probe/${self.agentId}/${self.incarnation}/${peer}`).next() * heartbeatIntervalMs,
+        startAt: clock.now(),
+      });
+    },
     probe: async (peer, live) => {
       const cause = live ? "heartbeat" : "excess_heartbeat";
       return measured(options, peer, cause, (signal) => backend.healthCheck(peer, { signal, cause, kind: "probe" }));
