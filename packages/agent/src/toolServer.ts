@@ -1,4 +1,4 @@
-import { type AgentId, type Clock, type Prng, TOOLS, type Tool } from "@failstorm/core";
+import type { AgentId, Clock, Prng, Tool } from "@failstorm/core";
 import { type Hit, runTool } from "@failstorm/qa";
 import type { Holdings } from "./holdings.ts";
 import type { Recorder } from "./recorder.ts";
@@ -57,5 +57,3 @@ export class ToolServer {
     }
   }
 }
-
-export const isTool = (name: string): name is Tool => (TOOLS as readonly string[]).includes(name);

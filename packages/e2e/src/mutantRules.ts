@@ -2,10 +2,10 @@ import type { Mutant } from "@failstorm/core";
 import type { FailstormMetrics } from "@failstorm/report";
 import { words } from "./runCli.ts";
 
-/** A storm that every mutant has to show in: victims come back, so that what the ledger is for is needed too. */
-export const mutantRun = (seed: number, mutant: Mutant | null): string[] => [
-  ...words(`--agents 6 --kill-count 2 --seed ${seed} --quiet`),
-  ...words("--runtime 24 --fault-time 10 --restart-after 5 --set scenario.warmup=1"),
+/** The storm of the tests, which every mutant has to show in: victims come back, so that what the ledger is for is needed too. */
+export const stormRun = (seed: number, mutant: Mutant | null): string[] => [
+  ...words(`--agents 6 --kill-count 2 --seed ${seed} --json`),
+  ...words("--runtime 20 --fault-time 8 --restart-after 4 --set scenario.warmup=1"),
   ...words("--rate 1.5 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5"),
   ...(mutant === null ? [] : ["--mutant", mutant]),
 ];

@@ -3,7 +3,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import type { Mutant } from "@failstorm/core";
 import type { FailstormMetrics } from "@failstorm/report";
-import { MUTANT_RULES, mutantRun } from "./mutantRules.ts";
+import { MUTANT_RULES, stormRun } from "./mutantRules.ts";
 import { openSandbox, projectRoot, type Sandbox } from "./runCli.ts";
 
 /*
@@ -37,7 +37,7 @@ const readMeasures = (metrics: FailstormMetrics): Reading["measures"] =>
 /** One storm; again when the machine was too busy to tell anything by it, up to MAX_ATTEMPTS. */
 async function takeReading(sandbox: Sandbox, seed: number, mutant: Mutant | null): Promise<Reading> {
   for (let attempt = 1; ; attempt++) {
-    const { metrics, code } = await sandbox.run(mutantRun(seed, mutant));
+    const { metrics, code } = await sandbox.run(stormRun(seed, mutant));
     const busy = metrics.load.machine_busy;
     if ((busy ?? 0) <= TOO_BUSY || attempt === MAX_ATTEMPTS) return { seed, mutant, code, busy, measures: readMeasures(metrics) };
     say(`seed ${seed}, ${mutant ?? "unmutated"}: the machine was ${((busy ?? 0) * 100).toFixed(0)} % busy, once more`);

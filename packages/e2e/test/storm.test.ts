@@ -3,24 +3,23 @@ import path from "node:path";
 import { type RunEvent, runEventSchema } from "@failstorm/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findProblems } from "../src/jsonSchema.ts";
-import { type EndedRun, openSandbox, words } from "../src/runCli.ts";
+import { MUTANT_RULES, stormRun } from "../src/mutantRules.ts";
+import { type EndedRun, openSandbox } from "../src/runCli.ts";
 
 /** Beyond the instant that a timer was set for, on a machine that has other things to do. */
 const LATE_MS = 1000;
-/** A run of 24 s on a machine that has other things to do. */
+/** A run of 20 s on a machine that has other things to do. */
 const RUN_MS = 120_000;
 const INTERVAL_MS = 500;
 const TIMEOUT_MS = 1500;
+
+const SEED = 11;
 
 const sandbox = openSandbox();
 let run: EndedRun;
 
 beforeAll(async () => {
-  run = await sandbox.run([
-    ...words("--agents 6 --kill-count 2 --seed 11 --json"),
-    ...words("--runtime 24 --fault-time 10 --restart-after 5 --set scenario.warmup=1"),
-    ...words("--rate 1.5 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5"),
-  ]);
+  run = await sandbox.run(stormRun(SEED, null));
 }, RUN_MS);
 afterAll(() => sandbox.close());
 
@@ -195,7 +194,7 @@ describe("the work", () => {
     const load = run.of("run.load")[0];
     const due = run.schedule.tasks.filter((task) => task.atMs >= (load?.loadFromMs ?? 0)).map((task) => task.task);
     const done = new Set(run.of("task.outcome").map((event) => event.task));
-    expect(due.length).toBeGreaterThan(150);
+    expect(due.length).toBeGreaterThan(120);
     expect(due.filter((task) => !done.has(task))).toEqual([]);
     expect(run.metrics.tasks_lost).toBe(0);
   });
@@ -248,11 +247,31 @@ describe("what comes out", () => {
   it("is found under `latest`, with manifest and resolved configuration", async () => {
     const latest = path.join(run.results, "latest");
     expect(JSON.parse(readFileSync(path.join(latest, "manifest.json"), "utf8"))).toMatchObject({
-      seed: 11,
+      seed: SEED,
       versions: { node: process.versions.node },
     });
     const again = await sandbox.cli(["validate", path.join(latest, "config.yaml")]);
     expect(again).toMatchObject({ code: 0 });
     expect(again.stdout).toContain(victims().join(", "));
   });
+});
+
+describe.each(MUTANT_RULES)("the mutant $mutant", ({ mutant, measure, threshold, read, isRed }) => {
+  it(
+    `turns ${measure} red (${threshold}), in the very storm that leaves it green`,
+    async () => {
+      const mutated = await sandbox.run(stormRun(SEED, mutant));
+      expect(mutated.schedule, "same seed, same schedule, victims and questions").toEqual(run.schedule);
+      expect(isRed(run.metrics), `unmutated: ${read(run.metrics)}`).toBe(false);
+      expect(isRed(mutated.metrics), `mutated: ${read(mutated.metrics)}`).toBe(true);
+    },
+    RUN_MS,
+  );
+});
+
+it("mutants are a switch of the tests: --help does not show them", async () => {
+  const { code, stdout } = await sandbox.cli(["--help"]);
+  expect(code).toBe(0);
+  expect(stdout).toContain("--kill-fraction");
+  expect(stdout).not.toMatch(/mutant/);
 });

@@ -61,7 +61,8 @@ function recordedStepBytes(claims: Claims, storm: Storm, wanted: { cause: string
   return total(lines.map((line) => Number(line["bytesSent"]) + Number(line["bytesReceived"])));
 }
 
-const isHandshake = ({ path }: Exchange): boolean => path === "/agent";
+/** Descriptions asked for; on a ring, also the question who is between us. */
+const isHandshake = ({ path, request }: Exchange): boolean => path === "/agent" || request.includes('"body":{"op":"hello"');
 const stepOf = ({ request }: Exchange): { attempt: number; takeover: boolean } | null => {
   const [, attempt, takeover] = /"body":\{"op":"tool".*?"attempt":(\d+),.*?"takeover":(true|false)/s.exec(request) ?? [];
   return attempt === undefined ? null : { attempt: Number(attempt), takeover: takeover === "true" };

@@ -26,9 +26,9 @@ export interface Connection {
   /** First FIN or RST from the client's side. */
   clientClosedAt: number | null;
   /** Instants and sizes of new payload, either direction; what was retransmitted counts once. */
-  readonly moved: { readonly t: number; readonly bytes: number; readonly byServer: boolean }[];
+  moved: { readonly t: number; readonly bytes: number; readonly byServer: boolean }[];
   retransmittedBytes: number;
-  /** Answered after the client had closed its socket: no process ever received it, so it is nowhere else in here. */
+  /** Answered after, or lying unread when, the client closed its socket: no process ever received it, so it counts nowhere else. */
   unreceivedBytes: number;
   readonly exchanges: Exchange[];
 }
@@ -117,8 +117,23 @@ function advance({ connection, client, server }: Flow, segment: Segment, t: numb
     else noteRequest(connection, fresh, t, text);
   }
   if (!segment.fin && !segment.rst) return;
+  if (segment.rst && !byServer && connection.clientClosedAt === null && connection.serverClosedAt === null)
+    discardUnread(connection);
   if (byServer) connection.serverClosedAt ??= t;
   else connection.clientClosedAt ??= t;
+}
+
+/**
+ * A client that resets a connection the server has not closed went away with data unread (RFC 1122, 4.2.2.13): the answer to its
+ * last request lay in the kernel.
+ */
+function discardUnread(connection: Connection): void {
+  const last = connection.exchanges.at(-1);
+  if (last === undefined || last.bytesReceived === 0) return;
+  connection.unreceivedBytes += last.bytesReceived;
+  last.bytesReceived = 0;
+  last.status = null;
+  connection.moved = connection.moved.filter(({ t, byServer }) => !byServer || t < last.firstByteAt);
 }
 
 /** How many of a segment's bytes were not seen before. Sequence numbers wrap at 2^32. */

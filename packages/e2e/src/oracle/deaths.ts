@@ -4,7 +4,7 @@ import { EQUAL, type Row, row, SHOWN, TIME } from "./row.ts";
 import { type Storm, successorOf, type Victim } from "./storm.ts";
 
 /** The kernel frees a process's memory before it closes its sockets and reports its exit; with load beside, it takes its time. */
-const EXIT_WITHIN_MS = 250;
+const EXIT_WITHIN_MS = 150;
 const SIGKILL = 9;
 
 /** Who died, when, and who came back: processes and packets against the schedule and the recorded stamps. */
@@ -88,13 +88,16 @@ function bySender(connections: readonly OwnedConnection[], process: AgentProcess
   });
 }
 
-/** Payload bytes from a victim's port between its death and its successor. */
+/**
+ * Payload bytes from a victim's port between its death and its successor: on connections of its lifetime, and answers to our agents.
+ * (A free port may be taken by programs that are none of ours.)
+ */
 function answersAfterDeath(outside: Outside, victim: Victim): number {
   const { port, exitedAt } = victim.process;
   const from = exitedAt ?? Number.POSITIVE_INFINITY;
   const until = successorOf(victim, outside)?.seenAt ?? Number.POSITIVE_INFINITY;
   return outside.connections
-    .filter(({ serverPort }) => serverPort === port)
+    .filter(({ serverPort, openedAt, client }) => serverPort === port && (openedAt < from || client !== null))
     .flatMap(({ moved }) => moved.filter(({ t, byServer }) => byServer && t > from && t < until))
     .reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -10,7 +10,7 @@ const HANDSHAKE_PATH = "/agent";
 /** Notice and recovery: FINs and handshakes on the wire against the recorded events and the measures. */
 export const compareReconnection = (claims: Claims, outside: Outside, storm: Storm | null): Row[] => [
   ...compareNotice(claims, outside, storm),
-  row("recovery_ms", "ms", claims.metrics.recovery_ms, storm === null ? null : firstReconnect(outside, storm), TIME),
+  row("recovery_ms", "ms", claims.metrics.recovery_ms, storm === null ? null : firstReconnect(claims, outside, storm), TIME),
 ];
 
 /** When the victim's kernel closed each held-open stream, against the survivor's recorded notice. */
@@ -67,10 +67,11 @@ interface Description {
 
 /**
  * The first byte of the first reconnect handshake that completed, from the *before* stamp of the victim concerned: a survivor's
- * `GET /agent` answered by a victim's next incarnation, or by an agent that describes itself with a shard or tool that is a
- * victim's by right, or (a repaired ring or star) by somebody the asker had never greeted.
+ * `GET /agent` answered by a victim's next incarnation, or by an agent that describes itself with a shard or tool that is by
+ * right that of a victim which the survivor had lost, or (a repaired ring or star) by somebody it had never greeted. Whom a
+ * survivor has lost is a belief, not to be seen from outside: that alone is read from its own detections.
  */
-function firstReconnect(outside: Outside, storm: Storm): number | null {
+function firstReconnect(claims: Claims, outside: Outside, storm: Storm): number | null {
   const greetings = bySurvivors(storm, outside).flatMap((connection) =>
     connection.exchanges.filter(({ path }) => path === HANDSHAKE_PATH).map((exchange) => ({ connection, exchange })),
   );
@@ -82,7 +83,8 @@ function firstReconnect(outside: Outside, storm: Storm): number | null {
     const { firstByteAt, lastByteAt } = exchange;
     const said = describe(exchange);
     if (firstByteAt < storm.at || said === null || lastByteAt > storm.until) return [];
-    const since = greeted.has(pairOf(connection)) ? lossMadeGood(storm, said, homes) : storm.at;
+    const lost = lostBy(claims, connection.client?.agent, firstByteAt);
+    const since = greeted.has(pairOf(connection)) ? lossMadeGood(storm, said, homes, lost) : storm.at;
     return since === null || firstByteAt < since ? [] : [firstByteAt - since];
   });
   return delays.length === 0 ? null : Math.min(...delays);
@@ -99,13 +101,22 @@ function describe({ status, answer }: Pick<Exchange, "status" | "answer">): Desc
   }
 }
 
+/** The victims that this survivor had declared dead by then. */
+const lostBy = (claims: Claims, survivor: string | undefined, at: number): ReadonlySet<unknown> =>
+  new Set(claims.events.filter(({ ev, src, t }) => ev === "detect.dead" && src === survivor && t <= at).map(({ peer }) => peer));
+
 /** The stamp of the victim whose loss this description makes good; null when it makes good none. */
-function lossMadeGood(storm: Storm, said: Description, homes: ReadonlyMap<string, readonly string[]>): number | null {
+function lossMadeGood(
+  storm: Storm,
+  said: Description,
+  homes: ReadonlyMap<string, readonly string[]>,
+  lost: ReadonlySet<unknown>,
+): number | null {
   const own = new Set(homes.get(said.agentId));
   const gained = new Set(said.capabilities.filter((capability) => !own.has(capability)));
   for (const { fault, process } of storm.victims) {
     if (said.agentId === fault.agent && said.incarnation > fault.agentInc) return fault.before;
-    if (process.home.some((capability) => gained.has(capability))) return fault.before;
+    if (lost.has(fault.agent) && process.home.some((capability) => gained.has(capability))) return fault.before;
   }
   return null;
 }

@@ -47,7 +47,7 @@ export async function startWatcher(): Promise<Watcher> {
     throw new Error("python3 cannot be started: install it (Debian: apt-get install python3)", { cause });
   });
   await Promise.race([ready.promise, closed]);
-  const died = (): Error => new Error(`the process watcher failed (python3 ≥ 3.9 is needed): ${complaints.join("")}`);
+  const died = (): Error => new Error(`the process watcher failed (it needs root and python3 ≥ 3.9): ${complaints.join("")}`);
   if (sightings.length === 0) throw died();
   return {
     watch: (orchestratorPid) => child.stdin.write(`${orchestratorPid}\n`),
