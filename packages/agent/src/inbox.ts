@@ -18,7 +18,10 @@ const RELAY_TIMEOUT_MS = 30_000;
  * that the protocol answers with its own error and no idempotency record keeps it.
  */
 export function createInbox(options: {
+  /** Somebody's own message came in. */
   readonly heard: (from: Sender) => void;
+  /** A message was relayed from somebody: no sign of life now, but perhaps news of an incarnation. */
+  readonly heardOf: (origin: Sender) => void;
   readonly serve: (request: DirectRequest, from: Sender) => Promise<unknown>;
   readonly messenger: () => Messenger;
 }): AgentExecutor {
@@ -37,7 +40,9 @@ export function createInbox(options: {
       const data = "parts" in payload ? payload.parts.find((part) => part.kind === "data")?.data : undefined;
       const parsed = agentRequestSchema.safeParse(data);
       if (!parsed.success) throw new Refusal("bad_request", "expected a data part {from, body: {op, …}}");
-      options.heard(parsed.data.from);
+      const { from, body } = parsed.data;
+      options.heard(from);
+      if (body.op === "relay") options.heardOf(body.origin);
       queue.enqueue({ type: "agent_parts_message", parts: [{ kind: "data", data: await answer(parsed.data) }] });
     },
     async cancel() {

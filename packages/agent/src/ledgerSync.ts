@@ -20,8 +20,8 @@ export class LedgerSync {
     readonly messenger: () => Messenger;
     readonly intervalMs: number;
     readonly enabled: boolean;
-    /** Who is pushed to now. */
-    readonly receivers: () => readonly AgentId[];
+    /** Who is pushed to now; `everybody` in reach at the end, else perhaps only some of them. */
+    readonly receivers: (everybody: boolean) => readonly AgentId[];
   };
 
   constructor(options: LedgerSync["options"]) {
@@ -53,7 +53,7 @@ export class LedgerSync {
   /** Pushes what is new to every receiver; resolves when all have answered or failed. What failed goes with the next push. */
   async pushAll(): Promise<void> {
     if (!this.options.enabled) return;
-    await Promise.all(this.options.receivers().map((peer) => this.push(peer)));
+    await Promise.all(this.options.receivers(this.eager).map((peer) => this.push(peer)));
   }
 
   /**
@@ -102,7 +102,7 @@ export class LedgerSync {
   }
 
   private async antiEntropyWithOne(): Promise<void> {
-    const receivers = this.options.receivers();
+    const receivers = this.options.receivers(false);
     if (receivers.length === 0) return;
     const peer = this.options.prng.pick(receivers);
     // A failure is made up for by the next round.

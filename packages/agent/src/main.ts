@@ -86,6 +86,7 @@ class AgentProcess {
     const { spec, self, parts } = this;
     const inbox = createInbox({
       heard: (from) => this.agent?.networking.membership.heard(from),
+      heardOf: (origin) => this.agent?.networking.membership.heardOf(origin),
       serve: async (request, from) => this.present().serve(request, from),
       messenger: () => this.present().networking.messenger,
     });

@@ -70,6 +70,12 @@ export class Membership {
     this.feed({ kind: "heard", peer: from.agentId, incarnation: from.incarnation });
   }
 
+  /** Heard through others: counts only as news of a newer incarnation. */
+  heardOf(origin: Sender): void {
+    const known = this.view.incarnationOf(origin.agentId);
+    if (known === null || origin.incarnation > known) this.heard(origin);
+  }
+
   feed(input: Parameters<FailureDetector["receive"]>[0]): void {
     if (this.detector === null) return;
     this.carryOut(this.detector.receive(input, this.options.clock.now()));

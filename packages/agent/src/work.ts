@@ -36,12 +36,12 @@ interface WorkOptions {
 const pushesToAll = ({ parts, roster }: WorkOptions): boolean =>
   parts.spec.config.network.topology === "mesh" && roster.agents.length <= MAX_PUSH_TO_ALL;
 
-function ledgerReceivers(options: WorkOptions): readonly AgentId[] {
+function ledgerReceivers(options: WorkOptions, everybody: boolean): readonly AgentId[] {
   const { parts, networking } = options;
   const { view } = networking.membership;
   if (pushesToAll(options)) return view.liveIds.filter((id) => id !== parts.self.agentId);
   const candidates = networking.neighbours().filter((id) => view.isLive(id));
-  return candidates.length <= PUSH_FAN_OUT ? candidates : parts.prng.shuffle(candidates).slice(0, PUSH_FAN_OUT);
+  return everybody || candidates.length <= PUSH_FAN_OUT ? candidates : parts.prng.shuffle(candidates).slice(0, PUSH_FAN_OUT);
 }
 
 function createLedgerSync(options: WorkOptions, ledger: TaskLedger): LedgerSync {
@@ -54,7 +54,7 @@ function createLedgerSync(options: WorkOptions, ledger: TaskLedger): LedgerSync 
     messenger: () => networking.messenger,
     intervalMs: spec.config.network.ledgerSyncMs,
     enabled: !spec.config.mutants.includes("ledger-off"),
-    receivers: () => ledgerReceivers(options),
+    receivers: (everybody) => ledgerReceivers(options, everybody),
   });
 }
 

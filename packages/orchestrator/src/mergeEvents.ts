@@ -2,7 +2,7 @@ import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { InputError } from "@failstorm/core";
 import { type EventLine, readEventLines } from "./eventLines.ts";
-import { ORCHESTRATOR_EVENTS } from "./recorder.ts";
+import { ORCHESTRATOR_EVENTS, toRunError } from "./recorder.ts";
 
 export interface MergedEvents {
   readonly path: string;
@@ -50,7 +50,7 @@ export async function mergeEvents(runDir: string): Promise<MergedEvents> {
     return { path: target, events, truncatedLines };
   } catch (error) {
     await rm(temporary, { force: true });
-    throw error;
+    throw toRunError(error, `${runDir}: the events cannot be merged`);
   }
 }
 

@@ -95,7 +95,9 @@ export const stormSchema = z.object({
     .describe("TCP payload bytes on the survivors' client sockets, both directions; victims' sockets are excluded"),
   success_rate_drop: z.number().nullable().describe("(pre - post) / pre of goodput"),
   success_rate: z.object({ pre: goodput, post: goodput, after_steady_state: goodput, paired: pairedDifference.nullable() }),
-  duplicate_work_ratio: rate.describe("duplicates / executions, over the fault-affected tasks"),
+  duplicate_work_ratio: rate.describe(
+    "duplicates / executions, over the fault-affected tasks and those taken over from a victim that had finished them",
+  ),
   duplicate_work: duplicateWork,
   too_small: z.boolean().describe("fewer than 5 orphaned tasks: nothing was at stake"),
   reasons,

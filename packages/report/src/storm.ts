@@ -38,7 +38,7 @@ export function measureStorm(options: {
   if (steady.reason !== null) reasons["steady_state_ms"] = steady.reason;
   const success = measureSuccess(run, storm, tasks, pre, control, steady.ms);
   if (success.reason !== null) reasons["success_rate_drop"] = success.reason;
-  const affectedIds = new Set(affected.map((task) => task.result.task.task));
+  const affectedIds = new Set([...affected.map((task) => task.result.task.task), ...redoneTasks(timeline, storm)]);
   const work = countDuplicates(timeline, (task) => affectedIds.has(task));
   if (work.executions === 0) reasons["duplicate_work_ratio"] = storm.fake ? FAKE : "no step of an affected task was executed";
   const detection_ms = measureDetection(timeline, storm);
@@ -148,4 +148,14 @@ function pairWith(tasks: readonly TaskResult[], control: Control): NonNullable<S
     only_run: pairs.filter(([ours, other]) => ours && !other).length,
     only_control: pairs.filter(([ours, other]) => other && !ours).length,
   };
+}
+
+/** Tasks that a victim had finished, but that were done again because nobody had heard of it: all their work is the fault's duplicate. */
+function redoneTasks(timeline: Timeline, storm: Storm): string[] {
+  if (storm.fake) return [];
+  const struck = new Set(storm.victims.map((victim) => victim.agent));
+  return timeline.index
+    .of("takeover.claimed")
+    .filter((event) => event.kind === "task" && struck.has(event.from) && event.t >= storm.at)
+    .map((event) => event.id);
 }
