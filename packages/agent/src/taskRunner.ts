@@ -11,6 +11,15 @@ interface Entry extends ScheduledTask {
   readonly deadlineAt: number;
 }
 
+/** One agent's turn at a task. */
+interface Execution {
+  readonly attempt: number;
+  /** The dead agent it would be with; null when it is simply ours. */
+  readonly orphanOf: AgentId | null;
+  /** Set when it was due with the dead agent before we came to it. */
+  readonly takenFrom: { readonly from: AgentId; readonly fromInc: number } | null;
+}
+
 /**
  * Runs the tasks this agent owns: its own at their intended times (open loop), those of the dead as soon as the view makes it
  * their owner. A task that somebody alive has started, or that has an outcome, is left alone; the ledger says which.
@@ -86,7 +95,7 @@ export class TaskRunner {
         entry = this.entries[++this.cursor]
       ) {
         this.open.set(entry.task, entry);
-        this.consider(entry);
+        this.consider(entry, true);
       }
       this.armNext();
     });
@@ -112,7 +121,11 @@ export class TaskRunner {
     return taskOwner(entry.task, entry.homeOwner, membership.view) === self;
   }
 
-  private consider(entry: Entry): void {
+  /**
+   * Starts or expires a task that is ours. One that falls due just now (`onTime`) while its home owner is known dead is ordinary work
+   * in new hands; one that was due before is a takeover: somebody may have been at it.
+   */
+  private consider(entry: Entry, onTime = false): void {
     const { ledger, clock, dropOrphans } = this.options;
     if (this.running.has(entry.task)) return;
     if (ledger.outcomeOf(entry.task) !== null) {
@@ -123,13 +136,14 @@ export class TaskRunner {
     const orphanOf = this.orphanOf(entry);
     if (orphanOf !== null && dropOrphans) return;
     const attempt = ledger.highestAttempt(entry.task) + 1;
-    if (orphanOf !== null) this.claim(entry, orphanOf);
+    const takenFrom = orphanOf === null || onTime ? null : this.claim(entry, orphanOf);
+    const execution: Execution = { attempt, orphanOf, takenFrom };
     if (clock.now() >= entry.deadlineAt) {
-      this.finish(entry, attempt, orphanOf, "expired", null);
+      this.finish(entry, execution, "expired", null);
       return;
     }
     this.running.add(entry.task);
-    void this.run(entry, attempt, orphanOf);
+    void this.run(entry, execution);
   }
 
   /** The dead agent a task is taken over from: who began it, else its home owner; null when it is simply ours. */
@@ -140,20 +154,28 @@ export class TaskRunner {
     return entry.homeOwner === self ? null : entry.homeOwner;
   }
 
-  private claim(entry: Entry, from: AgentId): void {
+  private claim(entry: Entry, from: AgentId): { from: AgentId; fromInc: number } {
     const { membership, recorder, ledger } = this.options;
     const fromInc = ledger.startedBy(entry.task).at(-1)?.incarnation ?? membership.view.incarnationOf(from) ?? 0;
     recorder.event({ ev: "takeover.claimed", kind: "task", id: entry.task, from, fromInc, view: membership.view.hash });
+    return { from, fromInc };
   }
 
-  private async run(entry: Entry, attempt: number, orphanOf: AgentId | null): Promise<void> {
+  private async run(entry: Entry, execution: Execution): Promise<void> {
+    const { attempt, orphanOf, takenFrom } = execution;
     const { clock, recorder, ledger, membership, steps } = this.options;
     recorder.event({ ev: "task.started", task: entry.task, attempt, view: membership.view.hash, orphanOf });
     recorder.counters.tasksStarted += 1;
     ledger.recordStarted({ task: entry.task, attempt }, clock.now());
     const deadline = AbortSignal.timeout(Math.max(1, Math.ceil(entry.deadlineAt - clock.now())));
     const signal = AbortSignal.any([deadline, this.stopAll.signal]);
-    const context: TaskContext = { task: entry.task, attempt, takeover: orphanOf !== null, deadlineAt: entry.deadlineAt, signal };
+    const context: TaskContext = {
+      task: entry.task,
+      attempt,
+      takeover: takenFrom !== null,
+      deadlineAt: entry.deadlineAt,
+      signal,
+    };
     let answer: Answer | null = null;
     try {
       const callTool = (tool: Tool, step: string, input: unknown): Promise<unknown> => steps.callTool(tool, step, input, context);
@@ -168,10 +190,10 @@ export class TaskRunner {
       : answer === null || answer.answer === null
         ? "no_answer"
         : "answered";
-    this.finish(entry, attempt, orphanOf, status, status === "answered" ? answer : null);
+    this.finish(entry, execution, status, status === "answered" ? answer : null);
   }
 
-  private finish(entry: Entry, attempt: number, orphanOf: AgentId | null, status: OutcomeStatus, answer: Answer | null): void {
+  private finish(entry: Entry, { attempt, orphanOf, takenFrom }: Execution, status: OutcomeStatus, answer: Answer | null): void {
     const { clock, recorder, ledger } = this.options;
     const latencyMs = Math.round((clock.now() - entry.startAt) * 1000) / 1000;
     const given = answer?.answer ?? null;
@@ -188,9 +210,7 @@ export class TaskRunner {
     recorder.counters.tasksFinished += 1;
     ledger.recordOutcome({ task: entry.task, attempt, status, answer: given }, clock.now());
     this.open.delete(entry.task);
-    if (orphanOf !== null && status === "answered") {
-      const fromInc = this.options.membership.view.incarnationOf(orphanOf) ?? 0;
-      recorder.event({ ev: "takeover.served", kind: "task", id: entry.task, from: orphanOf, fromInc });
-    }
+    if (takenFrom !== null && status === "answered")
+      recorder.event({ ev: "takeover.served", kind: "task", id: entry.task, ...takenFrom });
   }
 }

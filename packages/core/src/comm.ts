@@ -28,7 +28,7 @@ export const TRAFFIC_CAUSES = [
   "handshake", // handshakes caused by a lost link: with a new incarnation, or with a replacement
   "retry", // further attempts at a step or look-up
   "rereplication", // anti-entropy and document transfer with a restarted or a new holder
-  "takeover", // first attempts at steps and look-ups for a task taken over from a dead owner
+  "takeover", // first attempts at steps and look-ups for a task that was due with a dead owner already
   "excess_heartbeat", // probes of peers not believed alive
 ] as const;
 export type TrafficCause = (typeof TRAFFIC_CAUSES)[number];
