@@ -1,4 +1,4 @@
-import type { AgentSpec, BackendContext, Clock, CommBackend, Prng, Protocol, Roster, Sender, ToAgent } from "@failstorm/core";
+import type { AgentSpec, Clock, CommBackend, Prng, Roster, Sender, ToAgent } from "@failstorm/core";
 import { decodeGossip, type HomeTools, stabilise } from "@failstorm/network";
 import type { OwnMeteredClient } from "@failstorm/protocols";
 import { pullDocument } from "./documentPull.ts";
@@ -224,21 +224,3 @@ export class Agent {
     };
   }
 }
-
-/** What a protocol's backend is given by this process. */
-export const backendContext = (
-  parts: Pick<AgentParts, "spec" | "self" | "clock" | "prng" | "recorder" | "client">,
-  protocol: Protocol,
-  capabilities: () => readonly string[],
-): BackendContext => ({
-  describeSelf: () => ({ agentId: parts.self.agentId, incarnation: parts.self.incarnation, capabilities: capabilities() }),
-  client: parts.client,
-  onDeduplicated: (messageId) => {
-    const [task, step] = messageId.split("/");
-    if (task !== undefined && step !== undefined) parts.recorder.event({ ev: "step.deduplicated", task, step });
-  },
-  clock: parts.clock,
-  prng: parts.prng.fork("protocol"),
-  workspaceDir: parts.spec.workspaceDir,
-  config: protocol.parseConfig(parts.spec.config.protocolConfig),
-});

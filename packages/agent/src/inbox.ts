@@ -1,4 +1,4 @@
-import { type AgentExecutor, type AgentRequest, agentRequestSchema, type DirectRequest, type Sender } from "@failstorm/core";
+import type { AgentExecutor, AgentRequest, DirectRequest, Sender } from "@failstorm/core";
 import { type Messenger, Refusal, type Reply } from "./messenger.ts";
 
 export type Handlers = {
@@ -18,6 +18,8 @@ const RELAY_TIMEOUT_MS = 30_000;
  * that the protocol answers with its own error and no idempotency record keeps it.
  */
 export function createInbox(options: {
+  /** Checks what came over the network; null when it is no request. */
+  readonly parse: (data: unknown) => AgentRequest | null;
   /** Somebody's own message came in. */
   readonly heard: (from: Sender) => void;
   /** A message was relayed from somebody: no sign of life now, but perhaps news of an incarnation. */
@@ -38,12 +40,12 @@ export function createInbox(options: {
   return {
     async execute({ payload }, queue) {
       const data = "parts" in payload ? payload.parts.find((part) => part.kind === "data")?.data : undefined;
-      const parsed = agentRequestSchema.safeParse(data);
-      if (!parsed.success) throw new Refusal("bad_request", "expected a data part {from, body: {op, …}}");
-      const { from, body } = parsed.data;
+      const request = options.parse(data);
+      if (request === null) throw new Refusal("bad_request", "expected a data part {from, body: {op, …}}");
+      const { from, body } = request;
       options.heard(from);
       if (body.op === "relay") options.heardOf(body.origin);
-      queue.enqueue({ type: "agent_parts_message", parts: [{ kind: "data", data: await answer(parsed.data) }] });
+      queue.enqueue({ type: "agent_parts_message", parts: [{ kind: "data", data: await answer(request) }] });
     },
     async cancel() {
       // Tool steps cannot be cancelled: what was begun is finished, and counted.

@@ -1,11 +1,13 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import {
+  type AgentRequest,
   type AgentSpec,
   type Clock,
   createPrng,
   type FromAgent,
   type Protocol,
+  type Roster,
   type RunEvent,
   type Sender,
   systemClock,
@@ -13,7 +15,8 @@ import {
 } from "@failstorm/core";
 import { createMeteredClient, loadProtocol } from "@failstorm/protocols";
 import fastify, { type FastifyPluginAsync } from "fastify";
-import { Agent, type AgentParts, backendContext } from "./agent.ts";
+import type { Agent, AgentParts } from "./agent.ts";
+import { backendContext } from "./backendContext.ts";
 import { type ControlLink, openControlLink } from "./controlLink.ts";
 import { heldStreamHost } from "./heldStreams.ts";
 import { createInbox } from "./inbox.ts";
@@ -37,6 +40,7 @@ class AgentProcess {
   private metrics: AgentMetrics | null = null;
   private control: ControlLink | null = null;
   private agent: Agent | null = null;
+  private parse: (data: unknown) => AgentRequest | null = () => null;
   private endSampling = (): void => {};
 
   constructor(spec: AgentSpec, protocol: Protocol) {
@@ -85,6 +89,10 @@ class AgentProcess {
   private async listen(): Promise<void> {
     const { spec, self, parts } = this;
     const inbox = createInbox({
+      parse: (data) => {
+        this.present();
+        return this.parse(data);
+      },
       heard: (from) => this.agent?.networking.membership.heard(from),
       heardOf: (origin) => this.agent?.networking.membership.heardOf(origin),
       serve: async (request, from) => this.present().serve(request, from),
@@ -109,7 +117,7 @@ class AgentProcess {
   private async handle(message: ToAgent): Promise<void> {
     switch (message.type) {
       case "roster":
-        this.agent = new Agent(this.parts, message.roster);
+        await this.loadWork(message.roster);
         this.startSampling();
         await this.loadMetrics();
         return;
@@ -126,6 +134,16 @@ class AgentProcess {
         this.agent?.stop();
         return this.leave("told to stop");
     }
+  }
+
+  /**
+   * The network, the worker and the request schemas are loaded with the roster, not before `ready`: eight starting agents share few
+   * cores, and none of them can use these before the last is ready.
+   */
+  private async loadWork(roster: Roster): Promise<void> {
+    const [{ Agent }, { agentRequestSchema }] = await Promise.all([import("./agent.ts"), import("@failstorm/core/requests.ts")]);
+    this.agent = new Agent(this.parts, roster);
+    this.parse = (data) => agentRequestSchema.safeParse(data).data ?? null;
   }
 
   /** After `ready`, so that starting does not wait for it. */

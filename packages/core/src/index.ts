@@ -4,7 +4,8 @@ export * from "./config.ts";
 export * from "./control.ts";
 export * from "./errors.ts";
 export * from "./eventLog.ts";
-export * from "./events.ts";
+// Types only: the schemas of events.ts and requests.ts load zod, which an agent does not wait for when it starts.
+export type * from "./events.ts";
 export * from "./ids.ts";
 export * from "./prng.ts";
-export * from "./requests.ts";
+export type * from "./requests.ts";

@@ -3,17 +3,17 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import {
-  agentRequestSchema,
   byAgentIndex,
   CommError,
   createPrng,
   FakeClock,
   openEventLog,
   type RunEvent,
-  runEventSchema,
   systemClock,
   toCommError,
 } from "../src/index.ts";
+import { runEventSchema } from "../src/events.ts";
+import { agentRequestSchema } from "../src/requests.ts";
 
 const folders: string[] = [];
 const folder = (): string => {

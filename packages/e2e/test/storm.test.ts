@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
-import { type RunEvent, runEventSchema } from "@failstorm/core";
+import type { RunEvent } from "@failstorm/core";
+import { runEventSchema } from "@failstorm/core/events.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findProblems } from "../src/jsonSchema.ts";
 import { MUTANT_RULES, stormRun } from "../src/mutantRules.ts";

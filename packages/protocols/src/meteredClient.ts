@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import type { Socket } from "node:net";
 import type { Clock, MeteredClient, Traffic, TrafficTag } from "@failstorm/core";
-import { Agent, buildConnector, type Dispatcher, request, fetch as undiciFetch } from "undici";
+import type * as Undici from "undici";
 
 /** One measured operation: what its requests moved so far. */
 interface Operation {
@@ -41,21 +41,23 @@ export interface MeteredClientOptions {
   readonly onResidual: (tag: TrafficTag, bytesSent: number, bytesReceived: number) => void;
 }
 
-const errorsOf = (body: Dispatcher.ResponseData["body"]): Promise<void> =>
+const errorsOf = (body: Undici.Dispatcher.ResponseData["body"]): Promise<void> =>
   new Promise((resolve) => {
     body.on("close", () => resolve());
     body.on("error", () => resolve());
     body.resume();
   });
 
-/**
- * The agent's one HTTP client: an undici pool without pipelining, so that a socket serves one request at a time and all it
- * moved since the last request ended belongs to the present one. Bytes are TCP payload, request line and headers included.
- */
-export function createMeteredClient(options: MeteredClientOptions): OwnMeteredClient {
-  const accounts = new SocketAccounts(options);
-  const connector = buildConnector({ timeout: options.connectTimeoutMs });
-  const dispatcher = new Agent({
+interface Loaded {
+  readonly undici: typeof Undici;
+  readonly dispatcher: Undici.Dispatcher;
+}
+
+/** With the first request: undici takes as long to load as the rest of a starting agent, which sends nothing before it is ready. */
+async function loadUndici({ connectTimeoutMs }: MeteredClientOptions, accounts: SocketAccounts): Promise<Loaded> {
+  const undici = await import("undici");
+  const connector = undici.buildConnector({ timeout: connectTimeoutMs });
+  const dispatcher = new undici.Agent({
     pipelining: 1,
     keepAliveTimeout: 30_000,
     headersTimeout: 0,
@@ -66,6 +68,17 @@ export function createMeteredClient(options: MeteredClientOptions): OwnMeteredCl
         callback(...result);
       }),
   });
+  return { undici, dispatcher };
+}
+
+/**
+ * The agent's one HTTP client: an undici pool without pipelining, so that a socket serves one request at a time and all it
+ * moved since the last request ended belongs to the present one. Bytes are TCP payload, request line and headers included.
+ */
+export function createMeteredClient(options: MeteredClientOptions): OwnMeteredClient {
+  const accounts = new SocketAccounts(options);
+  let loading: Promise<Loaded> | null = null;
+  const load = (): Promise<Loaded> => (loading ??= loadUndici(options, accounts));
   const measure: MeteredClient["measure"] = async (tag, fn) => {
     const operation: Operation = { tag, bytesSent: 0, bytesReceived: 0, roundTrips: 0, firstByteAt: null, finished: false };
     const startedAt = options.clock.now();
@@ -87,21 +100,26 @@ export function createMeteredClient(options: MeteredClientOptions): OwnMeteredCl
     }
   };
   return {
-    fetch: ((input: string, init?: object) => undiciFetch(input, { ...init, dispatcher })) as unknown as typeof globalThis.fetch,
+    fetch: (async (input: string, init?: object) => {
+      const { undici, dispatcher } = await load();
+      return undici.fetch(input, { ...init, dispatcher });
+    }) as unknown as typeof globalThis.fetch,
     async request(url, init) {
-      const answer = await request(url, { ...init, dispatcher });
+      const { undici, dispatcher } = await load();
+      const answer = await undici.request(url, { ...init, dispatcher });
       const body = Buffer.from(await answer.body.arrayBuffer());
       return { status: answer.statusCode, headers: answer.headers, body };
     },
     measure,
     async hold(url, signal) {
-      const answer = await request(url, { dispatcher, signal, method: "GET" });
+      const { undici, dispatcher } = await load();
+      const answer = await undici.request(url, { dispatcher, signal, method: "GET" });
       return { headers: answer.headers, closed: errorsOf(answer.body) };
     },
     socketTotals: () => accounts.totals(),
     async close() {
       accounts.close();
-      await dispatcher.destroy();
+      if (loading !== null) await (await loading).dispatcher.destroy();
     },
   };
 }

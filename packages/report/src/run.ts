@@ -2,7 +2,8 @@ import { createReadStream } from "node:fs";
 import { access, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { InputError, type RunConfig, type RunEvent, type RunEventName, type RunEventOf, runEventSchema } from "@failstorm/core";
+import { InputError, type RunConfig, type RunEvent, type RunEventName, type RunEventOf } from "@failstorm/core";
+import { runEventSchema } from "@failstorm/core/events.ts";
 import type { ScheduleFile } from "@failstorm/core";
 import { z } from "zod";
 

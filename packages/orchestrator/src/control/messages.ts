@@ -1,12 +1,5 @@
-import {
-  type AgentId,
-  type FromAgent,
-  MAX_CONTROL_LINE_BYTES,
-  RunError,
-  type RunEvent,
-  runEventSchema,
-  type ToAgent,
-} from "@failstorm/core";
+import { type AgentId, type FromAgent, MAX_CONTROL_LINE_BYTES, RunError, type RunEvent, type ToAgent } from "@failstorm/core";
+import { runEventSchema } from "@failstorm/core/events.ts";
 
 /** The longest line accepted from an agent, in characters. */
 export const MAX_ACCEPTED_LINE = 8 * 1024 * 1024;

@@ -1,0 +1,20 @@
+import type { BackendContext, Protocol } from "@failstorm/core";
+import type { AgentParts } from "./agent.ts";
+
+/** What a protocol's backend is given by this process. */
+export const backendContext = (
+  parts: Pick<AgentParts, "spec" | "self" | "clock" | "prng" | "recorder" | "client">,
+  protocol: Protocol,
+  capabilities: () => readonly string[],
+): BackendContext => ({
+  describeSelf: () => ({ agentId: parts.self.agentId, incarnation: parts.self.incarnation, capabilities: capabilities() }),
+  client: parts.client,
+  onDeduplicated: (messageId) => {
+    const [task, step] = messageId.split("/");
+    if (task !== undefined && step !== undefined) parts.recorder.event({ ev: "step.deduplicated", task, step });
+  },
+  clock: parts.clock,
+  prng: parts.prng.fork("protocol"),
+  workspaceDir: parts.spec.workspaceDir,
+  config: protocol.parseConfig(parts.spec.config.protocolConfig),
+});
