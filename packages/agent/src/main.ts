@@ -40,6 +40,8 @@ class AgentProcess {
   private metrics: AgentMetrics | null = null;
   private control: ControlLink | null = null;
   private agent: Agent | null = null;
+  /** Whatever comes after the roster waits for what it loads. */
+  private loaded: Promise<Agent> = Promise.reject(new Refusal("no_roster", "the roster comes first"));
   private parse: (data: unknown) => AgentRequest | null = () => null;
   private endSampling = (): void => {};
 
@@ -64,6 +66,7 @@ class AgentProcess {
     const own = { spec, self, clock, prng: createPrng(spec.config.scenario.seed), recorder: this.recorder, client };
     const backend = protocol.createBackend(backendContext(own, protocol, () => this.agent?.capabilities ?? []));
     this.parts = { ...own, backend };
+    this.loaded.catch(() => {});
   }
 
   async run(): Promise<void> {
@@ -117,16 +120,17 @@ class AgentProcess {
   private async handle(message: ToAgent): Promise<void> {
     switch (message.type) {
       case "roster":
-        await this.loadWork(message.roster);
+        this.loaded = this.loadWork(message.roster);
+        await this.loaded;
         this.startSampling();
         await this.loadMetrics();
         return;
       case "broadcast":
-        return this.send({ type: "indexed", ...(await this.present().broadcast(message.t0)) });
+        return this.send({ type: "indexed", ...(await (await this.loaded).broadcast(message.t0)) });
       case "start":
-        return this.present().start(message);
+        return (await this.loaded).start(message);
       case "drain":
-        await this.present().drain();
+        await (await this.loaded).drain();
         this.recorder.flush();
         return this.send({ type: "drained" });
       case "stop":
@@ -140,10 +144,11 @@ class AgentProcess {
    * The network, the worker and the request schemas are loaded with the roster, not before `ready`: eight starting agents share few
    * cores, and none of them can use these before the last is ready.
    */
-  private async loadWork(roster: Roster): Promise<void> {
+  private async loadWork(roster: Roster): Promise<Agent> {
     const [{ Agent }, { agentRequestSchema }] = await Promise.all([import("./agent.ts"), import("@failstorm/core/requests.ts")]);
-    this.agent = new Agent(this.parts, roster);
     this.parse = (data) => agentRequestSchema.safeParse(data).data ?? null;
+    this.agent = new Agent(this.parts, roster);
+    return this.agent;
   }
 
   /** After `ready`, so that starting does not wait for it. */
