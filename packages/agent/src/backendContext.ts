@@ -8,6 +8,7 @@ export const backendContext = (
   capabilities: () => readonly string[],
 ): BackendContext => ({
   describeSelf: () => ({ agentId: parts.self.agentId, incarnation: parts.self.incarnation, capabilities: capabilities() }),
+  selfAddress: () => ({ host: parts.self.host, port: parts.self.port }),
   client: parts.client,
   onDeduplicated: (messageId) => {
     const [task, step] = messageId.split("/");

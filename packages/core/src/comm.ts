@@ -3,10 +3,12 @@ import type { Clock } from "./clock.ts";
 import type { AgentId, TaskId } from "./ids.ts";
 import type { Prng } from "./prng.ts";
 
-/** Where an agent can be reached. `url` has no trailing slash. */
+/** Where an agent can be reached. */
 export interface Address {
   readonly host: string;
   readonly port: number;
+  /** Under which path its host is mounted, e.g. `/a2a`; no trailing slash; absent or "" = at the root. */
+  readonly basePath?: string;
 }
 
 /** One piece of a payload: words, or structured data. */
@@ -59,6 +61,10 @@ export interface SendOptions extends CallOptions {
   readonly taskId?: TaskId;
   /** Conversation this message belongs to, where the protocol has such a thing. */
   readonly contextId?: string;
+  /** Given, the protocol's streaming form is used where it has one; called with each event of the answer as it arrives. */
+  readonly onEvent?: (event: AgentEvent) => void;
+  /** Called once the peer has said under which id it does the work (a task, a run); `cancel` and `resume` take that id. */
+  readonly onAccepted?: (workId: string) => void;
 }
 
 export interface SendResult {
@@ -82,6 +88,14 @@ export interface AgentDescription {
 export interface ConnectResult {
   readonly peer: AgentDescription;
   readonly traffic: Traffic;
+  /** What became of work that was in flight at this peer when contact was lost, where the protocol lets one ask (reconnection). */
+  readonly recovered?: readonly RecoveredWork[];
+}
+
+export interface RecoveredWork {
+  readonly workId: string;
+  /** `running`: the peer still does it; `unknown`: the peer has no record of it. */
+  readonly state: "running" | "completed" | "failed" | "canceled" | "unknown";
 }
 
 export interface HealthResult {
@@ -155,6 +169,13 @@ export interface CommBackend {
   /** The protocol's own handshake, from its first byte to the peer's description. */
   connect(src: AgentId, dst: AgentId, options?: CallOptions): Promise<ConnectResult>;
   send(src: AgentId, dst: AgentId, payload: Payload, options?: SendOptions): Promise<SendResult>;
+  /** Cancels work at the peer in the protocol's way. Present exactly where `capabilities.cancel` is true. */
+  cancel?(src: AgentId, dst: AgentId, workId: string, options?: CallOptions): Promise<void>;
+  /**
+   * The answer to work that an earlier `send` began, in the protocol's way: fetched, or by attaching to it again. CommError
+   * `remote` when the peer does not know it any more. Present exactly where `capabilities.resume` is true.
+   */
+  resume?(src: AgentId, dst: AgentId, workId: string, options?: SendOptions): Promise<SendResult>;
   /** The lightest liveness operation: the protocol's own, else one of ours. */
   healthCheck(agentId: AgentId, options?: CallOptions): Promise<HealthResult>;
   /** The protocol host as a Fastify plug-in, for the agent's one port. */
@@ -169,6 +190,8 @@ export interface CommBackend {
 export interface BackendContext {
   /** What this agent currently says of itself; called at each handshake, as it changes with takeovers. */
   readonly describeSelf: () => AgentDescription;
+  /** Where this agent's own host is reached, for cards and descriptions; asked once the host is listening, not before. */
+  readonly selfAddress: () => Address;
   readonly client: MeteredClient;
   /** To be called when a request was answered from the protocol's own idempotency record, without an execution. */
   readonly onDeduplicated: (messageId: string) => void;
@@ -186,6 +209,11 @@ export interface MeteredClient {
   readonly fetch: typeof globalThis.fetch;
   /** A plain request: the whole answer as bytes. Rejects with what undici throws. */
   request(url: string, init: MeteredRequest): Promise<MeteredResponse>;
+  /** A WebSocket over the same counted sockets; call inside `measure`. Its bytes after the upgrade count under that tag. */
+  webSocket(
+    url: string,
+    init?: { readonly headers?: Readonly<Record<string, string>>; readonly protocols?: readonly string[] },
+  ): Promise<WebSocket>;
   /** Runs `fn`; all requests started inside it, however deep, are counted into the returned traffic. */
   measure<T>(tag: TrafficTag, fn: () => Promise<T>): Promise<{ value: T; traffic: Traffic }>;
 }

@@ -111,6 +111,12 @@ export function createMeteredClient(options: MeteredClientOptions): OwnMeteredCl
       return { status: answer.statusCode, headers: answer.headers, body };
     },
     measure,
+    async webSocket(url, init = {}) {
+      const { undici, dispatcher } = await load();
+      const { headers, protocols } = init;
+      const options = { dispatcher, ...(headers ? { headers } : {}), ...(protocols ? { protocols: [...protocols] } : {}) };
+      return new undici.WebSocket(url, options) as unknown as WebSocket;
+    },
     async hold(url, signal) {
       const { undici, dispatcher } = await load();
       const answer = await undici.request(url, { dispatcher, signal, method: "GET" });

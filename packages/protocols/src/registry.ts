@@ -1,15 +1,17 @@
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { InputError, type Protocol } from "@failstorm/core";
 
-/** Protocols that come with failstorm, by name. A module is loaded only when its protocol is used. */
-const BUILT_IN: Readonly<Record<string, () => Promise<{ protocol: Protocol }>>> = {
-  simple_json: () => import("./simple_json/protocol.ts"),
-};
+const HERE = import.meta.dirname;
+const entryOf = (name: string): string => path.join(HERE, name, "protocol.ts");
 
-export const protocolNames = (): string[] => Object.keys(BUILT_IN);
+/** Protocols that come with failstorm: the folders beside this file that hold a `protocol.ts`. One is loaded only when it is used. */
+export const protocolNames = (): string[] =>
+  readdirSync(HERE)
+    .filter((name) => existsSync(entryOf(name)))
+    .sort();
 
 const isProtocol = (value: unknown): value is Protocol => {
   const candidate = value as Partial<Record<keyof Protocol, unknown>> | null | undefined;
@@ -40,9 +42,8 @@ function resolveModule(nameOrPath: string): string {
  * Throws InputError when there is none.
  */
 export async function loadProtocol(nameOrPath: string): Promise<Protocol> {
-  const builtIn = Object.hasOwn(BUILT_IN, nameOrPath) ? BUILT_IN[nameOrPath] : undefined;
-  if (builtIn !== undefined) return (await builtIn()).protocol;
-  const module = (await import(resolveModule(nameOrPath))) as { protocol?: unknown; default?: unknown };
+  const url = protocolNames().includes(nameOrPath) ? pathToFileURL(entryOf(nameOrPath)).href : resolveModule(nameOrPath);
+  const module = (await import(url)) as { protocol?: unknown; default?: unknown };
   const candidate = module.protocol ?? module.default;
   if (isProtocol(candidate)) return candidate;
   throw new InputError(

@@ -21,6 +21,7 @@ async function peer(agentId: string, section: unknown = {}): Promise<Peer> {
   const repeats: string[] = [];
   const context: BackendContext = {
     describeSelf: () => ({ agentId, incarnation: 3, capabilities: ["tool:search"] }),
+    selfAddress: () => ({ host: "127.0.0.1", port: 0 }),
     client,
     clock: systemClock,
     prng: createPrng(1),
