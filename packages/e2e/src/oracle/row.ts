@@ -2,8 +2,8 @@
 export type Tolerance =
   /** Within so many units, either way. */
   | { readonly kind: "within"; readonly units: number }
-  /** Within this share of the oracle's figure. */
-  | { readonly kind: "share"; readonly share: number }
+  /** Within this share of the oracle's figure, and so many units more. */
+  | { readonly kind: "share"; readonly share: number; readonly plus?: number }
   /** The oracle's figure may lie from `least` to `most` units after the harness's. */
   | { readonly kind: "after"; readonly least: number; readonly most: number }
   | { readonly kind: "equal" }
@@ -45,7 +45,9 @@ function judge(harness: Value, oracle: Value, difference: number | null, toleran
 function agree(harness: Value, oracle: Value, difference: number | null, tolerance: Tolerance): boolean {
   if (tolerance.kind === "equal" || difference === null) return harness === oracle;
   if (tolerance.kind === "within") return Math.abs(difference) <= tolerance.units;
-  if (tolerance.kind === "share") return Math.abs(difference) <= tolerance.share * Math.abs(Number(oracle));
+  if (tolerance.kind === "share") {
+    return Math.abs(difference) <= tolerance.share * Math.abs(Number(oracle)) + (tolerance.plus ?? 0);
+  }
   return tolerance.kind === "shown" || (difference >= tolerance.least && difference <= tolerance.most);
 }
 
