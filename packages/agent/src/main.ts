@@ -25,6 +25,7 @@ import { Refusal } from "./messenger.ts";
 import { type AgentMetrics, loadMetrics } from "./metrics.ts";
 import { sampleProcess } from "./processStats.ts";
 import { Recorder } from "./recorder.ts";
+import { rehearseLoss } from "./rehearsal.ts";
 
 const SAMPLE_MS = 1_000;
 const MIN_SAMPLE_MS = 200;
@@ -124,6 +125,7 @@ class AgentProcess {
         await this.loaded;
         this.startSampling();
         await this.loadMetrics();
+        await rehearseLoss(this.clock);
         return;
       case "broadcast":
         return this.send({ type: "indexed", ...(await (await this.loaded).broadcast(message.t0)) });
