@@ -1,24 +1,6 @@
-import { AsyncLocalStorage } from "node:async_hooks";
-import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import type { Socket } from "node:net";
-import type { Clock, MeteredClient, Traffic, TrafficTag } from "@failstorm/core";
+import type { MeteredClient, MeteredRequest, MeteredResponse } from "@failstorm/core";
 import type * as Undici from "undici";
-
-/** One measured operation: what its requests moved so far. */
-interface Operation {
-  readonly tag: TrafficTag;
-  bytesSent: number;
-  bytesReceived: number;
-  roundTrips: number;
-  firstByteAt: number | null;
-  finished: boolean;
-}
-
-interface SocketState {
-  accountedSent: number;
-  accountedReceived: number;
-  last: Operation | null;
-}
+import { accounted, type RequestAccount, SocketAccounts, type SocketAccountsOptions } from "./socketAccounts.ts";
 
 /** A held-open response: tells when the kernel closed its connection. */
 interface HeldStream {
@@ -34,30 +16,22 @@ export interface OwnMeteredClient extends MeteredClient {
   close(): Promise<void>;
 }
 
-export interface MeteredClientOptions {
-  readonly clock: Clock;
+export interface MeteredClientOptions extends SocketAccountsOptions {
   readonly connectTimeoutMs: number;
-  /** Bytes that a socket moved after its operation had ended (a late answer to an aborted request). */
-  readonly onResidual: (tag: TrafficTag, bytesSent: number, bytesReceived: number) => void;
 }
-
-const errorsOf = (body: Undici.Dispatcher.ResponseData["body"]): Promise<void> =>
-  new Promise((resolve) => {
-    body.on("close", () => resolve());
-    body.on("error", () => resolve());
-    body.resume();
-  });
 
 interface Loaded {
   readonly undici: typeof Undici;
-  readonly dispatcher: Undici.Dispatcher;
+  readonly agent: Undici.Agent;
+  /** The same agent for requests that are not made here: fetch, WebSocket. */
+  readonly accounting: Undici.Dispatcher;
 }
 
 /** With the first request: undici takes as long to load as the rest of a starting agent, which sends nothing before it is ready. */
 async function loadUndici({ connectTimeoutMs }: MeteredClientOptions, accounts: SocketAccounts): Promise<Loaded> {
   const undici = await import("undici");
   const connector = undici.buildConnector({ timeout: connectTimeoutMs });
-  const dispatcher = new undici.Agent({
+  const agent = new undici.Agent({
     pipelining: 1,
     keepAliveTimeout: 30_000,
     headersTimeout: 0,
@@ -68,151 +42,136 @@ async function loadUndici({ connectTimeoutMs }: MeteredClientOptions, accounts: 
         callback(...result);
       }),
   });
-  return { undici, dispatcher };
+  const accounting = agent.compose((dispatch) => (options, handler) => dispatch(options, accounted(handler, accounts.open())));
+  return { undici, agent, accounting };
 }
 
+/** A plain exchange: gathers the whole answer without a stream in between, which costs more than all the accounting. */
+class Exchange implements Undici.Dispatcher.DispatchHandler {
+  private readonly account: RequestAccount;
+  private readonly signal: AbortSignal | undefined;
+  private readonly resolve: (response: MeteredResponse) => void;
+  private readonly reject: (error: unknown) => void;
+  private readonly chunks: Buffer[] = [];
+  private controller: Undici.Dispatcher.DispatchController | null = null;
+  private status = 0;
+  private headers: MeteredResponse["headers"] = {};
+
+  constructor(
+    account: RequestAccount,
+    signal: AbortSignal | undefined,
+    resolve: (response: MeteredResponse) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.account = account;
+    this.signal = signal;
+    this.resolve = resolve;
+    this.reject = reject;
+    signal?.addEventListener("abort", this.onAbort, { once: true });
+  }
+
+  onRequestStart(controller: Undici.Dispatcher.DispatchController): void {
+    // Given up while it waited for a connection.
+    if (this.signal?.aborted) {
+      controller.abort(this.abortReason());
+      return;
+    }
+    this.controller = controller;
+    this.account.starting();
+  }
+
+  onResponseStart(_controller: Undici.Dispatcher.DispatchController, status: number, headers: MeteredResponse["headers"]): void {
+    this.status = status;
+    this.headers = headers;
+  }
+
+  onResponseData(_controller: Undici.Dispatcher.DispatchController, chunk: Buffer): void {
+    this.chunks.push(chunk);
+  }
+
+  onResponseEnd(): void {
+    this.finish();
+    const [first] = this.chunks;
+    const body = first !== undefined && this.chunks.length === 1 ? first : Buffer.concat(this.chunks);
+    this.resolve({ status: this.status, headers: this.headers, body });
+  }
+
+  onResponseError(_controller: Undici.Dispatcher.DispatchController, error: Error): void {
+    this.finish();
+    this.reject(error);
+  }
+
+  private finish(): void {
+    this.account.ended();
+    this.signal?.removeEventListener("abort", this.onAbort);
+  }
+
+  private abortReason(): Error {
+    const reason: unknown = this.signal?.reason;
+    return reason instanceof Error ? reason : new Error("given up", { cause: reason });
+  }
+
+  private readonly onAbort = (): void => {
+    if (this.controller === null) this.reject(this.signal?.reason);
+    else this.controller.abort(this.abortReason());
+  };
+}
+
+function exchange(agent: Undici.Agent, account: RequestAccount, url: string, init: MeteredRequest): Promise<MeteredResponse> {
+  const { method, headers = null, body = null, signal } = init;
+  const { origin, pathname, search } = new URL(url);
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    agent.dispatch({ origin, path: pathname + search, method, body, headers }, new Exchange(account, signal, resolve, reject));
+  });
+}
+
+const endOf = (body: Undici.Dispatcher.ResponseData["body"]): Promise<void> =>
+  new Promise((resolve) => {
+    body.on("close", () => resolve());
+    body.on("error", () => resolve());
+    body.resume();
+  });
+
 /**
- * The agent's one HTTP client: an undici pool without pipelining, so that a socket serves one request at a time and all it
- * moved since the last request ended belongs to the present one. Bytes are TCP payload, request line and headers included.
+ * The agent's one HTTP client: an undici pool without pipelining, whose sockets are counted (see SocketAccounts). Bytes are TCP
+ * payload, request line and headers included.
  */
 export function createMeteredClient(options: MeteredClientOptions): OwnMeteredClient {
   const accounts = new SocketAccounts(options);
   let loading: Promise<Loaded> | null = null;
   const load = (): Promise<Loaded> => (loading ??= loadUndici(options, accounts));
-  const measure: MeteredClient["measure"] = async (tag, fn) => {
-    const operation: Operation = { tag, bytesSent: 0, bytesReceived: 0, roundTrips: 0, firstByteAt: null, finished: false };
-    const startedAt = options.clock.now();
-    const traffic = (): Traffic => ({
-      bytesSent: operation.bytesSent,
-      bytesReceived: operation.bytesReceived,
-      roundTrips: operation.roundTrips,
-      firstByteAt: operation.firstByteAt,
-      ms: options.clock.now() - startedAt,
-    });
-    try {
-      const value = await accounts.run(operation, fn);
-      return { value, traffic: traffic() };
-    } catch (error) {
-      if (error instanceof Error) Object.assign(error, { traffic: traffic() });
-      throw error;
-    } finally {
-      operation.finished = true;
-    }
-  };
   return {
     fetch: (async (input: string, init?: object) => {
-      const { undici, dispatcher } = await load();
-      return undici.fetch(input, { ...init, dispatcher });
+      const { undici, accounting } = await load();
+      return undici.fetch(input, { ...init, dispatcher: accounting });
     }) as unknown as typeof globalThis.fetch,
     async request(url, init) {
-      const { undici, dispatcher } = await load();
-      const answer = await undici.request(url, { ...init, dispatcher });
-      const body = Buffer.from(await answer.body.arrayBuffer());
-      return { status: answer.statusCode, headers: answer.headers, body };
+      const { agent } = await load();
+      return exchange(agent, accounts.open(), url, init);
     },
-    measure,
+    measure: (tag, fn) => accounts.measure(tag, fn),
     async webSocket(url, init = {}) {
-      const { undici, dispatcher } = await load();
+      const { undici, accounting } = await load();
       const { headers, protocols } = init;
-      const options = { dispatcher, ...(headers ? { headers } : {}), ...(protocols ? { protocols: [...protocols] } : {}) };
-      return new undici.WebSocket(url, options) as unknown as WebSocket;
+      return new undici.WebSocket(url, {
+        dispatcher: accounting,
+        ...(headers ? { headers } : {}),
+        ...(protocols ? { protocols: [...protocols] } : {}),
+      });
     },
     async hold(url, signal) {
-      const { undici, dispatcher } = await load();
-      const answer = await undici.request(url, { dispatcher, signal, method: "GET" });
-      return { headers: answer.headers, closed: errorsOf(answer.body) };
+      const { undici, accounting } = await load();
+      const answer = await undici.request(url, { dispatcher: accounting, signal, method: "GET" });
+      return { headers: answer.headers, closed: endOf(answer.body) };
     },
     socketTotals: () => accounts.totals(),
     async close() {
       accounts.close();
-      if (loading !== null) await (await loading).dispatcher.destroy();
+      if (loading !== null) await (await loading).agent.destroy();
     },
   };
-}
-
-/** Which request moved which bytes; fed by undici's diagnostics channels. */
-class SocketAccounts {
-  private readonly options: MeteredClientOptions;
-  private readonly scope = new AsyncLocalStorage<Operation>();
-  private readonly operations = new WeakMap<object, Operation>();
-  private readonly sockets = new Map<Socket, SocketState>();
-  private readonly socketOf = new WeakMap<object, Socket>();
-  private readonly closedTotals = { bytesSent: 0, bytesReceived: 0 };
-  private readonly subscriptions: readonly (readonly [string, (message: unknown) => void])[];
-
-  constructor(options: MeteredClientOptions) {
-    this.options = options;
-    const finish = (message: unknown): void => this.settle((message as { request: object }).request);
-    this.subscriptions = [
-      ["undici:request:create", (message) => this.created((message as { request: object }).request)],
-      ["undici:client:sendHeaders", (message) => this.sent(message as { request: object; socket: Socket })],
-      ["undici:request:trailers", finish],
-      ["undici:request:error", finish],
-    ];
-    for (const [name, listener] of this.subscriptions) subscribe(name, listener);
-  }
-
-  run<T>(operation: Operation, fn: () => Promise<T>): Promise<T> {
-    return this.scope.run(operation, fn);
-  }
-
-  adopt(socket: Socket): void {
-    this.sockets.set(socket, { accountedSent: 0, accountedReceived: 0, last: null });
-    socket.once("close", () => {
-      const state = this.sockets.get(socket);
-      if (state?.last) this.account(socket, state, state.last);
-      this.sockets.delete(socket);
-      this.closedTotals.bytesSent += socket.bytesWritten;
-      this.closedTotals.bytesReceived += socket.bytesRead;
-    });
-  }
-
-  totals(): { bytesSent: number; bytesReceived: number } {
-    const totals = { ...this.closedTotals };
-    for (const socket of this.sockets.keys()) {
-      totals.bytesSent += socket.bytesWritten;
-      totals.bytesReceived += socket.bytesRead;
-    }
-    return totals;
-  }
-
-  close(): void {
-    for (const [name, listener] of this.subscriptions) unsubscribe(name, listener);
-  }
-
-  private created(request: object): void {
-    const operation = this.scope.getStore();
-    if (operation !== undefined) this.operations.set(request, operation);
-  }
-
-  private sent({ request, socket }: { request: object; socket: Socket }): void {
-    const operation = this.operations.get(request);
-    const state = this.sockets.get(socket);
-    if (operation === undefined || state === undefined) return;
-    operation.firstByteAt ??= this.options.clock.now();
-    operation.roundTrips += 1;
-    state.last = operation;
-    this.socketOf.set(request, socket);
-  }
-
-  private settle(request: object): void {
-    const socket = this.socketOf.get(request);
-    const state = socket === undefined ? undefined : this.sockets.get(socket);
-    const operation = this.operations.get(request);
-    if (socket && state && operation) this.account(socket, state, operation);
-  }
-
-  private account(socket: Socket, state: SocketState, operation: Operation): void {
-    const sent = socket.bytesWritten - state.accountedSent;
-    const received = socket.bytesRead - state.accountedReceived;
-    if (sent === 0 && received === 0) return;
-    state.accountedSent += sent;
-    state.accountedReceived += received;
-    if (operation.finished) {
-      this.options.onResidual(operation.tag, sent, received);
-      return;
-    }
-    operation.bytesSent += sent;
-    operation.bytesReceived += received;
-  }
 }

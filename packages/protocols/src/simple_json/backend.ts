@@ -80,8 +80,8 @@ class Caller {
     this.headers = extraHeaderBytes > 0 ? { "x-filler": "x".repeat(extraHeaderBytes) } : {};
   }
 
-  register(agentId: AgentId, { host, port }: Address): void {
-    this.endpoints.set(agentId, `http://${host}:${port}`);
+  register(agentId: AgentId, { host, port, basePath = "" }: Address): void {
+    this.endpoints.set(agentId, `http://${host}:${port}${basePath}`);
   }
 
   forgetAll(): void {

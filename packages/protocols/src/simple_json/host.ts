@@ -1,4 +1,4 @@
-import type { AgentDescription, AgentEvent, AgentExecutor, AgentId, Part, Payload } from "@failstorm/core";
+import type { AgentDescription, AgentEvent, AgentExecutor, AgentId, ExecutionContext, Part, Payload } from "@failstorm/core";
 import type { FastifyPluginAsync } from "fastify";
 
 /** What travels: an envelope in, an envelope out. */
@@ -47,9 +47,16 @@ async function runExecutor(executor: AgentExecutor, envelope: Envelope): Promise
     if (event.type === "agent_text_message") parts.push({ kind: "text", text: event.text });
     if (event.type === "agent_parts_message") parts.push(...event.parts);
   };
-  // simple_json has no cancel: nothing ever aborts this signal.
-  const signal = new AbortController().signal;
-  await executor.execute({ messageId: envelope.id, from: envelope.from, payload: envelope.payload, signal }, { enqueue });
+  const context: ExecutionContext = {
+    messageId: envelope.id,
+    from: envelope.from,
+    payload: envelope.payload,
+    // simple_json has no cancel: nothing ever aborts this signal, and few ask for it.
+    get signal() {
+      return new AbortController().signal;
+    },
+  };
+  await executor.execute(context, { enqueue });
   return parts;
 }
 
