@@ -48,7 +48,7 @@ export class Agent {
     this.networking.onChange((view) => {
       if (!this.serving) return;
       this.work.holdings.follow(view);
-      this.work.runner.sweep();
+      this.work.runner.sweepSoon();
     });
   }
 

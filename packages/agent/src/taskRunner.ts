@@ -11,6 +11,8 @@ interface Entry extends ScheduledTask {
   readonly deadlineAt: number;
 }
 
+const SWEEP_SOON_MS = 50;
+
 /** One agent's turn at a task. */
 interface Execution {
   readonly attempt: number;
@@ -32,6 +34,7 @@ export class TaskRunner {
   private readonly running = new Set<string>();
   private cursor = 0;
   private stopped = false;
+  private sweepingSoon = false;
   private readonly stopAll = new AbortController();
   private readonly options: {
     readonly self: AgentId;
@@ -76,6 +79,19 @@ export class TaskRunner {
   /** Looks at all open tasks: starts or expires those that are ours now. */
   sweep(): void {
     for (const entry of this.open.values()) this.consider(entry);
+  }
+
+  /**
+   * Sweeps in a moment, once for all changes of view until then. The dead mostly come several at a time, and while some survivors still
+   * find out, those that know leave them the cores: an orphaned task that has lost its owner can wait for so long.
+   */
+  sweepSoon(): void {
+    if (this.sweepingSoon) return;
+    this.sweepingSoon = true;
+    this.options.clock.after(SWEEP_SOON_MS, () => {
+      this.sweepingSoon = false;
+      if (!this.stopped) this.sweep();
+    });
   }
 
   stop(): void {
