@@ -3,7 +3,7 @@ import {
   type AgentRegistry,
   type DetectorEffect,
   type FailureDetector,
-  type GossipEntry,
+  type GossipItem,
   type MembershipView,
   recordDetection,
 } from "@failstorm/network";
@@ -34,7 +34,8 @@ export class Membership {
     readonly probe: (peer: AgentId, live: boolean) => Promise<{ incarnation: number | null }>;
     /** Shakes hands with somebody who answers for a dead peer, to learn which incarnation it is; reports it as heard. */
     readonly identify: (peer: AgentId) => void;
-    readonly gossip: (to: readonly AgentId[], entries: readonly GossipEntry[]) => void;
+    /** Sends the same to several; answers with those it did not reach. */
+    readonly gossip: (to: readonly AgentId[], entries: readonly GossipItem[]) => Promise<readonly AgentId[]>;
     /** A newer incarnation says where it can be reached. */
     readonly register: (from: Sender) => void;
   };
@@ -132,7 +133,7 @@ export class Membership {
   }
 
   private carryOutOne(effect: DetectorEffect): void {
-    const { recorder, identify, gossip } = this.options;
+    const { recorder, identify } = this.options;
     switch (effect.kind) {
       case "probe":
         void this.probe(effect.peer);
@@ -141,7 +142,7 @@ export class Membership {
         identify(effect.peer);
         return;
       case "gossip":
-        gossip(effect.to, effect.entries);
+        void this.gossip(effect.to, effect.entries);
         return;
       case "alive":
         recorder.event({ ev: "detect.alive", peer: effect.peer, peerInc: effect.incarnation, how: effect.how });
@@ -168,6 +169,10 @@ export class Membership {
     const waiters = this.changeWaiters;
     this.changeWaiters = new Set();
     for (const waiter of waiters) waiter();
+  }
+
+  private async gossip(to: readonly AgentId[], entries: readonly GossipItem[]): Promise<void> {
+    for (const unreached of await this.options.gossip(to, entries)) this.feed({ kind: "undelivered", to: unreached, entries });
   }
 
   private async probe(peer: AgentId): Promise<void> {

@@ -136,8 +136,9 @@ function createMembership(
         intervalMs: heartbeatIntervalMs,
         timeoutMs: heartbeatTimeoutMs,
         transportSignals,
-        // Where everybody monitors everybody, each finds out by itself.
-        gossip: monitored.length < topology.ids.length - 1,
+        // Where everybody probes everybody, each finds out by itself.
+        gossip: detector === "swim" || monitored.length < topology.ids.length - 1,
+        fullyLinked: spec.config.network.topology === "mesh",
         phase: (peer) => prng.fork(`probe/${self.agentId}/${self.incarnation}/${peer}`).next() * heartbeatIntervalMs,
         startAt: clock.now(),
       });
@@ -146,13 +147,16 @@ function createMembership(
       const cause = live ? "heartbeat" : "excess_heartbeat";
       return measured(options, peer, cause, (signal) => backend.healthCheck(peer, { signal, cause, kind: "probe" }));
     },
-    gossip: (to, entries) => {
+    gossip: async (to, entries) => {
       const request = { op: "gossip", entries: [...entries] } as const;
       const signal = AbortSignal.timeout(heartbeatTimeoutMs);
-      void messenger().askAll(
+      // Indirect probes are asked for when a peer's life is in doubt.
+      const cause = entries.some((entry) => "probe" in entry) ? "excess_heartbeat" : "ledger";
+      const replies = await messenger().askAll(
         to.map((agentId) => ({ agentId, request })),
-        { kind: "gossip", cause: "ledger", signal },
+        { kind: "gossip", cause, signal },
       );
+      return to.filter((agentId) => replies.get(agentId)?.ok !== true);
     },
   });
   return membership;

@@ -104,7 +104,7 @@ const NETWORK: readonly ConfigOption[] = [
     flags: "--detector <kind>",
     key: "network.detector",
     text: true,
-    help: `heartbeat; phi-accrual and swim are not there yet (default: ${network.detector})`,
+    help: `heartbeat, phi-accrual or swim (default: ${network.detector})`,
   },
   {
     flags: "--monitors <who>",

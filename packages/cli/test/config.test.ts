@@ -284,11 +284,6 @@ describe("bad input", () => {
       /attempt_timeout .*must be longer than the mean think time/,
     ],
     [
-      "a detector to come",
-      { flags: [flag("--detector", "network.detector", "swim")] },
-      /^--detector swim: this detector is not there yet; use heartbeat$/,
-    ],
-    [
       "an unknown detector",
       { flags: [flag("--detector", "network.detector", "guess")] },
       /^--detector guess: must be one of heartbeat, phi-accrual, swim$/,

@@ -1,13 +1,16 @@
 export { type Backoff, createBackoff } from "./backoff.ts";
 export { createFailureDetector } from "./detector/create.ts";
 export { decodeGossip } from "./detector/gossip.ts";
-export { createHeartbeatDetector, type HeartbeatOptions } from "./detector/heartbeat.ts";
+export { createHeartbeatDetector } from "./detector/heartbeat.ts";
 export type {
   DetectedHow,
   DetectorEffect,
   DetectorInput,
+  DetectorOptions,
   FailureDetector,
   GossipEntry,
+  GossipItem,
+  IndirectProbe,
   PeerStatus,
 } from "./detector/types.ts";
 export { decodeDigest, type LedgerDigest } from "./ledger/digest.ts";

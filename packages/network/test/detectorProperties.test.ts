@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createHeartbeatDetector, decodeGossip, type DetectorEffect, type GossipEntry } from "../src/index.ts";
+import { createHeartbeatDetector, decodeGossip, type DetectorEffect, type GossipItem } from "../src/index.ts";
 import { INTERVAL_MS, simulate, type Span, TIMEOUT_MS } from "./detectorWorld.ts";
 
 /** Stalls of at most `longest`, with room to breathe in between. */
@@ -166,7 +166,7 @@ describe("gossip", () => {
         }),
       ]),
     );
-    const queue: { from: string; to: string; entries: readonly GossipEntry[] }[] = [
+    const queue: { from: string; to: string; entries: readonly GossipItem[] }[] = [
       { from: "agent-7", to: "agent-8", entries: [{ peer: "agent-3", incarnation: 1, refutation: 0, state: "dead" }] },
     ];
     for (const { from, to, entries } of queue) {

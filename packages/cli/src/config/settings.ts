@@ -171,7 +171,7 @@ function isConnected(agents: number, edges: readonly (readonly [number, number])
 
 const checkNetwork: Check = ({ scenario, network }, name, { problems, notes }) => {
   const n = scenario.agent_count;
-  const { base_port, topology, custom_edges, redundancy_level, monitors, detector } = network;
+  const { base_port, topology, custom_edges, redundancy_level, monitors } = network;
   if (base_port > 0 && base_port + n - 1 > 65_535)
     problems.push(
       `${name("network.base_port", base_port)}: ${n} agents need ports up to ${base_port + n - 1}; give at most ${65_536 - n}, or 0 for any`,
@@ -182,8 +182,6 @@ const checkNetwork: Check = ({ scenario, network }, name, { problems, notes }) =
     );
   if (typeof monitors === "number" && monitors > Math.max(1, n - 1))
     problems.push(`${name("network.monitors", monitors)}: an agent of ${n} can monitor at most ${n - 1} others`);
-  if (detector !== "heartbeat")
-    problems.push(`${name("network.detector", detector)}: this detector is not there yet; use heartbeat`);
   if (topology !== "custom") {
     if (custom_edges.length > 0)
       notes.push(`${name("network.custom_edges", custom_edges)}: not used, as the topology is ${topology}`);

@@ -1,9 +1,14 @@
-import { type DetectorKind, InputError } from "@failstorm/core";
-import { createHeartbeatDetector, type HeartbeatOptions } from "./heartbeat.ts";
-import type { FailureDetector } from "./types.ts";
+import type { DetectorKind } from "@failstorm/core";
+import { createHeartbeatDetector } from "./heartbeat.ts";
+import { createPhiAccrualDetector } from "./phiAccrual.ts";
+import { createSwimDetector } from "./swim/swim.ts";
+import type { DetectorOptions, FailureDetector } from "./types.ts";
 
-/** The detector of the configured kind. InputError for the kinds that do not exist yet. */
-export function createFailureDetector(kind: DetectorKind, options: HeartbeatOptions): FailureDetector {
-  if (kind === "heartbeat") return createHeartbeatDetector(options);
-  throw new InputError(`network.detector: ${kind} is not built yet; use heartbeat`);
-}
+const CREATORS: Readonly<Record<DetectorKind, (options: DetectorOptions) => FailureDetector>> = {
+  heartbeat: createHeartbeatDetector,
+  "phi-accrual": createPhiAccrualDetector,
+  swim: createSwimDetector,
+};
+
+/** The detector of the configured kind. */
+export const createFailureDetector = (kind: DetectorKind, options: DetectorOptions): FailureDetector => CREATORS[kind](options);

@@ -1,79 +1,117 @@
 import type { AgentId } from "@failstorm/core";
-import type { DetectorEffect, GossipEntry } from "./types.ts";
+import type { DetectorEffect, GossipEntry, GossipItem } from "./types.ts";
 
 type News = Pick<GossipEntry, "incarnation" | "refutation" | "state">;
 
-/** Positive when `a` is later news of a peer than `b`: by incarnation, then refutation, then dead after alive. */
+const RANKS = { alive: 0, suspect: 1, dead: 2 } as const;
+
+/** Positive when `a` is later news of a peer than `b`: by incarnation, then refutation, then dead after suspect after alive. */
 export const compareNews = (a: News, b: News): number =>
-  a.incarnation - b.incarnation || a.refutation - b.refutation || Number(a.state === "dead") - Number(b.state === "dead");
+  a.incarnation - b.incarnation || a.refutation - b.refutation || RANKS[a.state] - RANKS[b.state];
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
-/** Gossip entries as they came over the network; what is none is left out. */
-export function decodeGossip(values: readonly unknown[]): GossipEntry[] {
-  return values.flatMap((value) => {
-    if (typeof value !== "object" || value === null) return [];
-    const { peer, incarnation, refutation, state } = value as Record<string, unknown>;
-    const isEntry =
-      typeof peer === "string" && isCount(incarnation) && isCount(refutation) && (state === "alive" || state === "dead");
-    return isEntry ? [{ peer, incarnation, refutation, state }] : [];
-  });
+function decodeItem(value: unknown): GossipItem | null {
+  if (typeof value !== "object" || value === null) return null;
+  const { peer, incarnation, refutation, state, by, probe } = value as Record<string, unknown>;
+  if (typeof peer !== "string" || !isCount(incarnation)) return null;
+  if (probe === "asked" || probe === "answered" || probe === "unanswered") return { peer, incarnation, probe };
+  if (!isCount(refutation)) return null;
+  if (state === "alive" || state === "dead") return { peer, incarnation, refutation, state };
+  return state === "suspect" && typeof by === "string" ? { peer, incarnation, refutation, state, by } : null;
 }
+
+/** What detectors send each other, as it came over the network; what is none of it is left out. */
+export const decodeGossip = (values: readonly unknown[]): GossipItem[] =>
+  values.map(decodeItem).filter((item): item is GossipItem => item !== null);
 
 /** News waiting to be sent. The first goes at once; what follows within `spacingMs` travels together, at the end of it. */
 export interface GossipOutbox {
-  add(entry: GossipEntry, to: readonly AgentId[], now: number): void;
+  /** `holdMs`: not before so long from now, unless other news for the same target go sooner. */
+  add(entry: GossipEntry, to: readonly AgentId[], now: number, holdMs?: number): void;
   /** When `flush` has something to do; null = nothing waits. */
   dueAt(): number | null;
   /** What is due: one effect for all targets that get the same entries. Targets not `reachable` any more are left out. */
   flush(now: number, reachable: (id: AgentId) => boolean): DetectorEffect[];
+  /** What waits for this target, taken out: it travels with something else. */
+  take(target: AgentId): readonly GossipEntry[];
+}
+
+interface Waiting {
+  dueAt: number;
+  news: readonly GossipEntry[];
+}
+
+/** The news with `entry` among them, without what it makes obsolete; suspicions by different agents stand side by side. */
+function withEntry(news: readonly GossipEntry[], entry: GossipEntry): readonly GossipEntry[] {
+  const obsolete = (other: GossipEntry): boolean => other.peer === entry.peer && compareNews(other, entry) < 0;
+  const covers = (other: GossipEntry): boolean => {
+    const order = compareNews(other, entry);
+    return other.peer === entry.peer && (order > 0 || (order === 0 && other.by === entry.by));
+  };
+  return news.some(covers) ? news : [...news.filter((other) => !obsolete(other)), entry];
 }
 
 export function createGossipOutbox(spacingMs: number): GossipOutbox {
   let notBefore = Number.NEGATIVE_INFINITY;
-  /** Target → peer → its latest news. */
-  const waiting = new Map<AgentId, Map<AgentId, GossipEntry>>();
+  const waiting = new Map<AgentId, Waiting>();
   return {
-    add(entry, to, now) {
-      if (waiting.size === 0) notBefore = Math.max(notBefore, now);
+    add(entry, to, now, holdMs = 0) {
       for (const target of to) {
-        const news = waiting.get(target) ?? new Map<AgentId, GossipEntry>();
-        const known = news.get(entry.peer);
-        if (known === undefined || compareNews(entry, known) > 0) news.set(entry.peer, entry);
-        waiting.set(target, news);
+        const { dueAt, news } = waiting.get(target) ?? { dueAt: Number.POSITIVE_INFINITY, news: [] };
+        waiting.set(target, { dueAt: Math.min(dueAt, now + holdMs), news: withEntry(news, entry) });
       }
     },
-    dueAt: () => (waiting.size === 0 ? null : notBefore),
+    dueAt() {
+      if (waiting.size === 0) return null;
+      let dueAt = Number.POSITIVE_INFINITY;
+      for (const target of waiting.values()) dueAt = Math.min(dueAt, target.dueAt);
+      return Math.max(dueAt, notBefore);
+    },
     flush(now, reachable) {
       if (waiting.size === 0 || now < notBefore) return [];
-      const batches = new Map<string, { to: AgentId[]; entries: GossipEntry[] }>();
-      for (const [target, news] of waiting) {
+      const batches = new Map<string, { to: AgentId[]; entries: readonly GossipEntry[] }>();
+      for (const [target, { dueAt, news: entries }] of waiting) {
+        if (dueAt > now) continue;
+        waiting.delete(target);
         if (!reachable(target)) continue;
-        const entries = [...news.values()];
         const key = JSON.stringify(entries);
         const batch = batches.get(key);
         if (batch === undefined) batches.set(key, { to: [target], entries });
         else batch.to.push(target);
       }
-      waiting.clear();
       if (batches.size > 0) notBefore = now + spacingMs;
       return [...batches.values()].map(({ to, entries }) => ({ kind: "gossip", to, entries }));
+    },
+    take(target) {
+      const news = waiting.get(target)?.news ?? [];
+      waiting.delete(target);
+      return news;
     },
   };
 }
 
-/** Above so many monitored peers, an agent that monitors everybody gossips to some of them only. */
+/** Up to so many, an agent tells everybody it could tell. */
 const MAX_FLOOD = 8;
 
+/** Ids in the order of the ring: agent-2 before agent-10. */
+const byRing = (a: AgentId, b: AgentId): number => a.length - b.length || (a < b ? -1 : Number(a > b));
+
+/** `others` in the order in which they follow `self` on the ring of ids. */
+export function ringFrom(self: AgentId, others: readonly AgentId[]): readonly AgentId[] {
+  const sorted = others.toSorted(byRing);
+  const start = sorted.findIndex((id) => byRing(id, self) > 0);
+  return start <= 0 ? sorted : [...sorted.slice(start), ...sorted.slice(0, start)];
+}
+
 /**
- * Whom to tell. Where agents monitor some others, all of those, as no other path may exist. Where everybody monitors everybody, the
- * ones 1, 2, 4, 8, … places further on the ring of live ids: news passed on once by each reach all in log2 N hops with N log2 N messages.
+ * Whom to tell, of those an agent can send to directly. Where these are everybody, and many, the ones 1, 2, 4, 8, … places further on the
+ * ring of live ids: news passed on once by each reach all in log2 N hops with N log2 N messages. Else all, as no other path may exist.
  */
-export function gossipTargets(self: AgentId, monitoredLive: readonly AgentId[], monitorsEverybody: boolean): readonly AgentId[] {
-  if (!monitorsEverybody || monitoredLive.length <= MAX_FLOOD) return monitoredLive;
-  const ring = [...monitoredLive, self].sort();
-  const start = ring.indexOf(self);
+export function gossipTargets(self: AgentId, reachable: readonly AgentId[], isEverybody: boolean): readonly AgentId[] {
+  if (!isEverybody || reachable.length <= MAX_FLOOD) return reachable;
+  const ring = ringFrom(self, reachable);
   const fingers: AgentId[] = [];
-  for (let step = 1; step < ring.length; step *= 2) fingers.push(ring[(start + step) % ring.length] as AgentId);
+  for (let step = 1; step <= ring.length; step *= 2) fingers.push(ring[step - 1] as AgentId);
   return fingers;
 }

@@ -3,8 +3,11 @@ import type { GossipEntry } from "./types.ts";
 
 export type Phase =
   | { readonly name: "alive" }
-  /** closedAt: when the stream to it was closed; null when only a probe failed. asked: probes that failed since without a refusal. */
-  | { readonly name: "suspect"; readonly closedAt: number | null; asked: number }
+  /**
+   * closedAt: when the stream to it was closed; null when only a probe failed. asked: probes that failed since without a refusal.
+   * by: whose suspicion it is, where suspicions are told to others (SWIM); else null.
+   */
+  | { readonly name: "suspect"; readonly closedAt: number | null; asked: number; readonly by: Set<AgentId> | null }
   /** backoff: intervals from the last probe to the next. answers: somebody answers at its address, but has not said who it is. */
   | { readonly name: "dead"; readonly declaredAt: number; backoff: number; answers: boolean };
 
@@ -17,7 +20,7 @@ export interface Peer {
   refutation: number;
   phase: Phase;
   lastHeard: number;
-  /** From when its silence counts: lastHeard, or later when it came to be monitored, or was said to live, after that. */
+  /** From when its silence counts: lastHeard, or later when it came to be monitored, suspected (SWIM), or was said to live, after that. */
   silentSince: number;
   /** Not declared dead before this, because this agent itself had stalled. */
   graceUntil: number;
@@ -26,6 +29,7 @@ export interface Peer {
   /** The part of that which small delays took. */
   smallForgivenMs: number;
   monitored: boolean;
+  monitoredSince: number;
   nextProbeAt: number;
   probedAt: number;
   /** Not heard since `probedAt`. */
@@ -45,6 +49,7 @@ export const newPeer = (id: AgentId, incarnation: number, now: number): Peer => 
   forgivenMs: 0,
   smallForgivenMs: 0,
   monitored: false,
+  monitoredSince: now,
   nextProbeAt: now,
   probedAt: NEVER,
   awaited: false,
@@ -66,10 +71,10 @@ export function hear(peer: Peer, now: number): void {
   restartSilence(peer, now);
 }
 
-/** What is believed of the peer, as it is told to others. */
-export const newsOf = (peer: Peer): GossipEntry => ({
-  peer: peer.id,
-  incarnation: peer.incarnation,
-  refutation: peer.refutation,
-  state: peer.phase.name === "dead" ? "dead" : "alive",
-});
+/** What is believed of the peer, as it is told to others: a suspicion only where suspicions are told. */
+export function newsOf(peer: Peer): GossipEntry {
+  const { id, incarnation, refutation, phase } = peer;
+  const by = phase.name === "suspect" ? phase.by?.values().next().value : undefined;
+  if (by !== undefined) return { peer: id, incarnation, refutation, state: "suspect", by };
+  return { peer: id, incarnation, refutation, state: phase.name === "dead" ? "dead" : "alive" };
+}

@@ -26,10 +26,11 @@ const STALL_SHARE = 1 / 2;
  */
 const LATE_SHARE = 1 / 8;
 
-export function createSilenceRule(intervalMs: number, timeoutMs: number): SilenceRule {
+/** `patienceMs`: the silence of this peer that means death, when none of it is forgiven. */
+export function createSilenceRule(intervalMs: number, timeoutMs: number, patienceMs: (peer: Peer) => number): SilenceRule {
   const lateAfterMs = intervalMs * LATE_SHARE;
   const isStall = (lateMs: number): boolean => lateMs > timeoutMs * STALL_SHARE;
-  const deadline = (peer: Peer): number => Math.max(peer.silentSince + timeoutMs + peer.forgivenMs, peer.graceUntil);
+  const deadline = (peer: Peer): number => Math.max(peer.silentSince + patienceMs(peer) + peer.forgivenMs, peer.graceUntil);
 
   return {
     deadline,

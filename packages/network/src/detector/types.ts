@@ -4,16 +4,28 @@ import type { AgentId } from "@failstorm/core";
 export type DetectedHow = "probe" | "gossip" | "transport" | "incarnation";
 
 /**
- * What one agent tells others about a peer. News are totally ordered: by incarnation, then `refutation`, then dead after alive; the
- * greater wins, whatever the order of arrival. `refutation` counts how often a death of this incarnation was found to be false: an
- * incarnation is one process and cannot be raised to contradict (as SWIM does), so this number does it.
+ * What one agent tells others about a peer. News are ordered: by incarnation, then `refutation`, then dead after suspect after alive; the
+ * greater wins, whatever the order of arrival. `refutation` counts how often a death or a suspicion of this incarnation was found to be
+ * false: an incarnation is one process and cannot be raised to contradict (as SWIM does), so this number does it.
  */
 export interface GossipEntry {
   readonly peer: AgentId;
   readonly incarnation: number;
   readonly refutation: number;
-  readonly state: "alive" | "dead";
+  readonly state: "alive" | "suspect" | "dead";
+  /** Whose finding a suspicion is, so that independent ones can be told apart; with `suspect` only. */
+  readonly by?: AgentId;
 }
+
+/** SWIM's indirect probe: somebody is asked to probe `peer` (`asked`), and tells what came of it. */
+export interface IndirectProbe {
+  readonly peer: AgentId;
+  readonly incarnation: number;
+  readonly probe: "asked" | "answered" | "unanswered";
+}
+
+/** All that detectors send each other; news ride along with indirect probes. */
+export type GossipItem = GossipEntry | IndirectProbe;
 
 export type DetectorInput =
   /** A probe sent at `sentAt` was answered; incarnation null where the protocol's answer does not tell. */
@@ -24,7 +36,9 @@ export type DetectorInput =
   | { readonly kind: "heard"; readonly peer: AgentId; readonly incarnation: number }
   /** The kernel closed the stream held open to this incarnation. */
   | { readonly kind: "closed"; readonly peer: AgentId; readonly incarnation: number }
-  | { readonly kind: "gossip"; readonly from: AgentId; readonly entries: readonly GossipEntry[] };
+  | { readonly kind: "gossip"; readonly from: AgentId; readonly entries: readonly GossipItem[] }
+  /** A gossip effect did not reach `to`: what still matters of it is sent again an interval later. */
+  | { readonly kind: "undelivered"; readonly to: AgentId; readonly entries: readonly GossipItem[] };
 
 export type DetectorEffect =
   /** Probe the peer now, and report `answered` or `unanswered`. */
@@ -47,7 +61,7 @@ export type DetectorEffect =
     }
   /** Somebody answers for a peer believed dead, without saying which incarnation: shake hands with it, and report `heard`. */
   | { readonly kind: "identify"; readonly peer: AgentId }
-  | { readonly kind: "gossip"; readonly to: readonly AgentId[]; readonly entries: readonly GossipEntry[] };
+  | { readonly kind: "gossip"; readonly to: readonly AgentId[]; readonly entries: readonly GossipItem[] };
 
 export interface PeerStatus {
   readonly peer: AgentId;
@@ -55,6 +69,28 @@ export interface PeerStatus {
   readonly state: "alive" | "suspect" | "dead";
   readonly lastHeard: number;
   readonly monitored: boolean;
+}
+
+/** What every kind of detector is given. */
+export interface DetectorOptions {
+  readonly self: AgentId;
+  /** This process's own incarnation: lets it refute news of its death. */
+  readonly incarnation: number;
+  readonly peers: readonly { readonly agentId: AgentId; readonly incarnation: number }[];
+  readonly monitored: readonly AgentId[];
+  /** Heartbeat, phi-accrual: between two probes of one peer. SWIM: the protocol period, in which one peer is probed. */
+  readonly intervalMs: number;
+  /** Heartbeat: the silence that means death. The other kinds derive their patience from it, as they say. */
+  readonly timeoutMs: number;
+  /** Act upon closed streams. */
+  readonly transportSignals: boolean;
+  /** Tell others what was learnt; gossip received is believed either way. SWIM cannot do without. */
+  readonly gossip: boolean;
+  /** Everybody can be sent to directly, not only the monitored: news then take the short way round. Absent = false. */
+  readonly fullyLinked?: boolean;
+  /** When in the interval the peer is probed (SWIM: `self` for its period), ms in [0, interval): spreads the probes of many. */
+  readonly phase: (peer: AgentId) => number;
+  readonly startAt: number;
 }
 
 /**
@@ -69,8 +105,8 @@ export interface FailureDetector {
   /** Sorted by peer id as given. */
   status(): readonly PeerStatus[];
   /**
-   * Replaces the monitored set. Newly monitored peers get a full timeout from now. A suspicion about a peer no longer monitored is
-   * dropped without an effect, as nothing could settle it. RangeError for a peer never heard of.
+   * Replaces the monitored set. Newly monitored peers get a full timeout from now. An agent's own suspicion about a peer it no longer
+   * monitors is dropped without an effect, as nothing could settle it. RangeError for a peer never heard of.
    */
   monitor(peers: readonly AgentId[], now: number): void;
 }

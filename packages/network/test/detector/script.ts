@@ -1,9 +1,10 @@
+import type { DetectorKind } from "@failstorm/core";
 import {
-  createHeartbeatDetector,
+  createFailureDetector,
   type DetectorEffect,
   type DetectorInput,
   type FailureDetector,
-  type GossipEntry,
+  type GossipItem,
 } from "../../src/index.ts";
 
 /*
@@ -11,12 +12,14 @@ import {
  * comparison reads as a diff of the file.
  *
  *   == name of the scenario
- *   detector self=a peers=b,c:7 monitored=b interval=1000 timeout=3000 transport=on gossip=on phase=c:500
+ *   detector kind=heartbeat self=a peers=b,c:7 monitored=b interval=1000 timeout=3000 transport=on gossip=on phase=c:500
  *                                 (ids are incarnation 1 unless said; defaults: all monitored, 1000, 3000, off, off, phase 0)
  *   @0 tick -> probe b            effects after the arrow, in order, separated by "; "; nothing after it = none
  *   @5 answered b#1 sent=0 ->     answered b#? when the answer does not name its incarnation
  *   @9 unanswered b refused -> suspect b#1 (probe) heard=5
- *   @9 heard b#1 ->    @9 closed b#1 ->    @9 gossip c: dead b#1, alive d#2^1 ->      (^ refutation, 0 unless said)
+ *   @9 heard b#1 ->    @9 closed b#1 ->    @9 gossip c: dead b#1, alive d#2^1, suspect e#1 by b ->      (^ refutation, 0 unless said)
+ *   @9 gossip c: asked b#1 ->     an indirect probe; its outcome: answered b#1, unanswered b#1
+ *   @9 undelivered c: dead b#1 -> what gossip to c came to nothing
  *   @9 monitor b,c ->  @9 wake -> 1000   (nextWakeAt; "never")     @9 status -> b#1 alive, c#1 dead
  *   @0..9000 run -> probe b@0; ...       ticks at every wake-up of the interval
  */
@@ -51,7 +54,7 @@ function createDetector(line: string): FailureDetector {
     new Map(list(key).map((item) => [item.split(":")[0] ?? "", Number(item.split(":")[1] ?? 1)]));
   const phases = pairs("phase");
   const peers = [...pairs("peers")].map(([agentId, incarnation]) => ({ agentId, incarnation }));
-  return createHeartbeatDetector({
+  return createFailureDetector((settings.get("kind") ?? "heartbeat") as DetectorKind, {
     self: settings.get("self") ?? "a",
     incarnation: SELF_INCARNATION,
     peers,
@@ -65,8 +68,20 @@ function createDetector(line: string): FailureDetector {
   });
 }
 
-const entryText = (entry: GossipEntry): string =>
-  `${entry.state} ${entry.peer}#${entry.incarnation}${entry.refutation === 0 ? "" : `^${entry.refutation}`}`;
+function itemText(item: GossipItem): string {
+  const who = `${item.peer}#${item.incarnation}`;
+  if ("probe" in item) return `${item.probe} ${who}`;
+  const { state, refutation, by } = item;
+  return `${state} ${who}${refutation === 0 ? "" : `^${refutation}`}${by === undefined ? "" : ` by ${by}`}`;
+}
+
+function parseItem(text: string): GossipItem {
+  const [word = "", who = "", , by] = text.trim().split(" ");
+  const { id: peer, incarnation, refutation } = parseId(who);
+  if (word === "asked" || word === "answered" || word === "unanswered") return { peer, incarnation, probe: word };
+  if (word !== "alive" && word !== "suspect" && word !== "dead") throw new Error(`not gossip: ${text}`);
+  return { peer, incarnation, refutation, state: word, ...(by === undefined ? {} : { by }) };
+}
 
 function effectText(effect: DetectorEffect): string {
   switch (effect.kind) {
@@ -79,7 +94,7 @@ function effectText(effect: DetectorEffect): string {
     case "alive":
       return `alive ${effect.peer}#${effect.incarnation} (${effect.how}) was=${effect.was}`;
     case "gossip":
-      return `gossip ${effect.to.join(",")}: ${effect.entries.map(entryText).join(", ")}`;
+      return `gossip ${effect.to.join(",")}: ${effect.entries.map(itemText).join(", ")}`;
     default:
       return effect satisfies never;
   }
@@ -87,14 +102,10 @@ function effectText(effect: DetectorEffect): string {
 
 function parseInput(words: readonly string[], rest: string): DetectorInput {
   const [kind = "", peerText = "", option = ""] = words;
-  if (kind === "gossip") {
-    const [from = "", entries = ""] = rest.split(": ");
-    const parsed = entries.split(", ").map((entry): GossipEntry => {
-      const [state = "", who = ""] = entry.split(" ");
-      const { id, incarnation, refutation } = parseId(who);
-      return { peer: id, incarnation, refutation, state: state === "dead" ? "dead" : "alive" };
-    });
-    return { kind, from, entries: parsed };
+  if (kind === "gossip" || kind === "undelivered") {
+    const [who = "", items = ""] = rest.split(": ");
+    const entries = items.split(", ").map(parseItem);
+    return kind === "gossip" ? { kind, from: who, entries } : { kind, to: who, entries };
   }
   const peer = peerText.split("#")[0] ?? "";
   if (kind === "unanswered") {

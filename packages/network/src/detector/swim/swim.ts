@@ -1,0 +1,356 @@
+import type { AgentId } from "@failstorm/core";
+import { Beliefs } from "../beliefs.ts";
+import { confirmClosed, makeContact, saysNothing } from "../contact.ts";
+import { NEVER, newsOf, type Peer, restartSilence } from "../peer.ts";
+import { createSilenceRule, type SilenceRule } from "../silence.ts";
+import type {
+  DetectedHow,
+  DetectorEffect,
+  DetectorInput,
+  DetectorOptions,
+  FailureDetector,
+  IndirectProbe,
+  PeerStatus,
+} from "../types.ts";
+import { createFavours } from "./favours.ts";
+import { chooseHelpers, createRotation } from "./rotation.ts";
+import { createLocalHealth, suspicionMs } from "./suspicion.ts";
+
+/*
+ * SWIM (Das, Gupta, Motivala: "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", DSN 2002) with
+ * Lifeguard's extensions (Dadgar et al., DSN 2018). In each period one monitored peer is probed; when it does not answer in time, some others
+ * are asked to probe it; when they get nothing either, it is suspect, and others are told; when nobody refutes that in time, it is dead.
+ * Invariants, cited below ([2] stands in beliefs.ts, [3] in contact.ts):
+ *  [1] Only a suspicion that nobody refuted for its whole time kills, or a closed stream and a refused probe (transport signals), or gossip
+ *      of a death, or a newer incarnation.
+ *  [4] Neither a probe's nor a suspicion's time runs out in a tick that comes late: answers and refutations may be unread behind it.
+ *
+ * What differs from the paper: incarnations are not raised to refute (types.ts); whoever hears a suspect refutes on its behalf; a suspect is
+ * told that it is one, and probed by its other watchers; the turn passes at once from a peer that does not answer to the next; the dead
+ * are probed now and then. Probes are the protocol's own, which carry nothing, so that news ride on the indirect ones and travel by gossip.
+ */
+
+/** Of the period: how long an answer is waited for before others are asked. They have as long, and as long again to tell. */
+const DIRECT_SHARE = 1 / 4;
+/** A suspicion that so many others confirm lasts half the timeout, one that nobody does the whole of it. */
+const CONFIRMATIONS = 3;
+const MIN_SUSPICION_SHARE = 1 / 2;
+
+/** A probe whose answer is waited for. */
+interface OpenProbe {
+  readonly peer: Peer;
+  readonly incarnation: number;
+  readonly sentAt: number;
+  /** `confirm`: others suspect the peer already, and need not be asked. */
+  stage: "direct" | "indirect" | "confirm";
+  until: number;
+  /** Was given more time once, as this agent was late. */
+  extended: boolean;
+  readonly asked: Set<AgentId>;
+  readonly denied: Set<AgentId>;
+}
+
+/** The `swim` failure detector. */
+export const createSwimDetector = (options: DetectorOptions): FailureDetector => new SwimDetector(options);
+
+class SwimDetector implements FailureDetector {
+  private readonly options: DetectorOptions;
+  private readonly beliefs: Beliefs;
+  private readonly silence: SilenceRule;
+  private readonly rotation;
+  private readonly health = createLocalHealth();
+  private readonly favours = createFavours();
+  private readonly probes = new Map<AgentId, OpenProbe>();
+  private newcomers: Peer[] = [];
+  private nextPeriodAt: number;
+  private asks = 0;
+  private stalledAt = NEVER;
+  private tickedAt = NEVER;
+
+  constructor(options: DetectorOptions) {
+    this.options = options;
+    const { intervalMs, timeoutMs, startAt } = options;
+    this.beliefs = new Beliefs(options, {
+      suspected: (peer, by, from, now) => this.onSuspicion(peer, by, from, now),
+      selfSuspected: () => this.health.worse(),
+    });
+    this.silence = createSilenceRule(intervalMs, timeoutMs, ({ phase }) => {
+      const confirmations = phase.name === "suspect" && phase.by !== null ? phase.by.size - 1 : 0;
+      return suspicionMs(confirmations, this.expectedConfirmations(), timeoutMs * MIN_SUSPICION_SHARE, timeoutMs);
+    });
+    this.rotation = createRotation(options.self, intervalMs);
+    this.beliefs.monitor(options.monitored, startAt);
+    this.nextPeriodAt = this.periodAfter(startAt - 1);
+  }
+
+  tick(now: number): DetectorEffect[] {
+    const lateMs = now - (this.nextWakeAt() ?? now);
+    this.tickedAt = now;
+    if (this.silence.isLate(lateMs)) this.excuse(lateMs, now); // [4]
+    for (const peer of this.beliefs.peers.values()) {
+      if (peer.phase.name === "dead" && peer.monitored) this.beliefs.probeDead(peer, now);
+      else if (isSuspicion(peer) && now >= this.silence.deadline(peer)) this.condemn(peer, now); // [1]
+    }
+    for (const probe of this.probes.values()) if (now >= probe.until) this.expire(probe, now);
+    for (const { peer, asker } of this.favours.expired(now)) this.tellOf(peer, "unanswered", [asker]);
+    for (const peer of this.newcomers.splice(0)) {
+      if (peer.monitored && peer.phase.name === "alive" && !this.probes.has(peer.id)) this.open(peer, "direct", now);
+    }
+    if (now >= this.nextPeriodAt) this.beginPeriod(now);
+    return this.beliefs.takeEffects(now);
+  }
+
+  receive(input: DetectorInput, now: number): DetectorEffect[] {
+    switch (input.kind) {
+      case "gossip":
+        for (const item of input.entries) {
+          if (!("probe" in item)) this.beliefs.hearNews(item, input.from, now);
+          else if (item.probe === "asked") this.onAsked(item, input.from, now);
+          else this.onTold(item, input.from, now);
+        }
+        break;
+      case "undelivered":
+        this.beliefs.news.again(input.to, input.entries, now, this.options.intervalMs);
+        for (const item of input.entries) if ("probe" in item && item.probe === "asked") this.onUnasked(item.peer, input.to, now);
+        break;
+      case "unanswered":
+        this.onUnanswered(input, now);
+        break;
+      default:
+        this.onContact(input, now);
+    }
+    return this.beliefs.takeEffects(now);
+  }
+
+  nextWakeAt(): number | null {
+    let wakeAt = Math.min(this.beliefs.news.dueAt() ?? Number.POSITIVE_INFINITY, this.favours.dueAt());
+    for (const { until } of this.probes.values()) wakeAt = Math.min(wakeAt, until);
+    for (const { monitoredSince } of this.newcomers) wakeAt = Math.min(wakeAt, monitoredSince);
+    for (const peer of this.beliefs.peers.values()) {
+      if (isSuspicion(peer)) wakeAt = Math.min(wakeAt, this.silence.watchAt(peer, this.tickedAt));
+      if (peer.monitored) wakeAt = Math.min(wakeAt, peer.phase.name === "dead" ? peer.nextProbeAt : this.nextPeriodAt);
+    }
+    return wakeAt === Number.POSITIVE_INFINITY ? null : wakeAt;
+  }
+
+  status(): readonly PeerStatus[] {
+    return this.beliefs.status();
+  }
+
+  monitor(monitored: readonly AgentId[], now: number): void {
+    const { peers } = this.beliefs;
+    const wasIdle = ![...peers.values()].some((peer) => peer.monitored && peer.phase.name !== "dead");
+    this.newcomers.push(...this.beliefs.monitor(monitored, now));
+    for (const { peer } of this.probes.values()) if (!peer.monitored) this.probes.delete(peer.id);
+    if (wasIdle) this.nextPeriodAt = Math.max(this.nextPeriodAt, this.periodAfter(now));
+  }
+
+  private expectedConfirmations(): number {
+    return Math.min(CONFIRMATIONS, this.beliefs.peers.size - 1);
+  }
+
+  private get directMs(): number {
+    return this.options.intervalMs * DIRECT_SHARE * this.health.multiplier;
+  }
+
+  /** The first instant after `at` at which a period begins: periods are counted by the clock. */
+  private periodAfter(at: number): number {
+    const { self, intervalMs, phase } = this.options;
+    const offset = phase(self);
+    return (Math.floor((at - offset) / intervalMs) + 1) * intervalMs + offset;
+  }
+
+  private beginPeriod(now: number): void {
+    for (const peer of this.beliefs.peers.values()) {
+      // What this agent has itself found suspect is asked again: an answer refutes the suspicion.
+      if (isSuspicion(peer) && peer.phase.by.has(this.options.self) && peer.monitored) this.beliefs.probe(peer, now);
+    }
+    this.openNext(now);
+    this.nextPeriodAt = this.periodAfter(now) + (this.health.multiplier - 1) * this.options.intervalMs;
+  }
+
+  private openNext(now: number): void {
+    const candidates = [...this.beliefs.peers.values()].filter((peer) => peer.monitored && peer.phase.name === "alive");
+    const periodStart = this.periodAfter(now) - this.options.intervalMs;
+    const peer = this.rotation.next(candidates, periodStart, ({ id }) => this.probes.has(id));
+    if (peer !== null) this.open(peer, "direct", now);
+  }
+
+  private open(peer: Peer, stage: "direct" | "confirm", now: number): void {
+    this.beliefs.probe(peer, now);
+    this.await(peer, stage, now);
+  }
+
+  private await(peer: Peer, stage: "direct" | "confirm", now: number): void {
+    const until = now + this.directMs;
+    const { incarnation } = peer;
+    this.probes.set(peer.id, {
+      peer,
+      incarnation,
+      sentAt: now,
+      stage,
+      until,
+      extended: false,
+      asked: new Set(),
+      denied: new Set(),
+    });
+  }
+
+  /** [4] After a stall everything is asked again; after a smaller delay an open probe is given as long again, once. */
+  private excuse(lateMs: number, now: number): void {
+    const stalled = this.silence.isStall(lateMs);
+    if (stalled) {
+      this.stalledAt = now;
+      this.health.worse();
+    }
+    for (const probe of this.probes.values()) {
+      if (stalled && probe.stage === "direct") this.open(probe.peer, "direct", now);
+      else if (!probe.extended && probe.until <= now) {
+        probe.extended = true;
+        probe.until = now + Math.min(lateMs, this.directMs);
+      }
+    }
+    for (const peer of this.beliefs.peers.values()) {
+      if (isSuspicion(peer) && this.silence.forgive(peer, lateMs, now)) this.beliefs.probe(peer, now);
+    }
+  }
+
+  /** Nothing came in time: others are asked, or the peer is suspect. */
+  private expire(probe: OpenProbe, now: number): void {
+    const { peer, stage, incarnation } = probe;
+    if (peer.phase.name === "dead" || peer.incarnation !== incarnation) {
+      this.probes.delete(peer.id);
+      return;
+    }
+    const othersKnow = stage === "confirm" && isSuspicion(peer);
+    const helpers = stage === "indirect" || othersKnow ? [] : this.chooseHelpers(peer);
+    if (helpers.length === 0) {
+      this.conclude(probe, now);
+      return;
+    }
+    probe.stage = "indirect";
+    probe.until = now + 2 * this.directMs;
+    probe.extended = false;
+    for (const helper of helpers) {
+      probe.asked.add(helper);
+      this.beliefs.act(this.beliefs.news.withNews(helper, { peer: peer.id, incarnation: peer.incarnation, probe: "asked" }));
+    }
+    this.openNext(now);
+  }
+
+  /** Neither the peer answered nor did anybody get an answer from it. Where nobody could even be asked, the trouble may be here. */
+  private conclude({ peer, stage, denied }: OpenProbe, now: number): void {
+    this.probes.delete(peer.id);
+    if (stage === "indirect" && denied.size === 0) this.health.worse();
+    this.suspect(peer, [this.options.self, ...denied], "probe", now);
+  }
+
+  private chooseHelpers(suspect: Peer): readonly AgentId[] {
+    const able = [...this.beliefs.peers.values()].filter(
+      ({ id, phase }) => id !== suspect.id && phase.name === "alive" && !this.probes.has(id),
+    );
+    return chooseHelpers(this.options.self, able, this.asks++);
+  }
+
+  private suspect(peer: Peer, doubters: readonly AgentId[], how: DetectedHow, now: number, from?: AgentId): void {
+    const { phase } = peer;
+    if (phase.name === "dead") return;
+    if (phase.name === "alive") this.beliefs.announce(peer, "suspect", how);
+    const by = (phase.name === "suspect" ? phase.by : null) ?? new Set<AgentId>();
+    if (by.size === 0) {
+      const { closedAt, asked } = phase.name === "suspect" ? phase : { closedAt: null, asked: 0 };
+      peer.phase = { name: "suspect", closedAt, asked, by };
+      restartSilence(peer, now);
+    }
+    for (const doubter of doubters) {
+      if (by.has(doubter)) continue;
+      by.add(doubter);
+      if (by.size <= CONFIRMATIONS + 1) this.beliefs.news.spreadSuspicion(peer, doubter, now, from);
+    }
+  }
+
+  private condemn(peer: Peer, now: number): void {
+    const isOwnFinding = isSuspicion(peer) && peer.phase.by.has(this.options.self);
+    this.beliefs.declareDead(peer, isOwnFinding ? "probe" : "gossip", now);
+    this.probes.delete(peer.id);
+  }
+
+  /** Others suspect it. Who watches it too looks at once, to refute or to confirm. */
+  private onSuspicion(peer: Peer, by: AgentId, from: AgentId, now: number): void {
+    this.suspect(peer, [by], "gossip", now, from);
+    if (peer.monitored && isSuspicion(peer) && !peer.phase.by.has(this.options.self) && !this.probes.has(peer.id)) {
+      this.open(peer, "confirm", now);
+    }
+  }
+
+  private onContact(input: Extract<DetectorInput, { kind: "answered" | "heard" | "closed" }>, now: number): void {
+    const before = this.beliefs.peers.get(input.peer)?.phase;
+    makeContact(this.beliefs, input, now);
+    const peer = this.beliefs.peers.get(input.peer);
+    if (peer === undefined) return;
+    if (input.kind === "closed") {
+      if (peer.phase !== before && peer.phase.name === "suspect") this.await(peer, "direct", now);
+      return;
+    }
+    if (input.kind === "answered") this.tellOf(peer.id, "answered", this.favours.settle(peer.id));
+    const probe = this.probes.get(peer.id);
+    if (probe === undefined || peer.phase.name !== "alive") return;
+    this.probes.delete(peer.id);
+    if (input.kind === "heard") return;
+    if (probe.stage === "indirect")
+      this.health.worse(); // in time for itself, too late for this agent
+    else this.health.better();
+  }
+
+  private onUnanswered(input: Extract<DetectorInput, { kind: "unanswered" }>, now: number): void {
+    const peer = this.beliefs.peers.get(input.peer);
+    if (peer === undefined) return;
+    const { refused, sentAt = peer.probedAt } = input;
+    if (refused) this.tellOf(peer.id, "unanswered", this.favours.settle(peer.id));
+    if (confirmClosed(this.beliefs, peer, refused, sentAt, now)) return;
+    const probe = this.probes.get(peer.id);
+    const isStalled = this.silence.isStall(now - (this.nextWakeAt() ?? now));
+    if (probe === undefined || probe.stage === "indirect" || sentAt < probe.sentAt) return;
+    if (!saysNothing(peer, refused, sentAt, isStalled ? now : this.stalledAt)) this.expire(probe, now);
+  }
+
+  /** Somebody asks for an indirect probe. What is known of the peer by now is told with the answer. */
+  private onAsked(item: IndirectProbe, from: AgentId, now: number): void {
+    const peer = this.beliefs.peers.get(item.peer);
+    if (peer === undefined || !this.beliefs.peers.has(from)) return;
+    const isFirst = this.favours.add(peer.id, from, now + this.directMs);
+    if (peer.changed) this.beliefs.news.again(from, [newsOf(peer)], now, this.options.intervalMs);
+    if (isFirst) this.beliefs.probe(peer, now);
+  }
+
+  private tellOf(id: AgentId, outcome: "answered" | "unanswered", askers: readonly AgentId[]): void {
+    const peer = this.beliefs.peers.get(id);
+    if (peer === undefined) return;
+    for (const asker of askers) {
+      this.beliefs.act(this.beliefs.news.withNews(asker, { peer: id, incarnation: peer.incarnation, probe: outcome }));
+    }
+  }
+
+  /** What came of an indirect probe. An answer is as good as one to this agent; no answer is a finding independent of its own. */
+  private onTold({ peer: id, incarnation, probe: outcome }: IndirectProbe, from: AgentId, now: number): void {
+    const probe = this.probes.get(id);
+    if (probe === undefined || !probe.asked.has(from) || incarnation !== probe.peer.incarnation) return;
+    if (outcome === "answered") {
+      this.probes.delete(id);
+      if (probe.peer.phase.name === "suspect") this.beliefs.declareAlive(probe.peer, "gossip", now);
+      return;
+    }
+    probe.denied.add(from);
+    if (probe.denied.size === probe.asked.size) this.conclude(probe, now);
+  }
+
+  /** A helper could not be reached. */
+  private onUnasked(id: AgentId, helper: AgentId, now: number): void {
+    const probe = this.probes.get(id);
+    if (probe === undefined || !probe.asked.delete(helper)) return;
+    if (probe.denied.size === probe.asked.size) this.conclude(probe, now);
+  }
+}
+
+const isSuspicion = (peer: Peer): peer is Peer & { phase: { readonly by: Set<AgentId> } } =>
+  peer.phase.name === "suspect" && peer.phase.by !== null;
