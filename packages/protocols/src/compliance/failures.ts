@@ -1,0 +1,222 @@
+import assert from "node:assert/strict";
+import type { Socket } from "node:net";
+import { type Address, type CommErrorCode, systemClock } from "@failstorm/core";
+import type { Definition } from "./define.ts";
+import { eventually, expectFailure, within } from "./expectations.ts";
+import { type Peer, type World, introduce } from "./world.ts";
+
+/** An answer over HTTP whose connection is closed after it. */
+const http = (status: string, type: string, body: string): string =>
+  `HTTP/1.1 ${status}\r\ncontent-type: ${type}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`;
+
+const JSON_TYPE = "application/json";
+
+/** What a peer may answer that is no answer of any of our protocols. */
+const GARBAGE: Readonly<Record<string, string>> = {
+  "not HTTP": "220 mail.example ESMTP ready\r\n",
+  "random bytes": "\u0000\u0001\u00ff\u0016\u0003\u0001\u0002",
+  "HTML with status 200": http("200 OK", "text/html", "<html>It works!</html>"),
+  "a cut JSON text": http("200 OK", JSON_TYPE, '{"in'),
+  "an empty body": http("200 OK", JSON_TYPE, ""),
+  null: http("200 OK", JSON_TYPE, "null"),
+  "a list": http("200 OK", JSON_TYPE, "[]"),
+  "an empty object": http("200 OK", JSON_TYPE, "{}"),
+  "a word": http("200 OK", JSON_TYPE, '"ok"'),
+  "an answer to another question": http(
+    "200 OK",
+    JSON_TYPE,
+    '{"jsonrpc":"2.0","id":"nobody","result":{"parts":7,"status":null}}',
+  ),
+  "nested without end": http("200 OK", JSON_TYPE, "[".repeat(20_000)),
+  "an event stream that says nothing": http("200 OK", "text/event-stream", ": hello\n\ndata: {]\n\n"),
+  "status 404": http("404 Not Found", "text/plain", "no such page"),
+  "status 502": http("502 Bad Gateway", "text/html", "<h1>Bad gateway</h1>"),
+  "status 204": "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
+  "a redirect to itself": "HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+};
+
+type Operation = readonly [name: string, run: () => Promise<unknown>];
+
+const WORK_ID = "00000000-0000-4000-8000-000000000001";
+
+/** Every operation that crosses the wire; each has its own deadline from when it is begun. */
+function operations({ backend }: Peer, peer: string, signal: () => AbortSignal = () => AbortSignal.timeout(5_000)): Operation[] {
+  const listeners = { onEvent: () => {}, onAccepted: () => {} };
+  const all: Operation[] = [
+    ["connect", () => backend.connect("agent-0", peer, { signal: signal() })],
+    ["send", () => backend.send("agent-0", peer, { text: "x" }, { signal: signal(), idempotencyKey: "t-1/1.search" })],
+    ["streaming send", () => backend.send("agent-0", peer, { text: "x" }, { signal: signal(), ...listeners })],
+    ["healthCheck", () => backend.healthCheck(peer, { signal: signal() })],
+  ];
+  if (backend.cancel) all.push(["cancel", async () => backend.cancel?.("agent-0", peer, WORK_ID, { signal: signal() })]);
+  if (backend.resume) all.push(["resume", async () => backend.resume?.("agent-0", peer, WORK_ID, { signal: signal() })]);
+  return all;
+}
+
+/** That every operation towards a server that behaves like this fails with one of these codes. */
+async function allFail(
+  world: World,
+  onSocket: (socket: Socket) => void,
+  codes: readonly CommErrorCode[],
+  { label, deadlineMs = 5_000 }: { readonly label: string; readonly deadlineMs?: number },
+): Promise<void> {
+  const a = await world.peer("agent-0");
+  a.backend.registerEndpoint("agent-1", await world.rawServer(onSocket));
+  for (const [name, operation] of operations(a, "agent-1", () => AbortSignal.timeout(deadlineMs)))
+    await expectFailure(`${name}, ${label}`, operation(), { peer: "agent-1", codes });
+}
+
+/** Where nobody listens: a server was there, and is gone. */
+async function deserted(world: World): Promise<Address> {
+  const { address, local } = await world.peer("agent-9");
+  await local?.close();
+  return address;
+}
+
+export const unreachable: readonly Definition[] = [
+  {
+    id: "contract-refused",
+    title: "nobody listens: refused",
+    check: async (world) => {
+      const a = await world.peer("agent-0");
+      a.backend.registerEndpoint("agent-1", await deserted(world));
+      for (const [name, operation] of operations(a, "agent-1"))
+        await expectFailure(name, operation(), { peer: "agent-1", codes: ["refused"] });
+    },
+  },
+  {
+    id: "contract-unknown-agent",
+    title: "an agent that was never registered, or was forgotten by close: unknown_agent",
+    check: async (world) => {
+      const { a } = await world.pair();
+      for (const [name, operation] of operations(a, "agent-7"))
+        await expectFailure(name, operation(), { peer: "agent-7", codes: ["unknown_agent"] });
+      await a.backend.close();
+      await expectFailure("send after close", a.backend.send("agent-0", "agent-1", { text: "x" }), {
+        peer: "agent-1",
+        codes: ["unknown_agent"],
+      });
+    },
+  },
+];
+
+export const misbehaving: readonly Definition[] = [
+  {
+    id: "contract-reset",
+    title: "a peer that cuts the connection before or in the middle of its answer: reset",
+    check: async (world) => {
+      await allFail(world, (socket) => void socket.once("data", () => socket.destroy()), ["reset"], { label: "no answer" });
+      const half = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"in';
+      await allFail(world, (socket) => void socket.once("data", () => socket.end(half)), ["reset"], { label: "half an answer" });
+    },
+  },
+  {
+    id: "contract-half-open",
+    title: "a peer that accepts and never answers: timeout, at the deadline",
+    check: async (world) => {
+      await allFail(world, () => {}, ["timeout"], { label: "half-open", deadlineMs: 100 });
+    },
+  },
+  {
+    id: "contract-trickle",
+    title: "a peer that answers byte by byte does not outlast the deadline",
+    check: async (world) => {
+      const onSocket = (socket: Socket): void => {
+        const drip = (): void => {
+          if (socket.destroyed) return;
+          socket.write("a");
+          systemClock.after(10, drip);
+        };
+        socket.once("data", () => {
+          socket.write("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n");
+          drip();
+        });
+      };
+      await allFail(world, onSocket, ["timeout"], { label: "trickling", deadlineMs: 150 });
+    },
+  },
+  {
+    id: "contract-garbage",
+    title: "a peer that answers garbage: a typed failure, never a crash, and never a success of a message",
+    timeoutMs: 60_000,
+    check: async (world) => {
+      const a = await world.peer("agent-0");
+      for (const [label, bytes] of Object.entries(GARBAGE)) {
+        const address = await world.rawServer((socket) => {
+          socket.once("data", () => socket.end(Buffer.from(bytes, label === "random bytes" ? "latin1" : "utf8")));
+        });
+        a.backend.registerEndpoint("agent-1", address);
+        for (const [name, operation] of operations(a, "agent-1")) {
+          const expected = { peer: "agent-1", codes: ["protocol", "remote", "reset"] as const };
+          // A liveness operation may be content with any answer of status 200.
+          if (name === "healthCheck" && /^HTTP\/1.1 20/.test(bytes)) await operation().catch(() => null);
+          else await expectFailure(`${name}, answered with ${label}`, operation(), expected);
+        }
+      }
+    },
+  },
+];
+
+export const deadlines: readonly Definition[] = [
+  {
+    id: "contract-slow",
+    title: "a slow answer is an answer; with a deadline before it, the call fails with timeout at the deadline",
+    check: async (world) => {
+      const { a } = await world.pair(async (_context, queue) => {
+        await systemClock.sleep(400);
+        queue.enqueue({ type: "agent_text_message", text: "at last" });
+      });
+      const signal = AbortSignal.timeout(100);
+      const startedAt = systemClock.now();
+      await expectFailure("send", a.backend.send("agent-0", "agent-1", { text: "x" }, { signal }), {
+        peer: "agent-1",
+        codes: ["timeout"],
+      });
+      assert.ok(systemClock.now() - startedAt < 350, "it fails at the deadline, not with the answer");
+      assert.equal((await a.backend.send("agent-0", "agent-1", { text: "x" })).text, "at last");
+    },
+  },
+  {
+    id: "contract-abort",
+    title: "a caller that gives up: aborted, with its reason as the cause; before the start as well",
+    check: async (world) => {
+      const { a, b } = await world.pair();
+      const reason = new Error("peer was declared dead");
+      for (const [name, operation] of operations(a, "agent-1", () => AbortSignal.abort(reason))) {
+        const failure = await expectFailure(name, operation(), { peer: "agent-1", codes: ["aborted"] });
+        assert.equal(failure.cause, reason);
+      }
+      assert.equal(b.executions.length, 0, "what was given up before the start is not executed");
+      const gate = Promise.withResolvers<void>();
+      const slow = await world.peer("agent-2", { execute: () => gate.promise });
+      introduce(a, slow);
+      const giveUp = new AbortController();
+      const sent = a.backend.send("agent-0", "agent-2", { text: "x" }, { signal: giveUp.signal });
+      await eventually("the work begins", 5_000, () => slow.executions.length > 0);
+      giveUp.abort(reason);
+      assert.equal((await expectFailure("send", sent, { peer: "agent-2", codes: ["aborted"] })).cause, reason);
+      gate.resolve();
+    },
+  },
+  {
+    id: "contract-lost-client",
+    title: "a lost client does not cancel: the work goes on",
+    check: async (world) => {
+      const ended = Promise.withResolvers<boolean>();
+      const gate = Promise.withResolvers<void>();
+      const { a, b } = await world.pair(async ({ signal }) => {
+        await gate.promise;
+        ended.resolve(signal.aborted);
+      });
+      const giveUp = new AbortController();
+      const sent = a.backend.send("agent-0", "agent-1", { text: "x" }, { signal: giveUp.signal, onEvent: () => {} });
+      await eventually("the work begins", 5_000, () => b.executions.length > 0);
+      giveUp.abort(new Error("gone"));
+      await expectFailure("send", sent, { peer: "agent-1", codes: ["aborted"] });
+      // Long enough for the host to hear of it.
+      await systemClock.sleep(50);
+      gate.resolve();
+      assert.equal(await within("the work comes to its end", 5_000, ended.promise), false);
+    },
+  },
+];
