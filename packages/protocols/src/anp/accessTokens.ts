@@ -1,0 +1,37 @@
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { isObject, parseJson } from "./json.ts";
+
+export interface AccessTokens {
+  /** Value of `Authentication-Info` (ANP-02 §3.2.3). */
+  issue(did: string): string;
+  /** The DID a token was issued to, while it is good; else null. */
+  verify(token: string): string | null;
+}
+
+const HEADER = Buffer.from('{"alg":"HS256","typ":"JWT"}').toString("base64url");
+
+/**
+ * Bearer tokens as JWTs. Their secret lives and dies with the process: a restarted agent refuses the tokens of the one before it,
+ * and its peers sign again. `now` gives ms since the Unix epoch.
+ */
+export function createAccessTokens(lifetimeMs: number, now: () => number): AccessTokens {
+  const secret = randomBytes(32);
+  const mac = (text: string): string => createHmac("sha256", secret).update(text).digest("base64url");
+  return {
+    issue(did) {
+      const iat = Math.floor(now() / 1000);
+      const payload = JSON.stringify({ sub: did, iat, exp: iat + Math.ceil(lifetimeMs / 1000) });
+      const signed = `${HEADER}.${Buffer.from(payload).toString("base64url")}`;
+      return `access_token="${signed}.${mac(signed)}", token_type="Bearer", expires_in=${Math.ceil(lifetimeMs / 1000)}`;
+    },
+    verify(token) {
+      const end = token.lastIndexOf(".");
+      const given = Buffer.from(token.slice(end + 1));
+      const right = Buffer.from(mac(token.slice(0, Math.max(0, end))));
+      if (given.length !== right.length || !timingSafeEqual(given, right)) return null;
+      const payload = parseJson(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
+      if (!isObject(payload) || typeof payload["sub"] !== "string" || typeof payload["exp"] !== "number") return null;
+      return payload["exp"] * 1000 > now() ? payload["sub"] : null;
+    },
+  };
+}

@@ -1,0 +1,196 @@
+import { randomUUID } from "node:crypto";
+import { type AgentDescription, type AgentId, type Clock, CommError, type Payload, type SendOptions } from "@failstorm/core";
+import type { AnpConfig } from "./config.ts";
+import { type Content, contentOf, payloadOf, readContent } from "./directMessage.ts";
+import type { Identity } from "./identity.ts";
+import { canonical, isObject, type JsonObject } from "./json.ts";
+import { proveOrigin } from "./originProof.ts";
+import { describedPeer, type Peers } from "./peers.ts";
+import type { Replies } from "./replies.ts";
+import type { Access, RpcCall, RpcClient } from "./rpcClient.ts";
+
+/** What a handshake established. */
+export interface Session {
+  readonly src: Identity;
+  readonly did: string;
+  readonly access: Access;
+  readonly peer: AgentDescription;
+}
+
+/** Carries a call to the peer of a session. */
+export type Carry = (session: Session, call: RpcCall, signal?: AbortSignal) => Promise<JsonObject>;
+
+export interface CallerOptions {
+  readonly config: AnpConfig;
+  readonly clock: Clock;
+  readonly peers: Peers;
+  readonly rpc: RpcClient;
+  readonly replies: Replies;
+  readonly carry: Carry;
+  /** The agent that sends, with a DID document that others can fetch. */
+  readonly identity: (src: AgentId) => Promise<Identity>;
+}
+
+/** How long an answer that comes as a message of its own is waited for when the caller sets no deadline. */
+const REPLY_TIMEOUT_MS = 60_000;
+
+/** Settles with the promise, or rejects when the signal aborts first. */
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/** The client's side: handshakes, sessions, direct messages. */
+export class Caller {
+  private readonly options: CallerOptions;
+  private readonly sessions = new Map<string, Session>();
+  private readonly opening = new Map<string, Promise<Session>>();
+  private sequence = 0;
+
+  constructor(options: CallerOptions) {
+    this.options = options;
+  }
+
+  /** DID resolution, then authentication with the session's capabilities in one signed exchange. */
+  async open(src: AgentId, dst: AgentId, signal?: AbortSignal): Promise<Session> {
+    const { peers, rpc, config } = this.options;
+    // An unknown peer is an error even where this process has no identity to show yet.
+    peers.base(dst);
+    const identity = await this.options.identity(src);
+    const { did, endpoint } = await peers.resolve(dst, signal);
+    const access: Access = { peer: dst, endpoint, token: null };
+    const call = this.request("anp.get_capabilities", {
+      meta: canonical({ ...this.meta("anp.core.binding.v1", identity), operation_id: randomUUID() }),
+      body: "{}",
+    });
+    const capabilities = await rpc.call(access, identity.signingKey, call, signal);
+    const session = { src: identity, did, access, peer: describedPeer(dst, capabilities) };
+    if (config.negotiate) await this.negotiate(session, signal);
+    this.sessions.set(`${src} ${dst}`, session);
+    return session;
+  }
+
+  forget(dst: AgentId): void {
+    for (const [key, { access }] of this.sessions) if (access.peer === dst) this.sessions.delete(key);
+  }
+
+  forgetAll(): void {
+    this.sessions.clear();
+  }
+
+  /** Sends a direct message; resolves with the result and the answer's content. */
+  async send(
+    src: AgentId,
+    dst: AgentId,
+    payload: Payload,
+    options: SendOptions,
+  ): Promise<{ readonly result: JsonObject; readonly answer: Payload }> {
+    const session = await this.session(src, dst, options.signal);
+    const operationId = options.idempotencyKey ?? randomUUID();
+    const call = this.directSend(session, operationId, contentOf(payload), options.contextId);
+    const expected = this.options.replies.expect(session.did, operationId);
+    try {
+      const result = await this.options.carry(session, call, options.signal);
+      if (result["accepted"] !== true)
+        throw new CommError("protocol", dst, `${dst}: the message is not accepted`, { detail: result });
+      const content = replyIn(dst, result) ?? (await this.laterReply(expected.content, options.signal));
+      return { result, answer: payloadOf(content) };
+    } finally {
+      expected.release();
+    }
+  }
+
+  private laterReply(content: Promise<Content>, signal = AbortSignal.timeout(REPLY_TIMEOUT_MS)): Promise<Content> {
+    return unlessAborted(content, signal);
+  }
+
+  /** The session with `dst`; many that ask at once share one handshake. */
+  private async session(src: AgentId, dst: AgentId, signal: AbortSignal | undefined): Promise<Session> {
+    const key = `${src} ${dst}`;
+    for (;;) {
+      const session = this.sessions.get(key);
+      if (session !== undefined) return session;
+      const shared = this.opening.get(key);
+      if (shared === undefined) break;
+      // Its handshake may fail because whoever began it gave up; then it is this caller's turn.
+      await unlessAborted(
+        shared.catch(() => null),
+        signal,
+      );
+    }
+    const opening = this.open(src, dst, signal).finally(() => this.opening.delete(key));
+    this.opening.set(key, opening);
+    return opening;
+  }
+
+  private async negotiate(session: Session, signal?: AbortSignal): Promise<void> {
+    const meta = {
+      ...this.meta("anp.meta.negotiation.v1", session.src),
+      target: { kind: "agent", did: session.did },
+      operation_id: randomUUID(),
+      content_type: "application/json",
+    };
+    const body = {
+      intent: { name: "run_step", intentTags: ["tool.step", "shard.lookup"] },
+      callerCapabilities: {
+        supportedProfiles: ["anp.core.binding.v1", "anp.direct.base.v1"],
+        supportedSecurityProfiles: ["transport-protected"],
+        supportedContentTypes: ["application/json", "text/plain"],
+      },
+      constraints: { preferredInterfaceTypes: ["StructuredInterface"] },
+    };
+    const call = this.request("anp.negotiate", { meta: canonical(meta), body: canonical(body) });
+    const { status, selected } = await this.options.rpc.call(session.access, session.src.signingKey, call, signal);
+    const { peer } = session.access;
+    if (status !== "accepted" || !isObject(selected) || selected["profile"] !== "anp.direct.base.v1")
+      throw new CommError("protocol", peer, `${peer}: the negotiation selected no profile of ours`, { detail: selected });
+  }
+
+  private directSend({ src, did }: Session, operationId: string, content: Content, contextId: string | undefined): RpcCall {
+    const target = { kind: "agent", did } as const;
+    const meta = canonical({
+      ...this.meta("anp.direct.base.v1", src),
+      target,
+      operation_id: operationId,
+      message_id: operationId,
+      content_type: content.contentType,
+      x_agent_id: src.agentId,
+    });
+    const body = canonical(contextId === undefined ? content.body : { ...content.body, conversation_id: contextId });
+    const nowS = Math.floor(this.options.clock.wall() / 1000);
+    const auth = proveOrigin(src.signingKey, { method: "direct.send", target, meta, body }, nowS);
+    return this.request("direct.send", { meta, auth: JSON.stringify(auth), body });
+  }
+
+  private meta(profile: string, { did }: Identity): JsonObject {
+    const created_at = new Date(this.options.clock.wall()).toISOString();
+    return { profile, security_profile: "transport-protected", sender_did: did, created_at };
+  }
+
+  /** What was made canonical to be signed is sent as it is. */
+  private request(method: string, params: { readonly meta: string; readonly auth?: string; readonly body: string }): RpcCall {
+    const id = (this.sequence++).toString(36);
+    const auth = params.auth === undefined ? "" : `"auth":${params.auth},`;
+    const text = `{"jsonrpc":"2.0","id":"${id}","method":"${method}","params":{"meta":${params.meta},${auth}"body":${params.body}}}`;
+    return { id, text };
+  }
+}
+
+/** The answer that our own agents put in the result. */
+function replyIn(peer: AgentId, { reply }: JsonObject): Content | null {
+  if (reply === undefined) return null;
+  try {
+    if (isObject(reply) && isObject(reply["body"])) return readContent(reply["content_type"], reply["body"]);
+  } catch {
+    // Said below.
+  }
+  throw new CommError("protocol", peer, `${peer}: the reply is not a direct message`, { detail: reply });
+}

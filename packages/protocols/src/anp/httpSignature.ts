@@ -1,0 +1,124 @@
+import { hash, type KeyObject, randomBytes } from "node:crypto";
+import { type InnerList, parseDictionary, serializeInnerList } from "structured-headers";
+import { signBytes } from "./keys.ts";
+
+/** A signature as RFC 9421 carries it: in HTTP headers (ANP-02 §3), or in `auth.origin_proof` (ANP-P1, appendix A). */
+export interface MessageSignature {
+  readonly components: readonly string[];
+  readonly keyid: string;
+  /** Seconds since the Unix epoch. */
+  readonly created: number;
+  readonly expires: number | null;
+  readonly nonce: string | null;
+  /** Value of `@signature-params`. */
+  readonly params: string;
+  readonly signature: Buffer;
+}
+
+export type ComponentValues = (component: string) => string | undefined;
+
+/** RFC 9530, sha-256 only. */
+export const contentDigest = (body: string | Uint8Array): string => `sha-256=:${hash("sha256", body, "base64")}:`;
+
+/** Whether a Content-Digest field holds the right sha-256; other algorithms beside it are ignored. */
+export function digestMatches(field: string, body: string | Uint8Array): boolean {
+  const right = contentDigest(body);
+  return field === right || field.split(",").some((member) => member.trim() === right);
+}
+
+/** RFC 9421 §2.5. Null when a covered component has no value. */
+export function signatureBase(components: readonly string[], params: string, valueOf: ComponentValues): string | null {
+  let base = "";
+  for (const component of components) {
+    const value = valueOf(component);
+    if (value === undefined) return null;
+    base += `"${component}": ${value}\n`;
+  }
+  return `${base}"@signature-params": ${params}`;
+}
+
+const MAX_FIELD_CHARS = 4096;
+
+/** Reads the one signature of two structured fields; null when they hold none that ANP allows. */
+export function parseSignature(input: string, signature: string, label?: string): MessageSignature | null {
+  if (input.length > MAX_FIELD_CHARS || signature.length > MAX_FIELD_CHARS) return null;
+  try {
+    const [name, member] = [...parseDictionary(input)][0] ?? [];
+    if (name === undefined || member === undefined || (label !== undefined && name !== label)) return null;
+    const [items, params] = member;
+    const [bytes] = parseDictionary(signature).get(name) ?? [];
+    if (!Array.isArray(items) || !(bytes instanceof ArrayBuffer)) return null;
+    // A component with parameters (;req, ;name=…) covers something else than ANP asks for.
+    if (items.some(([item, parameters]) => typeof item !== "string" || parameters.size > 0)) return null;
+    const [keyid, created, expires, nonce] = ["keyid", "created", "expires", "nonce"].map((key) => params.get(key));
+    if (typeof keyid !== "string" || !Number.isInteger(created)) return null;
+    if (expires !== undefined && !Number.isInteger(expires)) return null;
+    if (nonce !== undefined && (typeof nonce !== "string" || nonce === "")) return null;
+    return {
+      components: items.map(([item]) => item as string),
+      keyid,
+      created: created as number,
+      expires: (expires as number | undefined) ?? null,
+      nonce: (nonce as string | undefined) ?? null,
+      params: serializeInnerList(member as InnerList),
+      signature: Buffer.from(bytes),
+    };
+  } catch {
+    return null;
+  }
+}
+
+export interface SigningKey {
+  readonly keyid: string;
+  readonly privateKey: KeyObject;
+}
+
+export const newNonce = (): string => randomBytes(16).toString("base64url");
+
+/** How long a signature made here is good for. */
+const SIGNATURE_LIFETIME_S = 60;
+
+/** Signs the components; `nowS` are seconds since the Unix epoch. Returns the two field values. */
+export function signComponents(
+  key: SigningKey,
+  components: readonly string[],
+  valueOf: ComponentValues,
+  { nowS, nonce = newNonce() }: { readonly nowS: number; readonly nonce?: string | undefined },
+): { readonly input: string; readonly signature: string } {
+  const covered = components.map((component) => `"${component}"`).join(" ");
+  const params = `(${covered});created=${nowS};expires=${nowS + SIGNATURE_LIFETIME_S};nonce="${nonce}";keyid="${key.keyid}"`;
+  const base = signatureBase(components, params, valueOf);
+  if (base === null) throw new RangeError(`a component of ${covered} has no value`);
+  return { input: `sig1=${params}`, signature: `sig1=:${signBytes(key.privateKey, base).toString("base64")}:` };
+}
+
+export interface OutgoingRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly body?: string;
+}
+
+const BODY_COMPONENTS = ["@method", "@target-uri", "@authority", "content-digest"];
+const COMPONENTS = ["@method", "@target-uri", "@authority"];
+
+/** The headers that sign an HTTP request (ANP-02 §3.1). */
+export function signRequest(
+  key: SigningKey,
+  { method, url, body }: OutgoingRequest,
+  options: { readonly nowS: number; readonly nonce?: string | undefined },
+): Record<string, string> {
+  const digest = body === undefined ? undefined : contentDigest(body);
+  const values: Record<string, string | undefined> = {
+    "@method": method,
+    "@target-uri": url,
+    "@authority": new URL(url).host,
+    "content-digest": digest,
+  };
+  const { input, signature } = signComponents(
+    key,
+    digest === undefined ? COMPONENTS : BODY_COMPONENTS,
+    (component) => values[component],
+    options,
+  );
+  return { "signature-input": input, signature, ...(digest === undefined ? {} : { "content-digest": digest }) };
+}

@@ -1,0 +1,210 @@
+import type { AgentDescription, AgentEvent, AgentExecutor, AgentId, ExecutionContext, Part } from "@failstorm/core";
+import { type DidLookup, nonceOf, signerFailure, timeFailure } from "./authenticator.ts";
+import type { AnpConfig } from "./config.ts";
+import { type Content, contentOfParts, fingerprintOf, payloadOf, readContent } from "./directMessage.ts";
+import { CONTENT_TYPES, type Identity, MAX_BODY_BYTES, PROFILES, SECURITY_PROFILES } from "./identity.ts";
+import { canonical, isObject, type JsonObject } from "./json.ts";
+import { negotiate } from "./negotiation.ts";
+import type { NonceRecord } from "./nonceRecord.ts";
+import type { OperationKey, OperationRecord } from "./operationRecord.ts";
+import { originProofHolds, readOriginProof } from "./originProof.ts";
+import { RpcError, type RpcRequest } from "./rpc.ts";
+
+export interface MessageServiceOptions {
+  readonly identity: Identity;
+  readonly executor: AgentExecutor;
+  readonly describeSelf: () => AgentDescription;
+  readonly config: AnpConfig;
+  readonly dids: DidLookup;
+  readonly nonces: NonceRecord;
+  readonly operations: OperationRecord;
+  readonly onDeduplicated: (messageId: string) => void;
+  /** Hands over a direct message that answers one of this process's own; false when nobody waits for it. */
+  readonly onReply: (senderDid: string, replyToMessageId: string, content: Content) => boolean;
+  /** Which agent a DID is, when it says nothing itself. */
+  readonly agentIdOf: (did: string) => AgentId | null;
+  /** Ms since the Unix epoch. */
+  readonly wall: () => number;
+}
+
+interface DirectMessage {
+  readonly key: OperationKey;
+  readonly from: AgentId | null;
+  readonly content: Content;
+}
+
+// Nothing in ANP cancels a message.
+const NEVER = new AbortController().signal;
+
+async function run(executor: AgentExecutor, context: ExecutionContext): Promise<Content> {
+  const parts: Part[] = [];
+  const enqueue = (event: AgentEvent): void => {
+    if (event.type === "agent_text_message") parts.push({ kind: "text", text: event.text });
+    if (event.type === "agent_parts_message") parts.push(...event.parts);
+  };
+  try {
+    await executor.execute(context, { enqueue });
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new RpcError("anp.delivery_rejected", message, { retryable: true });
+  }
+  return contentOfParts(parts);
+}
+
+function expectProfile({ meta }: RpcRequest, profile: string): void {
+  if (meta["profile"] !== profile) throw new RpcError("anp.unsupported_profile", `meta.profile must be ${profile}`);
+  const security = meta["security_profile"];
+  if (typeof security !== "string" || !SECURITY_PROFILES.includes(security))
+    throw new RpcError("anp.unsupported_security_profile", `meta.security_profile must be ${SECURITY_PROFILES.join(" or ")}`);
+}
+
+function requiredString(meta: JsonObject, key: string): string {
+  const value = meta[key];
+  if (typeof value !== "string" || value === "") throw new RpcError("anp.invalid_params_shape", `meta.${key} is required`);
+  return value;
+}
+
+/** What a DID's `ANPMessageService` does, whatever carries the request. */
+export class MessageService {
+  private readonly options: MessageServiceOptions;
+  private readonly deliveryMembers: readonly (readonly string[])[];
+
+  constructor(options: MessageServiceOptions) {
+    this.options = options;
+    this.deliveryMembers = options.config.deliveryMembers.map((path) => path.split("."));
+  }
+
+  /** The result of a request; throws RpcError. */
+  handle(request: RpcRequest): JsonObject | Promise<JsonObject> {
+    if (request.method === "anp.get_capabilities") return this.capabilities(request);
+    if (request.method === "anp.negotiate") return this.negotiate(request);
+    if (request.method === "direct.send") return this.directSend(request);
+    throw new RpcError("invalid_request", `${request.method} is a notification`);
+  }
+
+  /** Handles a notification, which has no answer; throws RpcError all the same. */
+  async notified(request: RpcRequest): Promise<void> {
+    if (request.method !== "direct.incoming") throw new RpcError("invalid_request", `${request.method} is no notification`);
+    const message = await this.readMessage(request);
+    if (this.isReply(message)) return;
+    await this.execute(message);
+  }
+
+  private capabilities(request: RpcRequest): JsonObject {
+    expectProfile(request, "anp.core.binding.v1");
+    const { identity, describeSelf, config } = this.options;
+    const { agentId, incarnation, capabilities } = describeSelf();
+    const isSelf = agentId === identity.agentId;
+    return {
+      service_did: identity.did,
+      supported_profiles: PROFILES,
+      supported_security_profiles: SECURITY_PROFILES,
+      limits: { max_request_bytes: String(MAX_BODY_BYTES), max_message_bytes: String(MAX_BODY_BYTES) },
+      supported_content_types: CONTENT_TYPES,
+      supported_transports: config.transport === "websocket" ? ["http", "websocket"] : ["http"],
+      agent: { agent_id: identity.agentId, incarnation, capabilities: isSelf ? capabilities : [] },
+    };
+  }
+
+  private negotiate(request: RpcRequest): JsonObject {
+    expectProfile(request, "anp.meta.negotiation.v1");
+    if (request.meta["target"] !== undefined) this.expectTarget(request.meta);
+    return negotiate(this.options.identity, this.options.describeSelf().capabilities, request.body, this.options.wall());
+  }
+
+  private async directSend(request: RpcRequest): Promise<JsonObject> {
+    const message = await this.readMessage(request);
+    const { key, content } = message;
+    const { operations, onDeduplicated } = this.options;
+    // From here to add() nothing is awaited, so that of two equal requests at once one joins the other.
+    const fingerprint = fingerprintOf(key.messageId, content, this.deliveryMembers);
+    const known = operations.find(key);
+    if (known !== undefined && known.fingerprint !== fingerprint)
+      throw new RpcError("anp.idempotency_conflict", "operation_id or message_id was used for something else");
+    if (known !== undefined) {
+      onDeduplicated(key.operationId);
+      return known.result;
+    }
+    const result = this.accept(message);
+    operations.add(key, fingerprint, result);
+    return result;
+  }
+
+  private async accept(message: DirectMessage): Promise<JsonObject> {
+    const { key, content } = message;
+    const { conversation_id } = content.body;
+    const accepted = {
+      accepted: true,
+      message_id: key.messageId,
+      operation_id: key.operationId,
+      target_did: key.targetDid,
+      accepted_at: new Date(this.options.wall()).toISOString(),
+      ...(typeof conversation_id === "string" ? { conversation_id } : {}),
+    };
+    if (this.isReply(message)) return accepted;
+    const { contentType, body } = await this.execute(message);
+    return { ...accepted, reply: { content_type: contentType, body: { reply_to_message_id: key.messageId, ...body } } };
+  }
+
+  private execute({ key, from, content }: DirectMessage): Promise<Content> {
+    const { conversation_id } = content.body;
+    return run(this.options.executor, {
+      messageId: key.operationId,
+      from: from ?? this.options.agentIdOf(key.senderDid),
+      payload: payloadOf(content),
+      signal: NEVER,
+      ...(typeof conversation_id === "string" ? { contextId: conversation_id } : {}),
+    });
+  }
+
+  private isReply({ key, content }: DirectMessage): boolean {
+    const { reply_to_message_id } = content.body;
+    return typeof reply_to_message_id === "string" && this.options.onReply(key.senderDid, reply_to_message_id, content);
+  }
+
+  /** Checks all of a direct message (ANP-P3 §7), its origin last. */
+  private async readMessage(request: RpcRequest): Promise<DirectMessage> {
+    const { meta, method } = request;
+    expectProfile(request, "anp.direct.base.v1");
+    for (const device of ["sender_device_id", "recipient_device_id"])
+      if (device in meta) throw new RpcError("anp.invalid_params_shape", `meta.${device} belongs to end-to-end encryption`);
+    const target = this.expectTarget(meta);
+    const senderDid = requiredString(meta, "sender_did");
+    const [operationId, messageId] = [requiredString(meta, "operation_id"), requiredString(meta, "message_id")];
+    const content = readContent(meta["content_type"], request.body);
+    await this.verifyOrigin(request, senderDid, target);
+    const from = typeof meta["x_agent_id"] === "string" ? meta["x_agent_id"] : null;
+    return { key: { senderDid, targetDid: target.did, method, operationId, messageId }, from, content };
+  }
+
+  private expectTarget(meta: JsonObject): { readonly kind: "agent"; readonly did: string } {
+    const { target } = meta;
+    if (!isObject(target) || target["kind"] !== "agent" || typeof target["did"] !== "string")
+      throw new RpcError("anp.invalid_target_binding", 'meta.target is {kind: "agent", did}');
+    const { did } = target;
+    if (did !== this.options.identity.did) throw new RpcError("anp.target_not_found", "the target is not served here");
+    return { kind: "agent", did };
+  }
+
+  private async verifyOrigin(request: RpcRequest, senderDid: string, target: { kind: string; did: string }): Promise<void> {
+    const { dids, nonces, wall } = this.options;
+    const invalid = (why: string): RpcError => new RpcError("direct.invalid_origin_proof", why);
+    const proof = readOriginProof(request.auth);
+    if (proof === null) throw invalid("auth.origin_proof is missing or malformed");
+    const { signature } = proof;
+    if (signature.keyid.split("#", 1)[0] !== senderDid)
+      throw new RpcError("direct.origin_did_mismatch", "the proof is not the sender's");
+    const late = timeFailure(signature, Math.floor(wall() / 1000));
+    if (late !== null) throw invalid(late);
+    const signed = {
+      method: request.method === "direct.incoming" ? "direct.send" : request.method,
+      target,
+      meta: canonical(request.meta),
+      body: canonical(request.body),
+    };
+    const failure = await signerFailure(signature, dids, (key) => originProofHolds(proof, signed, key));
+    if (failure !== null) throw invalid(`the proof is not verified: ${failure}`);
+    if (!nonces.use(signature.keyid, nonceOf(signature)))
+      throw new RpcError("direct.origin_proof_replayed", "the proof was used before");
+  }
+}

@@ -1,0 +1,41 @@
+import type { Protocol, ProtocolInfo, ReconnectionInfo } from "@failstorm/core";
+import { createAnpBackend } from "./backend.ts";
+import { parseAnpConfig } from "./config.ts";
+
+const info: ProtocolInfo = {
+  name: "anp",
+  version: "1.2",
+  description:
+    "Agent Network Protocol: did:wba identities, signed HTTP requests, JSON-RPC direct messages. Declared deviations: plain HTTP instead of TLS, DIDs that name localhost, and an agent's answer in the result of direct.send (member reply).",
+  features: [
+    "did:wba identity per agent (ANP-03), DID document served",
+    "HTTP message signatures and content digest (ANP-02)",
+    "bearer tokens, 401 challenge",
+    "agent description and discovery (ANP-07, ANP-08)",
+    "anp.get_capabilities, direct.send, direct.incoming with origin proof (P1, P2, P3)",
+    "mandatory idempotency and replay protection that survive a crash",
+    "meta-protocol negotiation (ANP-06)",
+  ],
+  heartbeat: "added",
+  capabilities: {
+    streaming: false,
+    cancel: false,
+    resume: false,
+    idempotency: true,
+    authentication: true,
+    nativeProbe: false,
+  },
+};
+
+const reconnection: ReconnectionInfo = {
+  method: "DID resolution, then anp.get_capabilities as a signed request",
+  authentication: "HTTP message signature with the DID's key; a bearer token afterwards",
+  expectedRoundTrips: 2,
+};
+
+export const protocol: Protocol = {
+  getProtocolInfo: () => info,
+  getReconnectionInfo: () => reconnection,
+  parseConfig: parseAnpConfig,
+  createBackend: (context) => createAnpBackend(context),
+};
