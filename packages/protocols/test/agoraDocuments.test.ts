@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { FakeClock, type Part } from "@failstorm/core";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { Agreements } from "../src/agora/agreements.ts";
 import { Conversations } from "../src/agora/conversations.ts";

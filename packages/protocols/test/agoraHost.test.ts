@@ -1,6 +1,6 @@
 import { connect } from "node:net";
 import { FakeClock } from "@failstorm/core";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { dataUriOf, hashOf } from "../src/agora/document.ts";
 import { messagesDocument, negotiationDocument } from "../src/agora/library.ts";
@@ -44,7 +44,7 @@ describe("a stranger's client (spec 6.3, 7)", () => {
       conversationId: expect.any(String),
       conversationExpires: 1_700_000_300,
     });
-    const conversation = `${url}/conversations/${json["conversationId"]}`;
+    const conversation = `${url}/conversations/${json["conversationId"] as string}`;
     await clock.advance(299_000);
     expect((await post(conversation, { status: "success", body: "two" })).json).toEqual({
       ...json,
@@ -65,7 +65,7 @@ describe("a stranger's client (spec 6.3, 7)", () => {
   test("may not change the protocol within a conversation", async () => {
     const { hash, text } = messagesDocument("tool");
     const { json } = await post(url, { protocolHash: hash, protocolSources: [text], body: { text: "x" }, multiround: true });
-    const conversation = `${url}/conversations/${json["conversationId"]}`;
+    const conversation = `${url}/conversations/${json["conversationId"] as string}`;
     expect((await post(conversation, { protocolHash: negotiationDocument.hash, body: { text: "x" } })).status).toBe(400);
     expect((await post(conversation, { body: { text: "y" } })).json["body"]).toEqual({ parts: [{ kind: "text", text: "y" }] });
   });
@@ -193,7 +193,7 @@ describe("negotiation", () => {
     const any = messagesDocument("any");
     const { json } = await propose("Let us just talk.");
     expect(json["body"]).toEqual({ propose: any.text });
-    const conversation = `${url}/conversations/${json["conversationId"]}`;
+    const conversation = `${url}/conversations/${json["conversationId"] as string}`;
     expect((await post(conversation, { body: { accept: hashOf("else") } })).json["body"]).toMatchObject({
       reject: expect.any(String),
     });
@@ -212,7 +212,7 @@ describe("the Python library's dialect", () => {
       library("Hello! How may I help you?", { protocolHash: "negotiation", protocolSources: null, multiround: true }),
     );
     expect(hello.json["body"]).toContain("failstorm any messages");
-    const negotiation = `${url}/conversations/${hello.json["conversationId"]}`;
+    const negotiation = `${url}/conversations/${hello.json["conversationId"] as string}`;
     const document = `---\nname: Echo\ndescription: Says it again\nmultiround: true\n---\n\nSend words.`;
     const agreed = await post(negotiation, {
       ...library(`Fine.\n<FINALPROTOCOL>\n${document}\n</FINALPROTOCOL>`, { protocolHash: "negotiation", multiround: true }),
@@ -225,7 +225,7 @@ describe("the Python library's dialect", () => {
     });
     const { json } = await post(url, request);
     expect(json).toMatchObject({ status: "success", body: "words", conversationId: expect.any(String) });
-    const conversation = `${url}/conversations/${json["conversationId"]}`;
+    const conversation = `${url}/conversations/${json["conversationId"] as string}`;
     expect((await post(conversation, { ...request, body: "again" })).json["body"]).toBe("again");
     for (let i = 0; i < 2; i++)
       expect(await (await fetch(conversation, { method: "DELETE" })).json()).toEqual({ status: "success" });
