@@ -1,2 +1,2 @@
 export { type ConfigSources, loadConfig, type LoadedConfig } from "./config/load.ts";
-export { agentEntry, projectRoot } from "./project.ts";
+export { agentEntry, agentWarmUp, projectRoot } from "./project.ts";

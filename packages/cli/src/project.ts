@@ -20,3 +20,6 @@ export function version(): string {
  */
 export const userFolder = (env: NodeJS.ProcessEnv = process.env): string =>
   (env["npm_lifecycle_event"] === "failstorm" ? env["INIT_CWD"] : undefined) ?? process.cwd();
+
+/** What the orchestrator runs once before the agents, to fill node's compile cache: `node <this> PROTOCOL`. */
+export const agentWarmUp = fileURLToPath(import.meta.resolve("@failstorm/agent/warm.ts"));

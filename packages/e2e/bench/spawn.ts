@@ -32,6 +32,7 @@ async function startOnce(plan: RunPlan, entry: string, { workDir, clock, signal 
     const { reason } = await execute(plan, {
       runDir,
       agentEntry: entry,
+      agentWarmUp: null,
       clock,
       signal: AbortSignal.any([enough.signal, signal]),
       onEvent: (event) => {

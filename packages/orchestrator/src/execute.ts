@@ -29,6 +29,8 @@ export interface ExecuteOptions {
   readonly runDir: string;
   /** Path of the agent's main.ts. */
   readonly agentEntry: string;
+  /** Run once before the agents, with the protocol's name, to fill node's compile cache; null = not at all. */
+  readonly agentWarmUp: string | null;
   readonly clock: Clock;
   /** Where agents run; default: this machine. One that is given is not closed. */
   readonly launcher?: Launcher;
@@ -132,6 +134,7 @@ async function supervise({ plan, options, recorder, ports, end, onFatal }: RunPa
   server.attach(supervisor.handlers);
   cleanup.defer(registerRun(supervisor));
   try {
+    if (options.agentWarmUp !== null) await launcher.warmUp?.(options.agentWarmUp, config.scenario.protocol, signal);
     await runFlow({ plan, supervisor, storm, recorder, clock, startTimeoutMs: timeouts.startMs, signal, onFatal });
   } catch (error) {
     onFatal(error);

@@ -38,6 +38,7 @@ async function run(plan: RunPlan, options: Partial<ExecuteOptions> = {}) {
   const outcome = await execute(plan, {
     runDir,
     agentEntry,
+    agentWarmUp: null,
     clock: systemClock,
     signal: new AbortController().signal,
     timeouts: { abortMs: 500, termMs: 200, stopMs: 1000 },

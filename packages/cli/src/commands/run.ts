@@ -5,7 +5,7 @@ import type { Outcome } from "@failstorm/orchestrator";
 import type { Scenario } from "@failstorm/scenarios";
 import { stringify } from "yaml";
 import { type LoadedConfig, resolvedDocument } from "../config/load.ts";
-import { agentEntry } from "../project.ts";
+import { agentEntry, agentWarmUp } from "../project.ts";
 import { checkWritable, createRunFolder, updateLatest, writeAtomically } from "../run/folder.ts";
 import { type Interrupts, watchInterrupts } from "../run/interrupts.ts";
 import { describeRun } from "../run/manifest.ts";
@@ -138,6 +138,7 @@ async function carryOut(parts: Parts): Promise<Outcome> {
     return await execute(parts.plan, {
       runDir: parts.runDir,
       agentEntry,
+      agentWarmUp,
       clock: systemClock,
       signal: parts.interrupts.signal,
       onEvent: (event) => terminal.onEvent(event),

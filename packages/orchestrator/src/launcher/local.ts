@@ -8,6 +8,7 @@ import { startWarden, type WardenHandle } from "./wardenHandle.ts";
 
 /** MB. Many agents share a machine, and the kernel frees a victim's memory before it closes its sockets: the less of it the better. */
 const NODE_OPTIONS = ["--max-semi-space-size=2"];
+const WARM_UP_TIMEOUT_MS = 30_000;
 
 /**
  * Runs agents as child processes on this machine: `node <agentEntry> <workspace>/spec.json`, output straight into the agent's
@@ -25,6 +26,21 @@ export function localLauncher(options: {
   const warden = startWarden(env, options.onWardenLost ?? (() => undefined));
   return {
     start: async (spec) => spawnAgent(spec, options.agentEntry, env, warden),
+    async warmUp(entry, protocol, signal) {
+      const child = execa(process.execPath, [...NODE_OPTIONS, entry, protocol], {
+        stdio: "ignore",
+        reject: false,
+        cleanup: false,
+        env,
+        cancelSignal: signal,
+        timeout: WARM_UP_TIMEOUT_MS,
+        killSignal: "SIGKILL",
+      });
+      if (child.pid === undefined) return;
+      warden.add(child.pid);
+      await child;
+      warden.remove(child.pid);
+    },
     close: () => warden.close(),
   };
 }
