@@ -20,7 +20,7 @@ beforeEach(() => {
 const send = (payload: Payload, options = {}) => a.backend.send("agent-0", "agent-1", payload, options);
 
 describe("messages", () => {
-  test("carry text and parts there and back, in natural language and by hash, however big", async () => {
+  test("[agora-natural-language] carry text and parts there and back, in natural language and by hash, however big", async () => {
     const seen: unknown[] = [];
     a.backend.registerEndpoint(
       "agent-1",
@@ -45,7 +45,7 @@ describe("messages", () => {
     expect(a.backend.counters()).toMatchObject({ naturalLanguage: 10, byHash: 4, negotiated: 2 });
   });
 
-  test("go in natural language until they are frequent, then by hash; the first of these negotiates", async () => {
+  test("[agora-frequent] go in natural language until they are frequent, then by hash; the first of these negotiates", async () => {
     a.backend.registerEndpoint("agent-1", await serve(b));
     const trips: number[] = [];
     for (let i = 0; i < 8; i++) trips.push((await send({ text: "x" })).traffic.roundTrips);
@@ -54,7 +54,7 @@ describe("messages", () => {
     expect(a.backend.counters()).toMatchObject({ naturalLanguage: 6, byHash: 3, negotiated: 1 });
   });
 
-  test("do not wait for a negotiation under way", async () => {
+  test("[agora-frequent] do not wait for a negotiation under way", async () => {
     a = agoraPeer("agent-0", { section: { frequent_after: 2 } });
     a.backend.registerEndpoint("agent-1", await serve(b));
     const all = await Promise.all(Array.from({ length: 20 }, (_, i) => send({ text: `${i}` })));
@@ -63,7 +63,7 @@ describe("messages", () => {
     expect(a.backend.counters()).toMatchObject({ negotiated: 1, byHash: 1, naturalLanguage: 19 });
   });
 
-  test("are executed again when they are sent again: there is no idempotency", async () => {
+  test("[agora-no-idempotency] are executed again when they are sent again: there is no idempotency", async () => {
     const ids: string[] = [];
     a.backend.registerEndpoint("agent-1", await serve(b, async ({ messageId }) => void ids.push(messageId)));
     for (let i = 0; i < 3; i++) await send({ text: "x" }, { idempotencyKey: "t-1/1.search" });
@@ -76,7 +76,7 @@ describe("messages", () => {
     expect(all.map(({ text }) => text)).toEqual(Array.from({ length: 1000 }, (_, i) => `${i}`));
   });
 
-  test("under a prefix, beside another protocol that posts to its base", async () => {
+  test("[agora-prefix] under a prefix, beside another protocol that posts to its base", async () => {
     const server = fastify();
     await server.register(b.backend.hostPlugin("agent-1", { execute: echo, cancel: async () => {} }), { prefix: "/agora" });
     await server.register(async (other) => void other.post("/", async () => ({ other: true })), { prefix: "/a2a" });
@@ -92,7 +92,7 @@ describe("messages", () => {
 });
 
 describe("handshake and probe", () => {
-  test("tell who answers, in one round trip each, as it changes", async () => {
+  test("[agora-describe] [agora-alive] tell who answers, in one round trip each, as it changes", async () => {
     a.backend.registerEndpoint("agent-1", await serve(b));
     const { peer, traffic } = await a.backend.connect("agent-0", "agent-1");
     expect(peer).toEqual({ agentId: "agent-1", incarnation: 1, capabilities: ["tool:search"] });
@@ -109,7 +109,7 @@ describe("handshake and probe", () => {
     expect((await failure(a.backend.connect("agent-0", "agent-2"))).code).toBe("protocol");
   });
 
-  test("a stranger without a wellknown is met, but says nothing of itself", async () => {
+  test("[agora-wellknown-optional] a stranger without a wellknown is met, but says nothing of itself", async () => {
     a.backend.registerEndpoint("agent-1", await stranger(() => ({ status: 404, json: { detail: "Not Found" } })));
     expect((await a.backend.connect("agent-0", "agent-1")).peer).toEqual({
       agentId: "agent-1",
@@ -119,7 +119,7 @@ describe("handshake and probe", () => {
     expect((await a.backend.healthCheck("agent-1")).incarnation).toBeNull();
   });
 
-  test("a backend meets documents that its peer lists without negotiating them", async () => {
+  test("[agora-adopt] a backend meets documents that its peer lists without negotiating them", async () => {
     const address = await serve(b);
     const other = agoraPeer("agent-2", frequent);
     other.backend.registerEndpoint("agent-1", address);
@@ -147,7 +147,7 @@ async function restarted(options: { section?: unknown; workspaceDir: string; con
 }
 
 describe("after a crash", () => {
-  test("a known hash costs the handshake's one round trip and nothing more", async () => {
+  test("[agora-known-hash] a known hash costs the handshake's one round trip and nothing more", async () => {
     await restarted({ workspaceDir: workspace() });
     const { peer, traffic } = await a.backend.connect("agent-0", "agent-1");
     expect([peer.incarnation, traffic.roundTrips]).toEqual([2, 1]);
@@ -155,7 +155,7 @@ describe("after a crash", () => {
     expect(a.backend.counters()).toMatchObject({ knownHash: 1, resentSources: 0, renegotiated: 0, negotiated: 1, byHash: 2 });
   });
 
-  test("a receiver that lost its documents gets the source with the message, without a further round trip when it was met", async () => {
+  test("[agora-resend] a receiver that lost its documents gets the source with the message, without a further round trip when it was met", async () => {
     await restarted({ workspaceDir: workspace(), section: { document_store: "memory" } });
     await a.backend.connect("agent-0", "agent-1");
     expect((await send({ text: "x" })).traffic.roundTrips).toBe(1);
@@ -163,13 +163,13 @@ describe("after a crash", () => {
     expect(a.backend.counters()).toMatchObject({ knownHash: 0, resentSources: 1, negotiated: 1 });
   });
 
-  test("… and after its refusal when it was not", async () => {
+  test("[agora-resend] … and after its refusal when it was not", async () => {
     await restarted({ workspaceDir: workspace(), section: { document_store: "memory" } });
     expect((await send({ text: "x" })).traffic.roundTrips).toBe(2);
     expect(a.backend.counters()).toMatchObject({ resentSources: 1, renegotiated: 0 });
   });
 
-  test("a lost conversation is opened again", async () => {
+  test("[agora-reopen] a lost conversation is opened again", async () => {
     await restarted({ workspaceDir: workspace(), contextId: "c-1" });
     const answer = await send({ text: "x" }, { contextId: "c-1" });
     expect([answer.text, answer.traffic.roundTrips]).toEqual(["x", 2]);
@@ -177,7 +177,7 @@ describe("after a crash", () => {
     expect(a.backend.counters()).toMatchObject({ reopened: 1 });
   });
 
-  test("a document that nobody has any more is negotiated again", async () => {
+  test("[agora-renegotiate] a document that nobody has any more is negotiated again", async () => {
     const mine = workspace();
     a = agoraPeer("agent-0", { ...frequent, workspaceDir: mine });
     const first = await serve(b);
@@ -195,7 +195,21 @@ describe("after a crash", () => {
     expect(a.backend.counters()).toMatchObject({ renegotiated: 1, negotiated: 1, resentSources: 0 });
   });
 
-  test("a sender that comes back still knows what it has agreed", async () => {
+  test("[agora-renegotiate] … at once when the peer was met and does not list it", async () => {
+    const mine = workspace();
+    a = agoraPeer("agent-0", { ...frequent, workspaceDir: mine });
+    const first = await serve(b);
+    a.backend.registerEndpoint("agent-1", first);
+    await send({ text: "x" });
+    rmSync(path.join(mine, "agora", "documents"), { recursive: true });
+    a = agoraPeer("agent-0", { ...frequent, workspaceDir: mine, incarnation: 2 });
+    a.backend.registerEndpoint("agent-1", await serve(agoraPeer("agent-1", { incarnation: 2 })));
+    await a.backend.connect("agent-0", "agent-1");
+    expect((await send({ text: "x" })).traffic.roundTrips).toBe(2);
+    expect(a.backend.counters()).toMatchObject({ renegotiated: 1, negotiated: 1 });
+  });
+
+  test("[agora-agreements] a sender that comes back still knows what it has agreed", async () => {
     const mine = workspace();
     a = agoraPeer("agent-0", { ...frequent, workspaceDir: mine });
     const address = await serve(b);
@@ -209,7 +223,7 @@ describe("after a crash", () => {
 });
 
 describe("conversations", () => {
-  test("a client reopens one that has expired before it asks", async () => {
+  test("[agora-reopen] a client reopens one that has expired before it asks", async () => {
     const clock = new FakeClock(1_700_000_000_000);
     const server = agoraPeer("agent-1", { clock, section: { conversation_ttl: 10 } });
     const contexts: unknown[] = [];
@@ -234,7 +248,7 @@ describe("negotiation", () => {
     a = agoraPeer("agent-0", frequent);
   });
 
-  test("a counter-proposal that there is a routine for is accepted in the conversation", async () => {
+  test("[agora-counter] a counter-proposal that there is a routine for is accepted in the conversation", async () => {
     const any = messagesDocument("any");
     a.backend.registerEndpoint(
       "agent-1",
@@ -261,7 +275,7 @@ describe("negotiation", () => {
     ["talks nonsense", { status: "success", conversationId: "n", body: "Sure!" }],
     ["never comes to an end", { status: "success", conversationId: "n", body: { propose: messagesDocument("any").text } }],
     ["proposes what there is no routine for", { status: "success", conversationId: "n", body: { propose: "name: x\n---\n" } }],
-  ])("with a peer that %s, messages stay in natural language", async (_what, json) => {
+  ])("[agora-refused] with a peer that %s, messages stay in natural language", async (_what, json) => {
     a.backend.registerEndpoint(
       "agent-1",
       await stranger(({ body }) => {
@@ -276,7 +290,7 @@ describe("negotiation", () => {
     expect(proposals.length).toBeLessThanOrEqual(6);
   });
 
-  test("a peer that does not know our negotiation may still take the document from its source", async () => {
+  test("[agora-offer] a peer that does not know our negotiation may still take the document from its source", async () => {
     const known = new Set<unknown>();
     a.backend.registerEndpoint(
       "agent-1",
@@ -297,7 +311,7 @@ describe("negotiation", () => {
     expect(a.backend.counters()).toMatchObject({ offered: 1, negotiated: 0, byHash: 2 });
   });
 
-  test("a peer that supports nothing is spoken to", async () => {
+  test("[agora-refused] a peer that supports nothing is spoken to", async () => {
     a.backend.registerEndpoint(
       "agent-1",
       await stranger(({ body }) => ({
@@ -374,7 +388,7 @@ describe("failures are typed", () => {
     expect((await failure(send({ text: "x" }, { signal: AbortSignal.abort(new Error("dead")) }))).code).toBe("aborted");
   });
 
-  test("the agent's own errors, in words and by document; an answer that is no parts", async () => {
+  test("[agora-protocol-errors] the agent's own errors, in words and by document; an answer that is no parts", async () => {
     for (const section of [{}, { frequent_after: 0 }]) {
       const peer = agoraPeer("agent-1", { section });
       a = agoraPeer("agent-0", { section });
@@ -397,7 +411,15 @@ describe("failures are typed", () => {
   });
 });
 
-test("the protocol is found by its name, declares what it has not, and names a wrong key of its section", async () => {
+test("[agora-protocol-errors] an execution that says it has failed is the agent's error too", async () => {
+  a.backend.registerEndpoint(
+    "agent-1",
+    await serve(b, async (_context, queue) => queue.enqueue({ type: "status", state: "failed", message: "no tool" })),
+  );
+  expect(await failure(send({ text: "x" }))).toMatchObject({ code: "remote", message: "agent-1: no tool" });
+});
+
+test("[agora-config] the protocol is found by its name, declares what it has not, and names a wrong key of its section", async () => {
   const protocol = await loadProtocol("agora");
   expect(protocol.getProtocolInfo()).toMatchObject({ name: "agora", version: "0.2", heartbeat: "added" });
   expect(Object.values(protocol.getProtocolInfo().capabilities)).not.toContain(true);

@@ -20,7 +20,7 @@ const documentOf = (name: string) => {
 };
 
 describe("hashes", () => {
-  test("are the SHA-1 of the whole text in hexadecimal; the library's base64 means the same", () => {
+  test("[agora-hash] are the SHA-1 of the whole text in hexadecimal; the library's base64 means the same", () => {
     // FIPS 180-4's example for one block.
     expect(hashOf("abc")).toBe("a9993e364706816aba3e25717850c26c9cd0d89d");
     expect(normalHash("qZk+NkcGgWq6PiVxeFDCbJzQ2J0=")).toBe(hashOf("abc"));
@@ -30,7 +30,7 @@ describe("hashes", () => {
 });
 
 describe("documents", () => {
-  test("are read as YAML, a line of dashes, and the specification; the library's leading dashes too", () => {
+  test("[agora-document] are read as YAML, a line of dashes, and the specification; the library's leading dashes too", () => {
     const head = `name: Weather\n# a comment\ndescription: >\n  About the\n  weather\nmultiround: True\nversion: "1.0"`;
     for (const text of [`${head}\n---\nSay a place.`, `---\n${head}\n---\n\nSay a place.`, `${head}\r\n---\r\n`])
       expect(parseDocument(text)?.metadata).toMatchObject({
@@ -87,7 +87,7 @@ describe("natural language", () => {
     }),
   );
 
-  test("brings back exactly what was sent", () => {
+  test("[agora-natural-language] brings back exactly what was sent", () => {
     fc.assert(
       fc.property(fc.array(part), fc.string(), (parts, text) => {
         expect(understand(speak("agent-0", { parts }))).toEqual({ from: "agent-0", payload: { parts } });
@@ -108,7 +108,7 @@ describe("natural language", () => {
 });
 
 describe("the document store", () => {
-  test("outlives its process, and drops what was cut short or tampered with", () => {
+  test("[agora-store] outlives its process, and drops what was cut short or tampered with", () => {
     const folder = path.join(workspace(), "documents");
     const whole = documentOf("whole");
     new DocumentStore(folder).add(whole);
@@ -130,7 +130,7 @@ describe("the document store", () => {
     }
   });
 
-  test("is bounded; strangers' documents go first", () => {
+  test("[agora-store-bounds] is bounded; strangers' documents go first", () => {
     const folder = path.join(workspace(), "documents");
     const store = new DocumentStore(folder);
     store.add(messagesDocument("tool"));
@@ -139,11 +139,18 @@ describe("the document store", () => {
     expect(store.get(messagesDocument("tool").hash)).toBeDefined();
     expect(store.get(documentOf("n0").hash)).toBeUndefined();
     expect(readdirSync(folder)).toHaveLength(256);
+    for (let i = 0; i < 20; i++) {
+      const big = parseDocument(`${documentOf(`big${i}`).text}${"x".repeat(60_000)}`);
+      if (big !== null) store.add(big);
+    }
+    expect(store.list().reduce((sum, { text }) => sum + text.length, 0)).toBeLessThanOrEqual(1024 * 1024);
+    expect(store.get(messagesDocument("tool").hash)).toBeDefined();
+    expect(new DocumentStore(folder).list()).toHaveLength(store.list().length);
   });
 });
 
 describe("agreements", () => {
-  test("outlive their process, counts do not, and a spoilt file is none", () => {
+  test("[agora-agreements] outlive their process, counts do not, and a spoilt file is none", () => {
     const file = path.join(workspace(), "agora", "agreements.json");
     const before = new Agreements(file);
     before.set("agent-1", "tool", { state: "agreed", hash: "h", lost: true });
@@ -165,7 +172,7 @@ describe("agreements", () => {
 describe("conversations", () => {
   const served = { protocolHash: null, routine: { type: "language" } } as const;
 
-  test("expire on the second that the client was told, whatever the fraction they began at", async () => {
+  test("[agora-expiry] expire on the second that the client was told, whatever the fraction they began at", async () => {
     const clock = new FakeClock(1_000_400);
     const conversations = new Conversations(clock, 10_000);
     const { id, expires } = conversations.open(served);
@@ -176,7 +183,7 @@ describe("conversations", () => {
     expect(conversations.find(id).state).toBe("expired");
   });
 
-  test("are bounded; the one that was silent longest makes room", () => {
+  test("[agora-conversation-bounds] are bounded; the one that was silent longest makes room", () => {
     const conversations = new Conversations(new FakeClock(), 10_000);
     const first = conversations.open(served);
     const second = conversations.open(served);

@@ -4,6 +4,7 @@ import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { dataUriOf, hashOf } from "../src/agora/document.ts";
 import { messagesDocument, negotiationDocument } from "../src/agora/library.ts";
+import { Sources } from "../src/agora/sources.ts";
 import { agoraPeer, closeAll, echo, type Peer, post, rawServer, serve, stranger } from "./agoraPeers.ts";
 
 afterEach(closeAll);
@@ -26,7 +27,7 @@ const base64Of = (text: string): string => Buffer.from(hashOf(text), "hex").toSt
 const weather = "name: Weather\ndescription: Asking about the weather\nmultiround: false\n---\nThe sender sends a place.\n";
 
 describe("a stranger's client (spec 6.3, 7)", () => {
-  test("asks in natural language and is answered in plain words; an object is answered with an object", async () => {
+  test("[agora-request] [agora-response] [agora-content-type] asks in natural language and is answered in plain words; an object is answered with an object", async () => {
     const { status, type, json } = await post(url, { protocolHash: null, body: "Hello! What is the weather?", extra: 1 });
     expect([status, type.split(";")[0], json]).toEqual([
       200,
@@ -36,7 +37,7 @@ describe("a stranger's client (spec 6.3, 7)", () => {
     expect((await post(url, { body: { place: "London" } })).json).toEqual({ status: "success", body: { place: "London" } });
   });
 
-  test("has a conversation, and its end is told from one that never was", async () => {
+  test("[agora-conversation] [agora-expiry] [agora-unknown-conversation] has a conversation, and its end is told from one that never was", async () => {
     const { json } = await post(url, { body: "one", multiround: true });
     expect(json).toEqual({
       status: "success",
@@ -62,7 +63,7 @@ describe("a stranger's client (spec 6.3, 7)", () => {
     expect(await post(`${url}/conversations/never`, { body: "x" })).toMatchObject(unknown);
   });
 
-  test("may not change the protocol within a conversation", async () => {
+  test("[agora-one-protocol] may not change the protocol within a conversation", async () => {
     const { hash, text } = messagesDocument("tool");
     const { json } = await post(url, { protocolHash: hash, protocolSources: [text], body: { text: "x" }, multiround: true });
     const conversation = `${url}/conversations/${json["conversationId"] as string}`;
@@ -70,7 +71,7 @@ describe("a stranger's client (spec 6.3, 7)", () => {
     expect((await post(conversation, { body: { text: "y" } })).json["body"]).toEqual({ parts: [{ kind: "text", text: "y" }] });
   });
 
-  test("a failed first message opens no conversation", async () => {
+  test("[agora-transport-errors] a failed first message opens no conversation", async () => {
     expect(await post(url, { body: "fail", multiround: true })).toEqual({
       status: 500,
       type: expect.stringContaining("application/json"),
@@ -82,7 +83,7 @@ describe("a stranger's client (spec 6.3, 7)", () => {
 describe("protocol documents (spec 8, 9)", () => {
   const unsupported = { status: 200, json: { status: "failure", error: "Unsupported protocol" } };
 
-  test("wellknown lists each by its hash, with its text, and the host serves it", async () => {
+  test("[agora-wellknown] [agora-served-documents] wellknown lists each by its hash, with its text, and the host serves it", async () => {
     await post(url, { protocolHash: hashOf(weather), protocolSources: [weather], body: "London" });
     const listed = (await (await fetch(`${url}/wellknown`)).json()) as Record<string, string[]>;
     expect(Object.keys(listed)).toContain(hashOf(weather));
@@ -101,7 +102,7 @@ describe("protocol documents (spec 8, 9)", () => {
     ["the text in two pieces, as in the spec's example", (text: string) => [text.slice(0, 30), text.slice(30)]],
     ["a data: URI", (text: string) => ["ftp://nowhere", dataUriOf(text)]],
     ["a base64 data: URI", (text: string) => [`data:text/plain;charset=utf-8;base64,${Buffer.from(text).toString("base64")}`]],
-  ])("are taken from a source: %s", async (_what, sources) => {
+  ])("[agora-sources] are taken from a source: %s", async (_what, sources) => {
     expect(await post(url, { protocolHash: hashOf(weather), body: "x" })).toMatchObject(unsupported);
     const answer = await post(url, { protocolHash: hashOf(weather), protocolSources: sources(weather), body: "London" });
     expect(answer.json).toEqual({ status: "success", body: "London" });
@@ -119,17 +120,17 @@ describe("protocol documents (spec 8, 9)", () => {
       ["http://192.0.2.1/doc", "http://127.0.0.1.example/", "file:///etc/passwd"],
     ],
     ["has credentials in its URL", hashOf(weather), ["http://a:b@127.0.0.1/doc"]],
-  ])("one that %s is unsupported", async (_what, protocolHash, protocolSources) => {
+  ])("[agora-unsupported] one that %s is unsupported", async (_what, protocolHash, protocolSources) => {
     expect(await post(url, { protocolHash, protocolSources, body: "x" })).toMatchObject(unsupported);
     expect(peer.backend.counters().sourceFetches).toBe(0);
   });
 
-  test("a description of somebody else is not taken", async () => {
+  test("[agora-unsupported] a description of somebody else is not taken", async () => {
     const forged = `name: x\ndescription: x\nmultiround: false\nagentId: agent-1\nincarnation: 99\ncapabilities: []\n---\n`;
     expect(await post(url, { protocolHash: hashOf(forged), protocolSources: [forged], body: "x" })).toMatchObject(unsupported);
   });
 
-  test("strangers' can be shut out", async () => {
+  test("[agora-foreign] strangers' can be shut out", async () => {
     await host({ foreign_documents: "reject" });
     expect(await post(url, { protocolHash: hashOf(weather), protocolSources: [weather], body: "x" })).toMatchObject(unsupported);
     const { hash, text } = messagesDocument("tool");
@@ -138,7 +139,7 @@ describe("protocol documents (spec 8, 9)", () => {
     );
   });
 
-  test("are fetched from a peer that serves them, and not when that is endless, silent, elsewhere or something else", async () => {
+  test("[agora-source-bounds] are fetched from a peer that serves them, and not when that is endless, elsewhere or something else", async () => {
     const other = agoraPeer("agent-2");
     const { url: source } = await serve(other);
     await post(source, { protocolHash: hashOf(weather), protocolSources: [weather], body: "x" });
@@ -166,7 +167,22 @@ describe("protocol documents (spec 8, 9)", () => {
     expect(used.bytesReceived).toBeLessThan(2_000_000);
   });
 
-  test("errors within a protocol are the document's affair (spec 10.3)", async () => {
+  test("[agora-source-bounds] a source that is silent is given up, at most four are tried, and at most eight requests wait for theirs", async () => {
+    let asked = 0;
+    const silent = await rawServer((socket) => socket.on("data", () => void (asked += 1)));
+    const sources = new Sources({ client: peer.client, allowedHosts: () => new Set(), onFetch: () => {}, timeoutMs: 100 });
+    const urls = Array.from({ length: 9 }, (_, i) => `http://127.0.0.1:${silent.port}/${i}`);
+    const found = await Promise.all(Array.from({ length: 9 }, () => sources.find(hashOf(weather), urls)));
+    expect(found).toEqual(Array.from({ length: 9 }, () => null));
+    expect(asked).toBe(8);
+    let refused = 0;
+    const closed = await rawServer((socket) => void ((refused += 1), socket.destroy()));
+    const others = Array.from({ length: 9 }, (_, i) => `http://127.0.0.1:${closed.port}/${i}`);
+    expect(await sources.find(hashOf(weather), others)).toBeNull();
+    expect(refused).toBe(4);
+  });
+
+  test("[agora-protocol-errors] errors within a protocol are the document's affair (spec 10.3)", async () => {
     const { hash, text } = messagesDocument("tool");
     const request = { protocolHash: hash, protocolSources: [text] };
     for (const body of [{ words: "x" }, { parts: [{ kind: "sound" }] }, { from: 3, text: "x" }, "no JSON"]) {
@@ -184,12 +200,12 @@ describe("negotiation", () => {
   const propose = (text: string) =>
     post(url, { protocolHash: negotiationDocument.hash, body: { propose: text }, multiround: true });
 
-  test("what is proposed is accepted, and supported from then on", async () => {
+  test("[agora-negotiation] what is proposed is accepted, and supported from then on", async () => {
     expect((await propose(weather)).json["body"]).toEqual({ accept: hashOf(weather) });
     expect((await post(url, { protocolHash: hashOf(weather), body: "London" })).json["body"]).toBe("London");
   });
 
-  test("what cannot be served is countered in the conversation", async () => {
+  test("[agora-counter] what cannot be served is countered in the conversation", async () => {
     const any = messagesDocument("any");
     const { json } = await propose("Let us just talk.");
     expect(json["body"]).toEqual({ propose: any.text });
@@ -206,7 +222,7 @@ describe("negotiation", () => {
 describe("the Python library's dialect", () => {
   const library = (body: string, rest: object = {}) => ({ protocolHash: null, protocolSources: [], body, ...rest });
 
-  test("a whole exchange: negotiation in words, a base64 hash with a data: URI, a conversation that repeats the hash, and its deletion", async () => {
+  test("[agora-library-client] a whole exchange: negotiation in words, a base64 hash with a data: URI, a conversation that repeats the hash, and its deletion", async () => {
     const hello = await post(
       url,
       library("Hello! How may I help you?", { protocolHash: "negotiation", protocolSources: null, multiround: true }),
@@ -232,7 +248,7 @@ describe("the Python library's dialect", () => {
     expect((await post(conversation, request)).status).toBe(404);
   });
 
-  test("a body that is a string of JSON is answered with one", async () => {
+  test("[agora-library-client] a body that is a string of JSON is answered with one", async () => {
     const { text } = messagesDocument("tool");
     const { json } = await post(
       url,
@@ -241,7 +257,7 @@ describe("the Python library's dialect", () => {
     expect(JSON.parse(json["body"] as string)).toEqual({ parts: [{ kind: "text", text: "x" }] });
   });
 
-  test("its servers are understood: null protocols need the field, errors have a message, lost conversations are no 404", async () => {
+  test("[agora-library-server] its servers are understood: null protocols need the field, errors have a message, lost conversations are no 404", async () => {
     const a = agoraPeer("agent-0");
     const bodies: Record<string, unknown>[] = [];
     let lost = true;
@@ -282,12 +298,12 @@ describe("bad input is answered in Agora's form, and nothing breaks", () => {
     ["no body", { protocolHash: null }, 200],
     ["an unknown hash", { protocolHash: "0".repeat(40), body: "x" }, 200],
     ["a hash of no known form", { protocolHash: "md5:xyz", body: "x" }, 200],
-  ])("%s", async (_what, body, status) => {
+  ])("[agora-agora-errors] [agora-transport-errors] %s", async (_what, body, status) => {
     const answer = await post(url, body);
     expect([answer.status, answer.json]).toEqual([status, isFailure]);
   });
 
-  test("a wrong content type, an unknown endpoint, a wrong method", async () => {
+  test("[agora-content-type] [agora-transport-errors] a wrong content type, an unknown endpoint, a wrong method", async () => {
     for (const type of ["text/plain", "application/xml"])
       expect(await post(url, '{"body":"x"}', { "content-type": type })).toMatchObject({ status: 415, json: isFailure });
     for (const path of ["/nowhere", "/wellknown", "/conversations"])
@@ -295,7 +311,7 @@ describe("bad input is answered in Agora's form, and nothing breaks", () => {
     expect((await fetch(url)).status).toBe(404);
   });
 
-  test("an oversized body is refused before it is read", async () => {
+  test("[agora-transport-errors] an oversized body is refused before it is read", async () => {
     const { hostname, port } = new URL(url);
     const answer = await new Promise<string>((resolve) => {
       const socket = connect(Number(port), hostname, () =>
@@ -315,7 +331,7 @@ describe("bad input is answered in Agora's form, and nothing breaks", () => {
     expect(JSON.parse(answer.slice(answer.indexOf("{")))).toEqual(isFailure);
   });
 
-  test("an agent's answer that cannot be written as JSON", async () => {
+  test("[agora-transport-errors] an agent's answer that cannot be written as JSON", async () => {
     const other = agoraPeer("agent-2");
     const { url } = await serve(other, async (_context, queue) =>
       queue.enqueue({ type: "agent_parts_message", parts: [{ kind: "data", data: 1n }] }),
@@ -324,7 +340,7 @@ describe("bad input is answered in Agora's form, and nothing breaks", () => {
     expect(await post(url, { body: {} })).toMatchObject({ status: 500, json: isFailure });
   });
 
-  test("whatever is thrown at it, it answers with an Agora status and goes on", async () => {
+  test("[agora-robust] whatever is thrown at it, it answers with an Agora status and goes on", async () => {
     const odd = fc.oneof(fc.jsonValue(), fc.string());
     const hash = fc.oneof(
       fc.constantFrom(

@@ -98,8 +98,11 @@ export class Correspondence {
   private async begin(line: Line, letter: Letter, form: Form, renegotiated = false): Promise<Delivered> {
     if (form.type === "language") return this.finish(line.peer, letter, null, await this.attempt(line, letter, null, []));
     const { hash, document, standing } = form;
+    // Nobody has it any more: there is nothing to try.
+    if (standing === "lost" && document === undefined)
+      return this.begin(...(await this.afterUnsupported(line, letter, form, renegotiated)));
     const sources = standing === "known" || document === undefined ? [] : this.sourcesOf(document);
-    if (standing === "lost" && document !== undefined) this.options.counters.resentSources += 1;
+    if (standing === "lost") this.options.counters.resentSources += 1;
     const answer = await this.attempt(line, letter, hash, sources);
     if (isUnsupported(answer)) return this.begin(...(await this.afterUnsupported(line, letter, form, renegotiated)));
     if (standing === "offered") this.options.counters.offered += 1;

@@ -3,8 +3,9 @@ import path from "node:path";
 import { type ProtocolDocument, parseDocument } from "./document.ts";
 import { routineOf } from "./library.ts";
 
-/** Documents kept at most; beyond it the oldest of somebody else's goes. */
+/** What is kept at most; beyond it the oldest of somebody else's documents goes. `wellknown` lists them all with their texts. */
 const MAX_DOCUMENTS = 256;
+const MAX_TOTAL_BYTES = 1024 * 1024;
 const SUFFIX = ".txt";
 
 /**
@@ -36,12 +37,15 @@ export class DocumentStore {
     if (this.documents.has(document.hash)) return;
     this.documents.set(document.hash, document);
     this.write(document);
-    if (this.documents.size > MAX_DOCUMENTS) this.evict();
+    while (this.documents.size > MAX_DOCUMENTS || this.totalBytes() > MAX_TOTAL_BYTES) this.evict(document);
   }
 
-  private evict(): void {
-    const oldest = this.list().find((document) => routineOf(document).type === "foreign") ?? this.list()[0];
-    if (oldest === undefined) return;
+  private totalBytes(): number {
+    return this.list().reduce((total, { text }) => total + Buffer.byteLength(text), 0);
+  }
+
+  private evict(newest: ProtocolDocument): void {
+    const oldest = this.list().find((document) => routineOf(document).type === "foreign" && document !== newest) ?? newest;
     this.documents.delete(oldest.hash);
     if (this.folder !== null) rmSync(path.join(this.folder, oldest.hash + SUFFIX), { force: true });
   }

@@ -47,7 +47,12 @@ export function readRequest(value: unknown): AgoraRequest | Failure {
     return malformed("multiround is neither true nor false");
   if (body === undefined) return { http: 200, error: "Missing field 'body'" };
   if (typeof body !== "string" && !isObject(body)) return malformed("body is neither a string nor an object");
-  return { protocolHash: protocolHash ? normalHash(protocolHash) : null, sources, body, multiround: multiround === true };
+  return {
+    protocolHash: typeof protocolHash === "string" ? normalHash(protocolHash) : null,
+    sources,
+    body,
+    multiround: multiround === true,
+  };
 }
 
 /** What a server answered. */
@@ -97,9 +102,11 @@ export const remoteError = (peer: AgentId, { error, http }: { error: string; htt
 /** Whether the failure says that the peer does not have, or does not want, the protocol: in the spec's words, or the library's. */
 export const isUnsupported = (answer: AgoraAnswer): boolean =>
   answer.status === "failure" &&
+  answer.http === 200 &&
   (answer.raw["status"] === "rejected" ||
     /unsupported protocol|protocol rejected|not suitable for execution|failed to download protocol/i.test(answer.error));
 
 /** Whether the failure says that the conversation is gone: unknown (404; the library: HTTP 200), or expired. */
 export const isConversationLost = (answer: AgoraAnswer): boolean =>
-  answer.status === "failure" && (answer.http === 404 || /conversation (?:not found|expired|unknown)/i.test(answer.error));
+  answer.status === "failure" &&
+  (answer.http === 404 || (answer.http === 200 && /conversation (?:not found|expired|unknown)/i.test(answer.error)));

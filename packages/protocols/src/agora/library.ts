@@ -40,12 +40,14 @@ A part is {"kind":"text","text":string} or {"kind":"data","data":any JSON value}
 Reply: a JSON object with "parts" (array). If the request is not of this form, or the work fails: {"error":string}.
 `;
 
-const wellKnownKinds: ReadonlyMap<string, ProtocolDocument> = new Map(
-  [...MESSAGE_KINDS, ANY_KIND].map((kind) => [kind, written(messagesText(kind))]),
+const kindDocuments: ReadonlyMap<string, ProtocolDocument> = new Map(
+  MESSAGE_KINDS.map((kind) => [kind, written(messagesText(kind))]),
 );
 
-/** The document for messages of one kind. */
-export const messagesDocument = (kind: string): ProtocolDocument => wellKnownKinds.get(kind) ?? written(messagesText(kind));
+const anyDocument = written(messagesText(ANY_KIND));
+
+/** The document for messages of one kind; that for all of them when there is no such kind. */
+export const messagesDocument = (kind: string): ProtocolDocument => kindDocuments.get(kind) ?? anyDocument;
 
 export const negotiationDocument: ProtocolDocument = written(`name: failstorm negotiation
 description: Agreeing on a protocol document for messages that have become frequent
@@ -83,8 +85,8 @@ export function descriptionIn({ metadata }: ProtocolDocument): AgentDescription 
 /** The routine for a document. */
 export function routineOf(document: ProtocolDocument): Routine {
   if (document.hash === negotiationDocument.hash) return { type: "negotiation" };
-  const [, kind] = /^failstorm ([a-z][a-z0-9_]{0,31}) messages$/.exec(document.metadata.name) ?? [];
-  if (kind !== undefined && messagesText(kind) === document.text) return { type: "messages", kind };
+  if (document.hash === anyDocument.hash) return { type: "messages", kind: ANY_KIND };
+  for (const [kind, { hash }] of kindDocuments) if (hash === document.hash) return { type: "messages", kind };
   return { type: "foreign" };
 }
 

@@ -146,7 +146,14 @@ export class AgoraServer {
     const { signal } = new AbortController();
     const messageId = `${agentId}/${describeSelf().incarnation}/${this.messages++}`;
     const context = { messageId, from, payload, signal, ...(contextId === undefined ? {} : { contextId }) };
-    await executor.execute(context, { enqueue: (event) => void parts.push(...partsOf(event)) });
+    let failure: string | null = null;
+    await executor.execute(context, {
+      enqueue(event) {
+        parts.push(...partsOf(event));
+        if (event.type === "status" && event.state === "failed") failure = event.message ?? "the work failed";
+      },
+    });
+    if (failure !== null) throw new Error(failure);
     return parts;
   }
 }

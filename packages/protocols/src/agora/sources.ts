@@ -12,6 +12,8 @@ export interface SourcesOptions {
   /** Hosts, besides loopback, that may be fetched from; asked at each fetch, since peers move. */
   readonly allowedHosts: () => ReadonlySet<string>;
   readonly onFetch: () => void;
+  /** For all fetches of one request together, ms; 3 s unless told. */
+  readonly timeoutMs?: number;
 }
 
 const isLoopback = (host: string): boolean => host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
@@ -50,7 +52,7 @@ export class Sources {
     if (urls.length === 0 || this.underWay >= MAX_CONCURRENT) return null;
     this.underWay += 1;
     try {
-      const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
+      const signal = AbortSignal.timeout(this.options.timeoutMs ?? FETCH_TIMEOUT_MS);
       for (const url of urls) {
         const text = await this.fetch(url, signal);
         if (text !== null && hashOf(text) === hash) return parseDocument(text);
