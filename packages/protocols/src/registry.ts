@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from "node:fs";
-import { createRequire } from "node:module";
+import { createRequire, registerHooks } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { InputError, type Protocol } from "@failstorm/core";
@@ -19,6 +19,26 @@ const isProtocol = (value: unknown): value is Protocol => {
     (key) => typeof candidate?.[key] === "function",
   );
 };
+
+/** What a plug-in may import without having it installed: the contract, the compliance suite, and the server that hosts it. */
+const LENT = /^(?:@failstorm\/(?:core|protocols)(?:\/.*)?|fastify)$/;
+let isLending = false;
+
+/** A plug-in lies anywhere; where its own folders have none of these modules it gets ours. */
+function lendModules(): void {
+  if (isLending) return;
+  isLending = true;
+  registerHooks({
+    resolve(specifier, context, nextResolve) {
+      try {
+        return nextResolve(specifier, context);
+      } catch (error) {
+        if (!LENT.test(specifier)) throw error;
+        return nextResolve(specifier, { ...context, parentURL: import.meta.url });
+      }
+    },
+  });
+}
 
 function resolveModule(nameOrPath: string): string {
   const asFile = path.resolve(nameOrPath);
@@ -42,7 +62,9 @@ function resolveModule(nameOrPath: string): string {
  * Throws InputError when there is none.
  */
 export async function loadProtocol(nameOrPath: string): Promise<Protocol> {
-  const url = protocolNames().includes(nameOrPath) ? pathToFileURL(entryOf(nameOrPath)).href : resolveModule(nameOrPath);
+  const isBuiltIn = protocolNames().includes(nameOrPath);
+  if (!isBuiltIn) lendModules();
+  const url = isBuiltIn ? pathToFileURL(entryOf(nameOrPath)).href : resolveModule(nameOrPath);
   const module = (await import(url)) as { protocol?: unknown; default?: unknown };
   const candidate = module.protocol ?? module.default;
   if (isProtocol(candidate)) return candidate;

@@ -82,10 +82,10 @@ export const deaths: readonly Definition[] = [
       await b.kill();
       await lost;
       for (const [name, operation] of [
-        ["connect", a.backend.connect("agent-0", "agent-1")],
-        ["healthCheck", a.backend.healthCheck("agent-1")],
+        ["connect", () => a.backend.connect("agent-0", "agent-1")],
+        ["healthCheck", () => a.backend.healthCheck("agent-1")],
       ] as const)
-        await expectFailure(name, operation, { peer: "agent-1", codes: ["refused"] });
+        await expectFailure(name, operation(), { peer: "agent-1", codes: ["refused"] });
     },
   },
   {

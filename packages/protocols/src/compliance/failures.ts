@@ -11,11 +11,12 @@ const http = (status: string, type: string, body: string): string =>
 
 const JSON_TYPE = "application/json";
 
-/** The beginning of an answer in the form that was asked for. */
-const beginning = (request: Buffer, length: number): string => {
+/** The beginning of an answer in the form that was asked for; where the headers are the whole answer, of the headers. */
+function beginning(request: Buffer, length: number): string {
+  if (request.toString("latin1").startsWith("HEAD ")) return "HTTP/1.1 200 OK\r\ncontent-type: ";
   const type = request.includes("text/event-stream") ? "text/event-stream" : JSON_TYPE;
   return `HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\ncontent-length: ${length}\r\n\r\n`;
-};
+}
 
 /** What a peer may answer that is no answer of any of our protocols. */
 const GARBAGE: Readonly<Record<string, string>> = {

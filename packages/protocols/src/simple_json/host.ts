@@ -1,5 +1,5 @@
 import type { AgentDescription, AgentEvent, AgentExecutor, AgentId, ExecutionContext, Part, Payload } from "@failstorm/core";
-import type { FastifyPluginAsync } from "fastify";
+import type { FastifyError, FastifyPluginAsync } from "fastify";
 
 /** What travels: an envelope in, an envelope out. */
 export interface Envelope {
@@ -78,6 +78,14 @@ class AnswerRecord {
   }
 }
 
+/** What Fastify refuses before a message is looked at, in the protocol's words. */
+const ERROR_CODES: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: "too_large",
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: "wrong_content_type",
+  FST_ERR_CTP_INVALID_JSON_BODY: "bad_json",
+  FST_ERR_CTP_EMPTY_JSON_BODY: "bad_json",
+};
+
 export interface HostOptions {
   readonly agentId: AgentId;
   readonly executor: AgentExecutor;
@@ -98,6 +106,10 @@ export function simpleJsonHost({
 }: HostOptions): FastifyPluginAsync {
   const record = new AnswerRecord();
   return async (server) => {
+    server.setErrorHandler<FastifyError>((error, _request, reply) => {
+      const status = error.statusCode ?? 500;
+      return reply.code(status).send({ error: { code: ERROR_CODES[error.code] ?? "bad_request", message: error.message } });
+    });
     server.get("/agent", async () => ({ protocol: "simple_json", version: "1", ...describeSelf() }));
     server.get("/health", async () => ({ status: "ok", agentId, incarnation: describeSelf().incarnation }));
     server.post("/message", { bodyLimit: MAX_BODY_BYTES }, async (request, reply) => {
