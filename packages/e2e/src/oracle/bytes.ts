@@ -31,7 +31,11 @@ export function compareBytes(claims: Claims, outside: Outside, storm: Storm | nu
   // A request counts where it ended: of those under way at an edge of the window, all bytes may lie on one side of it.
   const underWay = (second: number): number =>
     total(exchanges.filter((one) => secondOf(one.firstByteAt) < second && secondOf(one.lastByteAt) >= second).map(bytesOf));
-  const atEdges = ([from, to]: readonly [number, number]): Tolerance => ({ kind: "share", share: 0.01, plus: underWay(from) + underWay(to) });
+  const atEdges = ([from, to]: readonly [number, number]): Tolerance => ({
+    kind: "share",
+    share: 0.01,
+    plus: underWay(from) + underWay(to),
+  });
   const before = [faultSecond - seconds, faultSecond] as const;
   const after = [faultSecond, faultSecond + seconds] as const;
   const all = [faultSecond, lastSecond + 1] as const;
