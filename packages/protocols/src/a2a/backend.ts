@@ -52,9 +52,10 @@ class A2aClient {
   /** The card; and, when work was lost sight of at this peer, what became of it. */
   connect = async (_src: AgentId, dst: AgentId, options: CallOptions = {}): Promise<ConnectResult> => {
     const { value, traffic } = await this.caller.measured(dst, options, HANDSHAKE, async (signal) => {
-      const { description } = await this.caller.card(dst, signal);
+      const { description, rpcUrl } = await this.caller.card(dst, signal);
       const lost = this.inFlight.lostAt(dst);
-      const recovered = await recoverWork(lost, (method, params) => this.caller.rpc(dst, method, params, signal));
+      const rpc = (method: string, params: unknown) => this.caller.rpc(dst, method, params, signal);
+      const recovered = await recoverWork(lost, { rpc, tellsMessageIds: rpcUrl === null });
       this.inFlight.reconnected(dst, lost);
       return { peer: description, ...(lost.length === 0 ? {} : { recovered }) };
     });

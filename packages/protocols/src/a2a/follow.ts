@@ -98,7 +98,7 @@ export class StreamFollower {
     if (this.task === null || !this.ended)
       throw new CommError("protocol", this.peer, `${this.peer}: the stream ended before the task did`);
     const artifacts = [...this.task.artifacts].map(([artifactId, parts]) => ({ artifactId, parts }));
-    return finalAnswer(this.peer, { ...this.task, artifacts, history: [] }, this.raw);
+    return finalAnswer(this.peer, { ...this.task, artifacts, messageIds: [] }, this.raw);
   }
 
   private unreadable(event: unknown): never {

@@ -1,6 +1,7 @@
 import type { ListTasksRequest, ListTasksResponse, Task } from "@a2a-js/sdk";
 import { TaskState } from "@a2a-js/sdk";
 import { RequestMalformedError } from "@a2a-js/sdk/errors";
+import { EXTENSION_URI } from "./wire.ts";
 
 const DEFAULT_PAGE_SIZE = 50;
 const MAX_PAGE_SIZE = 100;
@@ -47,7 +48,10 @@ function checkFilters({ pageSize = DEFAULT_PAGE_SIZE, status, statusTimestampAft
   return { pageSize, after };
 }
 
-/** ListTasks (spec §3.1.4): filtered, latest first, by pages. Throws RequestMalformedError. */
+/**
+ * ListTasks (spec §3.1.4): filtered, latest first, by pages. By our extension each task tells in its metadata which messageId it
+ * answers: a client that never learned its task's id finds it without having the messages sent back. Throws RequestMalformedError.
+ */
 export function listTasks(all: readonly Task[], params: ListTasksRequest): ListTasksResponse {
   const { pageSize, after } = checkFilters(params);
   const matching = all.filter(
@@ -65,7 +69,8 @@ export function listTasks(all: readonly Task[], params: ListTasksRequest): ListT
   return {
     tasks: page.map((task) => ({
       ...withHistory(task, params.historyLength),
-      ...(params.includeArtifacts === true ? {} : { artifacts: [] }),
+      metadata: { ...task.metadata, [EXTENSION_URI]: task.history[0]?.messageId },
+      artifacts: params.includeArtifacts === true ? task.artifacts : [],
     })),
     nextPageToken: last === undefined || rest.length === page.length ? "" : encode(placeOf(last)),
     pageSize,

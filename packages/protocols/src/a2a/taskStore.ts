@@ -34,7 +34,7 @@ type Entry =
   | { readonly op: "push"; readonly id: string; readonly pushes: unknown };
 
 /** A message bigger than this is kept in the history without its parts (spec §3.7: the agent decides what it persists), characters. */
-const MAX_HISTORY_CHARS = 256 * 1024;
+const MAX_HISTORY_CHARS = 64 * 1024;
 /** Finished tasks of more than this together are forgotten before their time, bytes. */
 const MAX_FINISHED_BYTES = 64 * 1024 * 1024;
 

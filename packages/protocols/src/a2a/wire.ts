@@ -8,7 +8,10 @@ export const VERSION_HEADER = "a2a-version";
 export const VERSION = "1.0";
 export const CARD_PATH = "/.well-known/agent-card.json";
 
-/** Our extension of the agent card: who answers, as which incarnation (spec §4.6). */
+/**
+ * Our extension (spec §4.6): in the parameters of the agent card who answers, as which incarnation; in the metadata of a task from
+ * ListTasks the id of the message it answers.
+ */
 export const EXTENSION_URI = "urn:failstorm:agent:v1";
 
 export type WirePart = { readonly text: string } | { readonly data: unknown };
@@ -61,7 +64,8 @@ export interface WireTask {
   readonly statusText: string;
   readonly timestamp: string | undefined;
   readonly artifacts: readonly { readonly artifactId: string; readonly parts: readonly Part[] }[];
-  readonly history: readonly { readonly messageId: string }[];
+  /** The ids of messages in its history, and of the one it answers where our extension tells it. */
+  readonly messageIds: readonly string[];
 }
 
 const textIn = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
@@ -84,13 +88,13 @@ export function readTask(task: unknown): WireTask | null {
   if (status === null) return null;
   const artifacts: unknown[] = Array.isArray(task["artifacts"]) ? task["artifacts"] : [];
   const history: unknown[] = Array.isArray(task["history"]) ? task["history"] : [];
+  const ids = history.map((message) => (isRecord(message) ? message["messageId"] : undefined));
+  const answers = isRecord(task["metadata"]) ? task["metadata"][EXTENSION_URI] : undefined;
   return {
     ...status,
     id: task["id"],
     contextId: textIn(task["contextId"]),
     artifacts: artifacts.map(readArtifact).filter((artifact) => artifact !== null),
-    history: history.flatMap((message) =>
-      isRecord(message) && typeof message["messageId"] === "string" ? [{ messageId: message["messageId"] }] : [],
-    ),
+    messageIds: [...ids, answers].filter((id) => typeof id === "string"),
   };
 }
