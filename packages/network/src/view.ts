@@ -1,5 +1,6 @@
-import { type AgentId, byAgentIndex } from "@failstorm/core";
+import type { AgentId } from "@failstorm/core";
 import { hashLanes, to53Bits } from "./hash.ts";
+import { compareIds } from "./order.ts";
 
 export interface Member {
   readonly id: AgentId;
@@ -8,7 +9,7 @@ export interface Member {
 
 /** Who is believed live at one moment, by one agent. Immutable: a change makes a new view. */
 export interface MembershipView {
-  /** Sorted by agent index. */
+  /** Sorted by id, numbers by value. */
   readonly live: readonly Member[];
   readonly liveIds: readonly AgentId[];
   /** Short and stable: equal for two agents exactly when they believe the same (id, incarnation) pairs live (but for 53-bit luck). */
@@ -20,7 +21,7 @@ export interface MembershipView {
 
 /** A view of the given live members; `gone` are known agents that are not live, remembered for `incarnationOf` only. */
 export function createView(members: readonly Member[], gone: readonly Member[] = []): MembershipView {
-  const live = members.toSorted((a, b) => byAgentIndex(a.id, b.id));
+  const live = members.toSorted((a, b) => compareIds(a.id, b.id));
   const liveIds = live.map((member) => member.id);
   const isLive = new Set(liveIds);
   const incarnations = new Map([...gone, ...live].map((member) => [member.id, member.incarnation]));

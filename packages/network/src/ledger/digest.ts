@@ -6,7 +6,7 @@ export interface LedgerDigest {
   readonly buckets: readonly string[];
 }
 
-const FINEST_BUCKETS = 4096;
+export const FINEST_BUCKETS = 4096;
 const FEWEST_BUCKETS = 16;
 
 /** Checks a digest that came over the network; null when it is none. */
@@ -23,6 +23,10 @@ export function decodeDigest(value: unknown): LedgerDigest | null {
 /** Sums of entry hashes by bucket, kept up to date entry by entry. The sum (mod 2^32, per lane) does not depend on the order. */
 export interface DigestTree {
   add(task: string, key: string): void;
+  /** Takes back an `add` of the same. */
+  remove(task: string, key: string): void;
+  /** One of the finest buckets by itself. */
+  cell(bucket: number): HashLanes;
   /** The bucket of `task` among `bucketCount`. */
   bucketOf(task: string, bucketCount: number): number;
   digest(bucketCount?: number): LedgerDigest;
@@ -58,16 +62,20 @@ export function createDigestTree(): DigestTree {
     return sum;
   };
 
+  const change = (task: string, key: string, sign: 1 | -1): void => {
+    const bucket = bucketOf(task, FINEST_BUCKETS);
+    const lanes = hashLanes(key);
+    low[bucket] = at(low, bucket) + sign * lanes.low;
+    high[bucket] = at(high, bucket) + sign * lanes.high;
+    counts[bucket] = at(counts, bucket) + sign;
+    entries += sign;
+  };
+
   return {
     bucketOf,
-    add(task, key) {
-      const bucket = bucketOf(task, FINEST_BUCKETS);
-      const lanes = hashLanes(key);
-      low[bucket] = at(low, bucket) + lanes.low;
-      high[bucket] = at(high, bucket) + lanes.high;
-      counts[bucket] = at(counts, bucket) + 1;
-      entries += 1;
-    },
+    add: (task, key) => change(task, key, 1),
+    remove: (task, key) => change(task, key, -1),
+    cell: (bucket) => ({ low: at(low, bucket), high: at(high, bucket) }),
     digest(bucketCount = fittingBuckets()) {
       const buckets = Array.from({ length: bucketCount }, (_, bucket) => {
         const sum = folded(bucket, bucketCount);

@@ -1,0 +1,68 @@
+import type { AgentId, Clock, DetectorKind, Prng } from "@failstorm/core";
+import type { NetworkLogger } from "../logger.ts";
+import type { MessagingLimits } from "../messaging/messagePassing.ts";
+import type { ConflictResolver } from "../state/resolve.ts";
+import type { Policy } from "../transport/authorization.ts";
+import type { Transport } from "../transport/transport.ts";
+
+export interface NetworkOptions {
+  readonly self: {
+    readonly agentId: AgentId;
+    /** Greater at each start of the agent. The transport's must be the same. */
+    readonly incarnation: number;
+    readonly capabilities?: readonly string[];
+    /** Of the program, for the others to know. */
+    readonly version?: string;
+    readonly metadata?: Readonly<Record<string, string>>;
+  };
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly prng: Prng;
+  readonly log: NetworkLogger;
+  /** What each role may do. Default: see DEFAULT_POLICY. */
+  readonly policy?: Policy;
+  /** The role this agent proves to have, for messages to itself. Default member. */
+  readonly role?: string;
+  /** Where messages for agents offline are kept across this process's death: a file. Default null: in memory only. */
+  readonly offlineQueueFile?: string | null;
+  readonly messaging?: Partial<MessagingLimits>;
+  /** Hands each message over once by id. Default true. */
+  readonly deduplicate?: boolean;
+  readonly states?: {
+    readonly replicationFactor?: number;
+    readonly resolver?: ConflictResolver;
+    readonly maxAgeMs?: number | null;
+  };
+  /** Default heartbeat. */
+  readonly detector?: DetectorKind;
+  /** Closed links tell of deaths. Default true. */
+  readonly transportSignals?: boolean;
+  readonly timing?: Partial<NetworkTiming>;
+}
+
+export interface NetworkTiming {
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatTimeoutMs: number;
+  /** Between two rounds of anti-entropy, of states and of who there is, each with one other agent. */
+  readonly syncIntervalMs: number;
+  readonly cleanupIntervalMs: number;
+  /** For one dial with its handshake. */
+  readonly connectTimeoutMs: number;
+  /** For one request between the networks themselves. */
+  readonly requestTimeoutMs: number;
+  /** Dead for so long, an agent is taken out of the registry, and its states go elsewhere. */
+  readonly removeAfterMs: number;
+}
+
+export const DEFAULT_TIMING: NetworkTiming = {
+  heartbeatIntervalMs: 1_000,
+  heartbeatTimeoutMs: 3_000,
+  syncIntervalMs: 5_000,
+  cleanupIntervalMs: 10_000,
+  connectTimeoutMs: 5_000,
+  requestTimeoutMs: 3_000,
+  removeAfterMs: 600_000,
+};
+
+/** At the same time, by one agent. */
+export const MAX_DIALS = 16;

@@ -1,0 +1,174 @@
+import type { AgentId } from "@failstorm/core";
+import type { AgentMessage } from "./message.ts";
+import { createPriorityQueue, type PriorityQueue } from "./priorityQueue.ts";
+
+/** What became of a message. */
+export type Delivery =
+  /** The receiver's process has handed it over to its handler. */
+  | { readonly status: "delivered"; readonly attempts: number }
+  /** The receiver cannot be reached; the message is in the offline queue and goes out when it returns. */
+  | { readonly status: "queued" }
+  | { readonly status: "expired" }
+  /** By the receiver, by the bounds of the queue, or because nobody can be reached and it was not to be queued. */
+  | { readonly status: "refused"; readonly reason: string };
+
+/** A message on its way to one receiver. */
+export interface Outgoing {
+  readonly message: AgentMessage;
+  readonly namespace: string;
+  readonly sequence: number;
+  /** Ms since the Unix epoch by this machine's clock. */
+  readonly expiresAt: number;
+  /** To be kept when the receiver cannot be reached. */
+  readonly isQueueable: boolean;
+  state: OutgoingState;
+  /** Bytes of its record in the offline queue; 0 when it is not there. */
+  recordBytes: number;
+  attempts: number;
+  /** Called once: with the end, or with "queued". */
+  settle: ((delivery: Delivery) => void) | null;
+}
+
+type OutgoingState =
+  | { readonly name: "waiting" }
+  | { readonly name: "inFlight"; readonly retryAt: number; readonly retryMs: number }
+  | { readonly name: "over" };
+
+const WAITING: OutgoingState = { name: "waiting" };
+const OVER: OutgoingState = { name: "over" };
+
+/** All messages for one receiver that are not over: in the order in which they were sent, and those that wait by priority. */
+export interface Outbox {
+  readonly receiver: AgentId;
+  /** Not over. */
+  readonly size: number;
+  readonly inFlight: number;
+  /** Bytes of their records in the offline queue. */
+  readonly recordBytes: number;
+  add(outgoing: Outgoing): void;
+  /** Gives the next one to be sent and counts it as under way; null when nothing waits. */
+  next(now: number, retryMs: number): Outgoing | null;
+  find(namespace: string, sequence: number): Outgoing | null;
+  /** It is over, however it ended. */
+  finish(outgoing: Outgoing): void;
+  /** The link is lost: all that was under way waits again, ahead of what was sent later with the same priority. */
+  returnAll(): void;
+  /** Those under way that should be sent again by now; their next time is put off by back-off. */
+  due(now: number, maxRetryMs: number): Outgoing[];
+  /** The smallest sequence of the namespace that is not over. */
+  lowest(namespace: string): number;
+  recorded(outgoing: Outgoing, bytes: number): void;
+  /** Everything that is not over, oldest first. */
+  all(): Outgoing[];
+  waiting(): Outgoing[];
+  /** Frees the places in the queue of those that ended while they waited. */
+  prune(): void;
+}
+
+export const createOutbox = (receiver: AgentId): Outbox => new OutboxOf(receiver);
+
+class OutboxOf implements Outbox {
+  readonly receiver: AgentId;
+  inFlight = 0;
+  recordBytes = 0;
+  size = 0;
+  private readonly queue: PriorityQueue<Outgoing> = createPriorityQueue();
+  /** By namespace (one, but for what an earlier process left), then in the order sent: Maps keep it. */
+  private readonly open = new Map<string, Map<number, Outgoing>>();
+
+  constructor(receiver: AgentId) {
+    this.receiver = receiver;
+  }
+
+  add(outgoing: Outgoing): void {
+    let known = this.open.get(outgoing.namespace);
+    if (known === undefined) this.open.set(outgoing.namespace, (known = new Map()));
+    known.set(outgoing.sequence, outgoing);
+    this.queue.push(outgoing, outgoing.message.priority);
+    this.size += 1;
+  }
+
+  next(now: number, retryMs: number): Outgoing | null {
+    for (;;) {
+      const outgoing = this.queue.shift();
+      if (outgoing === undefined) return null;
+      if (outgoing.state.name !== "waiting") continue; // it ended while it waited
+      outgoing.state = { name: "inFlight", retryAt: now + retryMs, retryMs };
+      outgoing.attempts += 1;
+      this.inFlight += 1;
+      return outgoing;
+    }
+  }
+
+  find(namespace: string, sequence: number): Outgoing | null {
+    return this.open.get(namespace)?.get(sequence) ?? null;
+  }
+
+  finish(outgoing: Outgoing): void {
+    const known = this.open.get(outgoing.namespace);
+    if (known === undefined || !known.delete(outgoing.sequence)) return;
+    if (outgoing.state.name === "inFlight") this.inFlight -= 1;
+    outgoing.state = OVER;
+    this.recordBytes -= outgoing.recordBytes;
+    this.size -= 1;
+  }
+
+  returnAll(): void {
+    for (const outgoing of this.all().toReversed()) {
+      if (outgoing.state.name !== "inFlight") continue;
+      outgoing.state = WAITING;
+      this.queue.unshift(outgoing, outgoing.message.priority);
+    }
+    this.inFlight = 0;
+  }
+
+  due(now: number, maxRetryMs: number): Outgoing[] {
+    if (this.inFlight === 0) return [];
+    const due: Outgoing[] = [];
+    for (const known of this.open.values()) {
+      for (const outgoing of known.values()) {
+        if (outgoing.state.name !== "inFlight" || outgoing.state.retryAt > now) continue;
+        const retryMs = Math.min(maxRetryMs, outgoing.state.retryMs * 2);
+        outgoing.state = { name: "inFlight", retryAt: now + retryMs, retryMs };
+        due.push(outgoing);
+      }
+    }
+    return due;
+  }
+
+  lowest(namespace: string): number {
+    const first = this.open.get(namespace)?.keys().next();
+    return first?.done === false ? first.value : 0;
+  }
+
+  recorded(outgoing: Outgoing, bytes: number): void {
+    outgoing.recordBytes = bytes;
+    this.recordBytes += bytes;
+  }
+
+  all(): Outgoing[] {
+    return Array.from(this.open.values(), (known) => [...known.values()]).flat();
+  }
+
+  waiting(): Outgoing[] {
+    return this.queue.items().filter(({ state }) => state.name === "waiting");
+  }
+
+  prune(): void {
+    this.queue.remove(({ state }) => state.name === "over");
+  }
+}
+
+export const newOutgoing = (
+  message: AgentMessage,
+  id: { readonly namespace: string; readonly sequence: number },
+  options: { readonly isQueueable: boolean; readonly settle: ((delivery: Delivery) => void) | null },
+): Outgoing => ({
+  message,
+  ...id,
+  expiresAt: message.timestamp + message.ttlMs,
+  ...options,
+  state: WAITING,
+  recordBytes: 0,
+  attempts: 0,
+});

@@ -1,0 +1,241 @@
+import type { AgentId, Clock } from "@failstorm/core";
+import type { MessagePayload } from "../json.ts";
+import type { NetworkLogger } from "../logger.ts";
+import { maySend, type Policy } from "../transport/authorization.ts";
+import type { Link } from "../transport/transport.ts";
+import type { AgentMessage, MessageType, Packet } from "./message.ts";
+import { createPriorityQueue, type PriorityQueue } from "./priorityQueue.ts";
+import { createSeenMessages, type SeenMessages } from "./seenMessages.ts";
+
+/** Who sent a message, as proved by the link it came over. */
+export interface Sender {
+  readonly agentId: AgentId;
+  readonly incarnation: number;
+  readonly role: string;
+}
+
+/**
+ * Called with each message of its type, once. What it returns (or resolves to) is the answer when one is asked for; a thrown error is
+ * the error answer. While it works it counts against `maxHandlers`.
+ */
+export type MessageHandler = (
+  message: AgentMessage,
+  sender: Sender,
+) => MessagePayload | undefined | Promise<MessagePayload | undefined> | Promise<void> | void;
+
+export interface ReceiverLimits {
+  /** Handlers at work at the same time; what comes meanwhile waits, ordered by priority. */
+  readonly maxHandlers: number;
+  /** Messages that wait for a handler; what comes beyond is not acknowledged, and sent again later. */
+  readonly maxWaiting: number;
+}
+
+export interface ReceiverStatistics {
+  received: number;
+  handedOver: number;
+  duplicates: number;
+  expired: number;
+  refused: number;
+  dropped: number;
+  handlerErrors: number;
+}
+
+interface ReceiverOptions {
+  readonly clock: Clock;
+  readonly log: NetworkLogger;
+  readonly policy: Policy;
+  readonly limits: ReceiverLimits;
+  /** False: copies are handed over like first ones. */
+  readonly deduplicate: boolean;
+  readonly onHandedOver: (message: AgentMessage) => void;
+  /** Sends the answer to a message that asked for one. */
+  readonly answer: (to: AgentMessage, answer: Answer) => void;
+}
+
+export type Answer = { readonly result: MessagePayload } | { readonly error: string };
+
+type MessagePacket = Extract<Packet, { kind: "message" }>;
+
+interface Waiting {
+  readonly packet: MessagePacket;
+  readonly sender: Sender;
+  /** null: sent by this very process. */
+  readonly link: Link | null;
+  readonly expiresAt: number;
+}
+
+/** The receiving half: what comes in is checked, de-duplicated, ordered by priority, handed over, and then acknowledged. */
+export class Receiver {
+  readonly statistics: ReceiverStatistics = {
+    received: 0,
+    handedOver: 0,
+    duplicates: 0,
+    expired: 0,
+    refused: 0,
+    dropped: 0,
+    handlerErrors: 0,
+  };
+  private readonly options: ReceiverOptions;
+  private readonly handlers = new Map<MessageType, MessageHandler>();
+  private readonly subscriptions = new Set<MessageHandler>();
+  private readonly seen: SeenMessages = createSeenMessages();
+  /** Taken in and not handed over yet: a copy of these is not acknowledged. */
+  private readonly pending = new Set<string>();
+  private readonly waiting: PriorityQueue<Waiting> = createPriorityQueue();
+  private readonly acks = new Map<Link, Map<string, number[]>>();
+  private working = 0;
+
+  constructor(options: ReceiverOptions) {
+    this.options = options;
+  }
+
+  handle(type: MessageType, handler: MessageHandler): () => void {
+    this.handlers.set(type, handler);
+    return () => {
+      if (this.handlers.get(type) === handler) this.handlers.delete(type);
+    };
+  }
+
+  subscribe(handler: MessageHandler): () => void {
+    this.subscriptions.add(handler);
+    return () => void this.subscriptions.delete(handler);
+  }
+
+  get backlog(): number {
+    return this.waiting.size;
+  }
+
+  receive(link: Link, packet: MessagePacket): void {
+    this.statistics.received += 1;
+    const reason = this.objection(link, packet);
+    if (reason !== null) {
+      this.statistics.refused += 1;
+      this.options.log("warning", "a message was refused", {
+        peer: link.peer.agentId,
+        role: link.peer.role,
+        type: packet.message.type,
+        reason,
+      });
+      link.send({ kind: "refused", namespace: packet.namespace, sequence: packet.sequence, reason });
+      return;
+    }
+    if (this.options.deduplicate && !this.seen.take(packet.namespace, packet.sequence, packet.low)) {
+      this.statistics.duplicates += 1;
+      if (!this.pending.has(packet.message.id)) this.acknowledge(link, packet);
+      return;
+    }
+    this.take(packet, link.peer, link);
+  }
+
+  /** From this very process. */
+  receiveOwn(message: AgentMessage, sender: Sender): void {
+    this.take({ kind: "message", message, namespace: "", sequence: 0, low: 0, ageMs: 0 }, sender, null);
+  }
+
+  private take(packet: MessagePacket, sender: Sender, link: Link | null): void {
+    const { clock, limits } = this.options;
+    if (this.working < limits.maxHandlers && this.waiting.size === 0) {
+      this.handOver({ packet, sender, link, expiresAt: Number.POSITIVE_INFINITY });
+      return;
+    }
+    if (this.waiting.size >= limits.maxWaiting) {
+      this.statistics.dropped += 1;
+      this.seen.release(packet.namespace, packet.sequence);
+      return;
+    }
+    this.pending.add(packet.message.id);
+    const expiresAt = clock.now() + packet.message.ttlMs - packet.ageMs;
+    this.waiting.push({ packet, sender, link, expiresAt }, packet.message.priority);
+  }
+
+  private objection(link: Link, { message, ageMs }: MessagePacket): string | null {
+    if (!maySend(this.options.policy, link.peer.role, message.type)) return `role ${link.peer.role} may not send ${message.type}`;
+    if (ageMs > message.ttlMs) return "expired";
+    const hasReader = this.handlers.has(message.type) || (message.type === "Broadcast" && this.subscriptions.size > 0);
+    return hasReader ? null : `nobody handles ${message.type} here`;
+  }
+
+  private handOver({ packet, sender, link }: Waiting): void {
+    const { message } = packet;
+    this.statistics.handedOver += 1;
+    this.options.onHandedOver(message);
+    // Acknowledged when handed over, not when done: a handler may take as long as it likes. It travels at the end of this turn.
+    if (link !== null) this.acknowledge(link, packet);
+    const handler = this.handlers.get(message.type);
+    if (message.type === "Broadcast") for (const subscriber of this.subscriptions) this.run(subscriber, message, sender, false);
+    if (handler !== undefined) this.run(handler, message, sender, message.replyTo !== null);
+  }
+
+  private run(handler: MessageHandler, message: AgentMessage, sender: Sender, answers: boolean): void {
+    let result: ReturnType<MessageHandler>;
+    try {
+      result = handler(message, sender);
+    } catch (error) {
+      this.failed(message, error, answers);
+      return;
+    }
+    if (!(result instanceof Promise)) {
+      if (answers) this.options.answer(message, { result: result ?? null });
+      return;
+    }
+    void this.await(result, message, answers);
+  }
+
+  /** Never rejects. */
+  private async await(
+    result: Promise<MessagePayload | undefined | void>,
+    message: AgentMessage,
+    answers: boolean,
+  ): Promise<void> {
+    this.working += 1;
+    try {
+      const value = await result;
+      if (answers) this.options.answer(message, { result: value ?? null });
+    } catch (error) {
+      this.failed(message, error, answers);
+    }
+    this.working -= 1;
+    this.pump();
+  }
+
+  private failed(message: AgentMessage, error: unknown, answers: boolean): void {
+    this.statistics.handlerErrors += 1;
+    const reason = error instanceof Error ? error.message : String(error);
+    this.options.log("error", "a message handler failed", { peer: message.from, type: message.type, reason });
+    if (answers) this.options.answer(message, { error: reason });
+  }
+
+  private pump(): void {
+    while (this.working < this.options.limits.maxHandlers) {
+      const next = this.waiting.shift();
+      if (next === undefined) return;
+      const { namespace, sequence, message } = next.packet;
+      this.pending.delete(message.id);
+      if (next.expiresAt > this.options.clock.now()) {
+        this.handOver(next);
+        continue;
+      }
+      this.statistics.expired += 1;
+      next.link?.send({ kind: "refused", namespace, sequence, reason: "expired" });
+    }
+  }
+
+  /** The end of this turn carries all acknowledgements of it to one peer in one packet. */
+  private acknowledge(link: Link, { namespace, sequence }: MessagePacket): void {
+    let byNamespace = this.acks.get(link);
+    if (byNamespace === undefined) {
+      if (this.acks.size === 0) queueMicrotask(() => this.flushAcks());
+      this.acks.set(link, (byNamespace = new Map()));
+    }
+    const sequences = byNamespace.get(namespace);
+    if (sequences === undefined) byNamespace.set(namespace, [sequence]);
+    else sequences.push(sequence);
+  }
+
+  private flushAcks(): void {
+    for (const [link, byNamespace] of this.acks) {
+      for (const [namespace, sequences] of byNamespace) link.send({ kind: "ack", namespace, sequences });
+    }
+    this.acks.clear();
+  }
+}

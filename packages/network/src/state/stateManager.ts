@@ -1,0 +1,295 @@
+import type { AgentId } from "@failstorm/core";
+import type { MessagePayload } from "../json.ts";
+import { createHlc, type HybridLogicalClock } from "../ledger/hlc.ts";
+import { DEFAULT_POLICY } from "../transport/authorization.ts";
+import { gather, greatest, majorityOf } from "./majority.ts";
+import { createPlacement, type Placement } from "./placement.ts";
+import { type ConflictResolver, resolveConflict } from "./resolve.ts";
+import {
+  compareStamps,
+  type ConsistencyLevel,
+  type DistributedState,
+  referenceTo,
+  sealState,
+  type StateReference,
+} from "./state.ts";
+import type { DrivenStateManager, StateManagerOptions, StateStatistics, StoreOptions, StoreResult } from "./states.ts";
+import { createStateStore, type StateStore } from "./stateStore.ts";
+import { StateSync, type SyncResult } from "./stateSync.ts";
+import { tickClock } from "./vectorClock.ts";
+
+export const createStateManager = (options: StateManagerOptions): DrivenStateManager => new StateManager(options);
+
+/** Dependencies of one causal state. */
+const MAX_DEPENDENCIES = 256;
+const BATCH_BYTES = 128 * 1024;
+
+class StateManager implements DrivenStateManager {
+  private readonly options: Required<Omit<StateManagerOptions, "resolver">>;
+  private readonly resolver: ConflictResolver | undefined;
+  private readonly store: StateStore;
+  private readonly hlc: HybridLogicalClock = createHlc();
+  private readonly sync: StateSync;
+  /** What this process has read or written since its last causal write. */
+  private context = new Map<string, StateReference>();
+  private readonly writing = new Map<string, Promise<StoreResult>>();
+  private placed: { readonly members: readonly AgentId[]; readonly placement: Placement } | null = null;
+
+  constructor(options: StateManagerOptions) {
+    this.options = {
+      policy: DEFAULT_POLICY,
+      replicationFactor: 3,
+      maxAgeMs: null,
+      maxDriftMs: 60_000,
+      timeoutMs: 3_000,
+      ...options,
+    };
+    this.resolver = options.resolver;
+    this.store = createStateStore(options.resolver);
+    const { store, hlc } = this;
+    const { agentId: self } = options.self;
+    this.sync = new StateSync({ ...this.options, self, store, hlc, placement: () => this.placement(), batchBytes: BATCH_BYTES });
+  }
+
+  storeState(stateId: string, data: MessagePayload, options: StoreOptions = {}): Promise<StoreResult> {
+    // One after the other: two writes upon the same version would have the same vector clock.
+    const before = this.writing.get(stateId) ?? Promise.resolve(null);
+    const turn = this.writeAfter(before, stateId, data, options);
+    this.writing.set(stateId, turn);
+    return turn;
+  }
+
+  async getState(stateId: string): Promise<DistributedState | null> {
+    const replicas = this.replicasOf(stateId);
+    let state = replicas.includes(this.options.self.agentId)
+      ? this.store.visible(stateId)
+      : await this.readAnywhere(stateId, replicas);
+    if (state?.consistency === "strong") {
+      const newest = await this.readMajority(stateId, replicas);
+      if (typeof newest === "string") throw new Error(newest);
+      state = newest;
+    }
+    if (state !== null) this.remember(state, false);
+    return state;
+  }
+
+  peekState(stateId: string): DistributedState | null {
+    return this.store.visible(stateId);
+  }
+
+  syncState(peer: AgentId): Promise<SyncResult> {
+    return this.sync.sync(peer);
+  }
+
+  resolveConflict(a: DistributedState, b: DistributedState): DistributedState {
+    return resolveConflict(a, b, this.resolver);
+  }
+
+  cleanupOldStates(): number {
+    const { maxAgeMs, clock } = this.options;
+    if (maxAgeMs === null) return 0;
+    const oldest = clock.wall() - maxAgeMs;
+    const old = [...this.store.all()].filter(({ updatedAt }) => updatedAt.ms < oldest);
+    for (const { stateId } of old) this.store.remove(stateId);
+    return old.length;
+  }
+
+  statistics(): StateStatistics {
+    return { states: this.store.size, pending: this.store.pending, ...this.sync.statistics };
+  }
+
+  answer(payload: MessagePayload, sender: { readonly agentId: AgentId; readonly role: string }): MessagePayload {
+    return this.sync.answer(payload, sender);
+  }
+
+  async maintain(): Promise<void> {
+    await this.askForDependencies();
+    await this.handOver();
+  }
+
+  private async writeAfter(
+    before: Promise<unknown>,
+    stateId: string,
+    data: MessagePayload,
+    options: StoreOptions,
+  ): Promise<StoreResult> {
+    try {
+      await before;
+    } catch {
+      // Its own caller hears of that.
+    }
+    const turn = this.writing.get(stateId);
+    try {
+      return await this.write(stateId, data, options);
+    } finally {
+      if (this.writing.get(stateId) === turn) this.writing.delete(stateId);
+    }
+  }
+
+  private async write(stateId: string, data: MessagePayload, options: StoreOptions): Promise<StoreResult> {
+    const { consistency = "eventual" } = options;
+    const replicas = this.replicasOf(stateId);
+    const dependencies = consistency === "causal" ? this.dependenciesOf(stateId, options.dependsOn) : [];
+    if (dependencies.length > MAX_DEPENDENCIES)
+      return {
+        status: "refused",
+        reason: `it depends on more than ${MAX_DEPENDENCIES} states: name those that matter in dependsOn`,
+      };
+    const base = consistency === "strong" ? await this.readMajority(stateId, replicas) : await this.newest(stateId, replicas);
+    if (typeof base === "string") return { status: "refused", reason: base };
+    const state = this.compose(stateId, data, { consistency, replicas, dependencies, base });
+    const result = consistency === "strong" ? await this.writeStrong(state) : await this.writeWeak(state);
+    if (result.status === "stored") this.remember(result.state, consistency === "causal");
+    return result;
+  }
+
+  private placement(): Placement {
+    const members = this.options.members();
+    if (this.placed?.members !== members) {
+      this.placed = { members, placement: createPlacement(members, this.options.replicationFactor) };
+    }
+    return this.placed.placement;
+  }
+
+  private replicasOf(stateId: string): readonly AgentId[] {
+    return this.placement().replicasOf(this.store.bucketOf(stateId));
+  }
+
+  private compose(
+    stateId: string,
+    data: MessagePayload,
+    made: {
+      readonly consistency: ConsistencyLevel;
+      readonly replicas: readonly AgentId[];
+      readonly dependencies: readonly StateReference[];
+      readonly base: DistributedState | null;
+    },
+  ): DistributedState {
+    const { base, ...rest } = made;
+    const { agentId, nodeId } = this.options.self;
+    const updatedAt = this.hlc.tick(this.options.clock.wall());
+    return sealState({ stateId, agentId, vectorClock: tickClock(base?.vectorClock ?? {}, nodeId), data, updatedAt, ...rest });
+  }
+
+  private dependenciesOf(stateId: string, named: readonly DistributedState[] | undefined): readonly StateReference[] {
+    const references = named === undefined ? [...this.context.values()] : named.map(referenceTo);
+    // Earlier versions of the same state are in its own vector clock.
+    return references.filter((reference) => reference.stateId !== stateId);
+  }
+
+  private remember(state: DistributedState, startsAnew: boolean): void {
+    if (startsAnew) this.context = new Map();
+    const known = this.context.get(state.stateId);
+    if (known === undefined || compareStamps(known, state) < 0) this.context.set(state.stateId, referenceTo(state));
+  }
+
+  /** The newest version to write upon: known here, or told by a replica; a text: why nobody knows. */
+  private async newest(stateId: string, replicas: readonly AgentId[]): Promise<DistributedState | null | string> {
+    if (replicas.includes(this.options.self.agentId)) return this.store.latest(stateId);
+    const answers = await Promise.allSettled(replicas.map((replica) => this.sync.read(replica, stateId, true)));
+    const states = answers.filter((answer) => answer.status === "fulfilled").map(({ value }) => value);
+    return states.length === 0 ? "none of its replicas can be reached" : greatest(states);
+  }
+
+  private async readAnywhere(stateId: string, replicas: readonly AgentId[]): Promise<DistributedState | null> {
+    const wanted = this.context.get(stateId);
+    const answers = await Promise.allSettled(replicas.map((replica) => this.sync.read(replica, stateId, false)));
+    const states = answers.filter((answer) => answer.status === "fulfilled").map(({ value }) => value);
+    const best = greatest(states);
+    // What was seen once is not unseen by asking somebody else.
+    const isBehind = wanted !== undefined && (best === null || compareStamps(best, wanted) < 0);
+    const failed = answers.find((answer) => answer.status === "rejected");
+    if (failed !== undefined && (states.length === 0 || isBehind)) throw failed.reason;
+    return best;
+  }
+
+  /**
+   * The newest version that a majority of the replicas knows of, and that a majority has by the time this returns: the reading half of
+   * the register of Attiya, Bar-Noy and Dolev (1995) for many writers (Lynch and Shvartsman 1997). A text: there is no majority.
+   */
+  private async readMajority(stateId: string, replicas: readonly AgentId[]): Promise<DistributedState | null | string> {
+    const needed = majorityOf(replicas.length);
+    const answers = await gather(replicas, needed, async (replica) =>
+      replica === this.options.self.agentId ? this.store.latest(stateId) : this.sync.read(replica, stateId, true),
+    );
+    if (answers.length < needed) return `${answers.length} of ${replicas.length} replicas can be reached, not a majority`;
+    const newest = greatest(answers);
+    if (newest === null || answers.every((answer) => answer?.checksum === newest.checksum)) return newest;
+    const holders = await this.writeTo(newest, replicas, needed);
+    return holders < needed ? `${holders} of ${replicas.length} replicas can be reached, not a majority` : newest;
+  }
+
+  private async writeStrong(state: DistributedState): Promise<StoreResult> {
+    const needed = majorityOf(state.replicas.length);
+    const acknowledged = await this.writeTo(state, state.replicas, needed);
+    return acknowledged < needed ? { status: "uncertain", state, acknowledged } : { status: "stored", state };
+  }
+
+  /** How many of `replicas` have the version, or a newer one; returns when `needed` have. */
+  private async writeTo(state: DistributedState, replicas: readonly AgentId[], needed: number): Promise<number> {
+    const written = await gather(replicas, needed, async (replica) => {
+      if (replica === this.options.self.agentId) this.store.offer(state);
+      else if (!(await this.sync.write(replica, state))) throw new Error(`${replica} did not take it`);
+      return replica;
+    });
+    return written.length;
+  }
+
+  /** Here first, then to the others without waiting; when it is not kept here, until one of them has it. */
+  private async writeWeak(state: DistributedState): Promise<StoreResult> {
+    const { agentId } = this.options.self;
+    const others = state.replicas.filter((replica) => replica !== agentId);
+    if (state.replicas.includes(agentId)) {
+      this.store.offer(state);
+      // What does not arrive is made up for by anti-entropy.
+      for (const replica of others) void this.sync.tell(replica, state);
+      return { status: "stored", state };
+    }
+    const written = await this.writeTo(state, others, 1);
+    return written > 0 ? { status: "stored", state } : { status: "refused", reason: "none of its replicas can be reached" };
+  }
+
+  /** A state waits for one that is kept elsewhere: when one of its replicas can show that, so can this one show what waits. */
+  private async askForDependencies(): Promise<void> {
+    const byReplicas = new Map<string, { replicas: readonly AgentId[]; references: StateReference[] }>();
+    for (const reference of this.store.missing()) {
+      const replicas = this.replicasOf(reference.stateId);
+      if (replicas.includes(this.options.self.agentId)) continue;
+      const key = replicas.join(" ");
+      const known = byReplicas.get(key);
+      if (known === undefined) byReplicas.set(key, { replicas, references: [reference] });
+      else known.references.push(reference);
+    }
+    await Promise.all([...byReplicas.values()].map((group) => this.askReplicas(group)));
+  }
+
+  private async askReplicas({
+    replicas,
+    references,
+  }: {
+    replicas: readonly AgentId[];
+    references: StateReference[];
+  }): Promise<void> {
+    for (const replica of replicas) {
+      // Whoever cannot be asked now is asked next time.
+      const covered = await this.sync.covers(replica, references).catch(() => []);
+      for (const [index, reference] of references.entries()) if (covered[index] === true) this.store.confirm(reference);
+      if (covered.length > 0 && covered.every(Boolean)) return;
+    }
+  }
+
+  /** What is not kept here (any more) goes to an agent that keeps it, and then is forgotten here. */
+  private async handOver(): Promise<void> {
+    const byReplica = new Map<AgentId, string[]>();
+    for (const { stateId } of this.store.all()) {
+      const replicas = this.replicasOf(stateId);
+      const first = replicas[0];
+      if (first === undefined || replicas.includes(this.options.self.agentId)) continue;
+      byReplica.set(first, [...(byReplica.get(first) ?? []), stateId]);
+    }
+    for (const [replica, ids] of byReplica) {
+      const given = await this.sync.give(replica, ids).catch(() => 0);
+      if (given === ids.length) for (const stateId of ids) this.store.remove(stateId);
+    }
+  }
+}

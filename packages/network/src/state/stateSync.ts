@@ -1,0 +1,266 @@
+import type { AgentId, Clock } from "@failstorm/core";
+import type { MessagePayload } from "../json.ts";
+import type { HybridLogicalClock } from "../ledger/hlc.ts";
+import type { NetworkLogger } from "../logger.ts";
+import type { Delivery } from "../messaging/outbox.ts";
+import { maySendFor, type Policy } from "../transport/authorization.ts";
+import { answerGroups, type BucketFilter, compareLists, differingBuckets, groupHashes, listBucket } from "./antiEntropy.ts";
+import type { Placement } from "./placement.ts";
+import {
+  type DistributedState,
+  referenceFromWire,
+  referenceToWire,
+  type StateReference,
+  stateFromWire,
+  stateToWire,
+} from "./state.ts";
+import type { StateStore } from "./stateStore.ts";
+
+/** How state managers reach each other: messages of type StateSync. */
+export interface StateMessages {
+  ask(to: AgentId, payload: MessagePayload, timeoutMs: number): Promise<MessagePayload>;
+  tell(to: AgentId, payload: MessagePayload): Promise<Delivery>;
+  /** In which the peer has proved to be; "" while there is no link to it. */
+  roleOf(peer: AgentId): string;
+}
+
+export interface SyncOptions {
+  readonly self: AgentId;
+  readonly clock: Clock;
+  readonly log: NetworkLogger;
+  readonly policy: Policy;
+  readonly messages: StateMessages;
+  readonly store: StateStore;
+  readonly hlc: HybridLogicalClock;
+  readonly placement: () => Placement;
+  /** For one request. */
+  readonly timeoutMs: number;
+  /** Of states in one message, about; it must fit a frame. */
+  readonly batchBytes: number;
+  /** States older than that are not taken in (they would be cleaned up at once); null = no limit. */
+  readonly maxAgeMs: number | null;
+  /** A state from further in the future than that is not taken in: it would win for so long. */
+  readonly maxDriftMs: number;
+}
+
+export interface SyncResult {
+  readonly received: number;
+  readonly sent: number;
+}
+
+interface Peer {
+  readonly agentId: AgentId;
+  readonly role: string;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const idsOf = (value: unknown): readonly string[] => (Array.isArray(value) ? value.filter((id) => typeof id === "string") : []);
+
+/** Entries of one list request. */
+const LIST_ENTRIES = 4_000;
+
+/** The conversations between replicas: what is asked, and what is answered. */
+export class StateSync {
+  readonly statistics = { syncs: 0, received: 0, sent: 0, refused: 0 };
+  private readonly options: SyncOptions;
+
+  constructor(options: SyncOptions) {
+    this.options = options;
+  }
+
+  /** Anti-entropy with `peer`: afterwards both have the newest of what both keep. Rejects with QueryError. */
+  async sync(peer: AgentId): Promise<SyncResult> {
+    const { store } = this.options;
+    const keeps = this.keptWith(peer);
+    this.statistics.syncs += 1;
+    const groups = await this.ask(peer, { op: "groups", hashes: groupHashes(store, keeps) });
+    const buckets = differingBuckets(store, keeps, groups["groups"]) ?? [];
+    const result = { received: 0, sent: 0 };
+    for (const lists of this.listsOf(buckets)) {
+      const answer = await this.ask(peer, { op: "lists", lists });
+      result.received += this.take(answer["states"], this.proved(peer)).length;
+      result.received += await this.fetch(peer, idsOf(answer["more"]));
+      result.sent += await this.give(peer, idsOf(answer["want"]));
+    }
+    return result;
+  }
+
+  /** Brings states to `peer` and waits until it has taken them. Returns how many it has. */
+  async give(peer: AgentId, ids: readonly string[]): Promise<number> {
+    let given = 0;
+    for (let rest = ids; rest.length > 0; ) {
+      const batch = this.batch(rest);
+      rest = rest.slice(batch.count);
+      if (batch.states.length === 0) continue;
+      const answer = await this.ask(peer, { op: "push", states: batch.states });
+      given += idsOf(answer["have"]).length;
+    }
+    this.statistics.sent += given;
+    return given;
+  }
+
+  /** Brings one version to `peer` and waits until it has it, or something newer. */
+  async write(peer: AgentId, state: DistributedState): Promise<boolean> {
+    const answer = await this.ask(peer, { op: "push", states: [stateToWire(state)] });
+    return idsOf(answer["have"]).includes(state.stateId);
+  }
+
+  /** The same, without waiting for more than that it arrived. */
+  tell(peer: AgentId, state: DistributedState): Promise<Delivery> {
+    return this.options.messages.tell(peer, { op: "push", states: [stateToWire(state)] });
+  }
+
+  /** What `peer` holds of the state; `newest`: also what cannot be seen there yet. */
+  async read(peer: AgentId, stateId: string, newest: boolean): Promise<DistributedState | null> {
+    const answer = await this.ask(peer, { op: "read", stateId, newest });
+    if (answer["state"] === null) return null;
+    const state = stateFromWire(answer["state"]);
+    const objection = typeof state === "string" ? state : this.objection(state, this.proved(peer));
+    if (typeof state === "string" || objection !== null) throw new Error(`${peer}: ${objection}`);
+    return state;
+  }
+
+  /** Whether each reference is visible at `peer`. */
+  async covers(peer: AgentId, references: readonly StateReference[]): Promise<readonly boolean[]> {
+    const answer = await this.ask(peer, { op: "covers", references: references.map(referenceToWire) });
+    const covered: unknown = answer["covered"];
+    return references.map((_, index) => Array.isArray(covered) && covered[index] === true);
+  }
+
+  /** The answering side. */
+  answer(payload: MessagePayload, sender: Peer): MessagePayload {
+    const { store } = this.options;
+    const fields = (payload ?? {}) as Fields;
+    switch (fields["op"]) {
+      case "groups":
+        return { groups: answerGroups(store, this.keptWith(sender.agentId), fields["hashes"]) ?? [] };
+      case "lists": {
+        const difference = compareLists(store, this.keptWith(sender.agentId), fields["lists"]);
+        if (difference === null) throw new Error("malformed lists");
+        const { states, count } = this.batch(difference.give);
+        return { states, more: difference.give.slice(count), want: difference.want };
+      }
+      case "fetch": {
+        const { states, count } = this.batch(idsOf(fields["ids"]));
+        return { states, count };
+      }
+      case "push":
+        return { have: this.take(fields["states"], sender) };
+      case "read": {
+        const stateId = String(fields["stateId"]);
+        const state = fields["newest"] === true ? store.latest(stateId) : store.visible(stateId);
+        return { state: state === null ? null : stateToWire(state) };
+      }
+      case "covers": {
+        const references = Array.isArray(fields["references"]) ? fields["references"].map(referenceFromWire) : [];
+        return { covered: references.map((reference) => reference !== null && store.covers(reference)) };
+      }
+      default:
+        throw new Error("unknown operation");
+    }
+  }
+
+  private async ask(peer: AgentId, payload: MessagePayload): Promise<Fields> {
+    const answer = await this.options.messages.ask(peer, payload, this.options.timeoutMs);
+    return (answer ?? {}) as Fields;
+  }
+
+  private proved(peer: AgentId): Peer {
+    return { agentId: peer, role: this.options.messages.roleOf(peer) };
+  }
+
+  private keptWith(peer: AgentId): BucketFilter {
+    const placement = this.options.placement();
+    return (bucket) => placement.keeps(this.options.self, bucket) && placement.keeps(peer, bucket);
+  }
+
+  private *listsOf(buckets: readonly number[]): Iterable<MessagePayload[]> {
+    let lists: MessagePayload[] = [];
+    let entries = 0;
+    for (const bucket of buckets) {
+      const size = this.options.store.inBucket(bucket).length;
+      if (lists.length > 0 && entries + size > LIST_ENTRIES) {
+        yield lists;
+        lists = [];
+        entries = 0;
+      }
+      lists.push(listBucket(this.options.store, bucket));
+      entries += size;
+    }
+    if (lists.length > 0) yield lists;
+  }
+
+  private async fetch(peer: AgentId, ids: readonly string[]): Promise<number> {
+    let received = 0;
+    for (let rest = ids; rest.length > 0; ) {
+      const answer = await this.ask(peer, { op: "fetch", ids: rest.slice(0, LIST_ENTRIES) });
+      const count = answer["count"];
+      if (typeof count !== "number" || !Number.isSafeInteger(count) || count < 1) return received;
+      received += this.take(answer["states"], this.proved(peer)).length;
+      rest = rest.slice(count);
+    }
+    return received;
+  }
+
+  /** The first of `ids` that fit a message; `count` says how many of the ids that covers, those not held included. */
+  private batch(ids: readonly string[]): { states: MessagePayload[]; count: number } {
+    const states: MessagePayload[] = [];
+    let bytes = 0;
+    let count = 0;
+    for (const id of ids) {
+      if (bytes >= this.options.batchBytes) break;
+      count += 1;
+      const state = this.options.store.latest(id);
+      if (state === null) continue;
+      states.push(stateToWire(state));
+      bytes += sizeOf(state);
+    }
+    return { states, count };
+  }
+
+  /** Takes in states of others; the ids of those that are held now, as they came or newer. */
+  private take(values: unknown, sender: Peer): string[] {
+    const have: string[] = [];
+    if (!Array.isArray(values)) return have;
+    for (const value of values as readonly unknown[]) {
+      const state = stateFromWire(value);
+      const objection = typeof state === "string" ? state : this.objection(state, sender);
+      if (typeof state === "string" || objection !== null) {
+        this.statistics.refused += 1;
+        this.options.log("warning", "a state was refused", { peer: sender.agentId, reason: objection });
+        continue;
+      }
+      const { outcome } = this.options.store.offer(state);
+      if (outcome !== "known") this.statistics.received += 1;
+      this.options.hlc.observe(state.updatedAt, this.options.clock.wall());
+      have.push(state.stateId);
+    }
+    return have;
+  }
+
+  private objection(state: DistributedState, sender: Peer): string | null {
+    const { policy, clock, maxAgeMs, maxDriftMs } = this.options;
+    if (!maySendFor(policy, sender, "StateSync", state.agentId))
+      return `role ${sender.role} may not bring states of ${state.agentId}`;
+    const ageMs = clock.wall() - state.updatedAt.ms;
+    if (ageMs < -maxDriftMs) return "it is from the future";
+    return maxAgeMs !== null && ageMs > maxAgeMs ? "it is too old" : null;
+  }
+}
+
+/** What the fields of a state take beside its data, about. */
+const FIELDS_BYTES = 200;
+
+/** About; each state's data is measured once. */
+const sizes = new WeakMap<DistributedState, number>();
+
+function sizeOf(state: DistributedState): number {
+  let size = sizes.get(state);
+  if (size === undefined) {
+    const { data } = state;
+    size = FIELDS_BYTES + (data instanceof Uint8Array ? data.length : JSON.stringify(data).length);
+    sizes.set(state, size);
+  }
+  return size;
+}
