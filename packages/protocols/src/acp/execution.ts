@@ -44,17 +44,19 @@ export class Execution {
   }
 
   /** Starts it; whatever happens is told by the run. `payload` is the creation's input. */
-  async carryOut(run: RunRecord, creation: RunCreation, payload: Payload, sessionId: string): Promise<void> {
+  async carryOut(run: RunRecord, creation: RunCreation, payload: Payload): Promise<void> {
     run.begin();
     try {
-      await this.options.executor.execute(this.contextOf(run, creation, payload, sessionId), {
+      await this.options.executor.execute(this.contextOf(run, creation, payload), {
         enqueue: (event) => this.take(run, event),
       });
       run.complete();
     } catch (error) {
       run.fail(errorModelOf(error));
     }
-    if (run.status === "completed") this.options.sessions.record(sessionId, [...creation.input, ...run.output]);
+    const { sessions } = this.options;
+    if (run.status === "completed" && (creation.sessionId !== undefined || sessions.has(run.sessionId)))
+      sessions.record(run.sessionId, [...run.input, ...run.output]);
     this.options.runs.retire(run);
   }
 
@@ -89,15 +91,17 @@ export class Execution {
     }
   }
 
-  private contextOf(run: RunRecord, creation: RunCreation, payload: Payload, sessionId: string): AcpExecutionContext {
+  private contextOf(run: RunRecord, creation: RunCreation, payload: Payload): AcpExecutionContext {
     return {
       messageId: run.id,
       from: authorOf(creation.input),
       payload,
       ...(creation.sessionId === undefined ? {} : { contextId: creation.sessionId }),
-      signal: run.cancellation.signal,
+      get signal() {
+        return run.signal;
+      },
       awaitAnswer: (question) => this.awaitAnswer(run, question),
-      history: () => this.history(sessionId, run.cancellation.signal),
+      history: () => this.history(run),
     };
   }
 
@@ -114,7 +118,7 @@ export class Execution {
     }
   }
 
-  private history(sessionId: string, signal: AbortSignal): Promise<Message[]> {
+  private history({ sessionId, signal }: RunRecord): Promise<Message[]> {
     const { sessions, fetchMessage } = this.options;
     return Promise.all(
       sessions

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { Readable } from "node:stream";
 import type { AgentDescription, AgentExecutor, AgentId, Clock } from "@failstorm/core";
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
@@ -46,20 +45,20 @@ function frame(event: RunLogEvent): string {
   }
 }
 
-/** The run's log from one event on, as it grows, to its end or to the next question to the client. */
+/** The run's log from one place on, as it grows, to its end or to the next question to the client. */
 async function* eventStream(run: RunRecord, from: number): AsyncGenerator<string> {
   let next = from;
   for (;;) {
     let chunk = "";
-    while (chunk.length < CHUNK_CHARS) {
-      const event = run.events[next];
-      if (event === undefined) break;
-      next += 1;
-      chunk += frame(event);
-      if (STOPPING.has(event.type)) {
-        yield chunk;
-        return;
+    while (next < run.logLength && chunk.length < CHUNK_CHARS) {
+      for (const event of run.eventsAt(next)) {
+        chunk += frame(event);
+        if (STOPPING.has(event.type)) {
+          yield chunk;
+          return;
+        }
       }
+      next += 1;
     }
     if (chunk === "") await run.change();
     else yield chunk;
@@ -113,9 +112,21 @@ function discoveryRoutes(server: FastifyInstance, { agentId, describeSelf }: Hos
   });
 }
 
-function sessionRoutes(server: FastifyInstance, sessions: SessionStore): void {
+const eventsOf = (run: RunRecord): RunLogEvent[] =>
+  Array.from({ length: run.logLength }, (_, index) => run.eventsAt(index)).flat();
+
+/** A run without a session named by the client is one of its own; it becomes one that is kept when somebody refers to it. */
+function openSession(id: string, runs: RunStore, sessions: SessionStore): void {
+  if (sessions.has(id)) return;
+  const run = runs.get(id);
+  const isOwn = run !== undefined && run.sessionId === id && run.status === "completed";
+  sessions.record(id, isOwn ? [...run.input, ...run.output] : []);
+}
+
+function sessionRoutes(server: FastifyInstance, runs: RunStore, sessions: SessionStore): void {
   const readSession = (request: WithId): unknown => {
     const id = uuidOf(request.params.id, "session_id");
+    if (runs.get(id)?.sessionId === id) openSession(id, runs, sessions);
     // Relative to the address under which the asker found us, as the reference server does it.
     const session = sessions.read(id, `${request.protocol}://${request.host}${server.prefix}`);
     if (session === undefined) throw notFound(`Session ${id} not found`);
@@ -131,11 +142,23 @@ function sessionRoutes(server: FastifyInstance, sessions: SessionStore): void {
   });
 }
 
+/** The time as ISO 8601, made once for each millisecond: a busy host asks several times in one. */
+function timestamps(clock: Clock): () => string {
+  let at = Number.NaN;
+  let text = "";
+  return () => {
+    const wall = clock.wall();
+    if (wall !== at) text = new Date(wall).toISOString();
+    at = wall;
+    return text;
+  };
+}
+
 function runRoutes(server: FastifyInstance, options: HostOptions, runs: RunStore, sessions: SessionStore): void {
   const { agentId, executor, clock, retention, fetchMessage } = options;
   const name = agentNameOf(agentId);
   const execution = new Execution({ executor, clock, runs, sessions, awaitMs: retention.ms, fetchMessage });
-  const now = (): string => new Date(clock.wall()).toISOString();
+  const now = timestamps(clock);
   const find = (id: string): RunRecord => {
     const run = runs.get(uuidOf(id, "run_id"));
     if (run === undefined) throw notFound(`Run ${id} not found`);
@@ -146,23 +169,23 @@ function runRoutes(server: FastifyInstance, options: HostOptions, runs: RunStore
     const creation = runCreationOf(request.body);
     if (creation.agentName !== name) throw notFound(`Agent ${creation.agentName} not found`);
     const payload = toPayload(creation.input);
-    const sessionId = creation.sessionId ?? randomUUID();
-    const run = runs.create({ agentName: name, sessionId, now });
-    if (creation.session !== undefined) sessions.adopt(creation.session);
-    else sessions.record(sessionId, []);
-    return answerIn(creation.mode, run, 0, () => void execution.carryOut(run, creation, payload, sessionId), reply);
+    const { sessionId, session, input, mode } = creation;
+    const run = runs.create({ agentName: name, sessionId, input, now });
+    if (session !== undefined) sessions.adopt(session);
+    else if (sessionId !== undefined) openSession(sessionId, runs, sessions);
+    return answerIn(mode, run, 0, () => void execution.carryOut(run, creation, payload), reply);
   });
 
   server.get("/runs/:id", (request: WithId) => find(request.params.id).snapshot());
 
-  server.get("/runs/:id/events", (request: WithId) => ({ events: find(request.params.id).events }));
+  server.get("/runs/:id/events", (request: WithId) => ({ events: eventsOf(find(request.params.id)) }));
 
   server.post("/runs/:id", async (request: WithId, reply) => {
     const run = find(request.params.id);
     const { answer, mode } = runResumptionOf(request.body, run.id);
     // Refused here, where the client hears of it, not in the executor.
     toPayload([answer.message]);
-    const from = run.events.length;
+    const from = run.logLength;
     if (!run.resume(answer.message)) throw invalidInput(`run ${run.id} is ${run.status}: it awaits nothing`, 403);
     return answerIn(mode, run, from, () => {}, reply);
   });
@@ -190,7 +213,7 @@ export function acpHost(options: HostOptions): FastifyPluginAsync {
       return reply.code(status).send(body);
     });
     discoveryRoutes(server, options);
-    sessionRoutes(server, sessions);
+    sessionRoutes(server, runs, sessions);
     runRoutes(server, options, runs, sessions);
     server.addHook("preClose", async () => {
       runs.close();

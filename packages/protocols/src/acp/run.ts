@@ -23,25 +23,40 @@ type RunState =
   | { readonly status: "completed" | "cancelled"; readonly finishedAt: string }
   | { readonly status: "failed"; readonly finishedAt: string; readonly error: ErrorModel };
 
+/** What the log keeps: enough to tell each event again as it was. */
+type LogEntry =
+  | { readonly kind: "state"; readonly type: RunEventType; readonly state: RunState; readonly messages: number }
+  | { readonly kind: "message"; readonly message: Message }
+  | { readonly kind: "generic"; readonly generic: object };
+
+export interface RunOptions {
+  readonly agentName: string;
+  /** Absent when the client named none: then the run is a session of its own, under its own id. */
+  readonly sessionId: string | undefined;
+  readonly input: readonly Message[];
+  /** ISO 8601. */
+  readonly now: () => string;
+}
+
 /** One run: its state, its output, and the log of all its events. In memory: a crash forgets it, as ACP's reference server does. */
 export class RunRecord {
   /** Not from the seeded Prng: another incarnation of this agent must not hand out the same ids. */
   readonly id = randomUUID();
-  readonly events: RunLogEvent[] = [];
-  readonly cancellation = new AbortController();
-  private readonly agentName: string;
-  private readonly sessionId: string;
+  readonly sessionId: string;
+  readonly input: readonly Message[];
+  readonly output: Message[] = [];
+  private readonly options: RunOptions;
   private readonly createdAt: string;
-  private readonly now: () => string;
-  private readonly messages: Message[] = [];
+  private readonly entries: LogEntry[] = [];
+  private controller: AbortController | null = null;
   private state: RunState = { status: "created" };
   private waiters: Array<() => void> = [];
 
-  constructor(options: { agentName: string; sessionId: string; now: () => string }) {
-    this.agentName = options.agentName;
-    this.sessionId = options.sessionId;
-    this.now = options.now;
-    this.createdAt = this.now();
+  constructor(options: RunOptions) {
+    this.options = options;
+    this.input = options.input;
+    this.sessionId = options.sessionId ?? this.id;
+    this.createdAt = options.now();
     this.log("run.created");
   }
 
@@ -58,23 +73,32 @@ export class RunRecord {
     return this.terminal || this.state.status === "awaiting";
   }
 
-  get output(): readonly Message[] {
-    return this.messages;
+  /** How far the log is; see `eventsAt`. */
+  get logLength(): number {
+    return this.entries.length;
+  }
+
+  /** Aborts when the run is cancelled, or given up. */
+  get signal(): AbortSignal {
+    return this.abortController().signal;
   }
 
   snapshot(): Run {
-    const { state } = this;
-    return {
-      agent_name: this.agentName,
-      session_id: this.sessionId,
-      run_id: this.id,
-      status: state.status,
-      ...(state.status === "awaiting" ? { await_request: state.request } : {}),
-      output: [...this.messages],
-      ...(state.status === "failed" ? { error: state.error } : {}),
-      created_at: this.createdAt,
-      ...("finishedAt" in state ? { finished_at: state.finishedAt } : {}),
-    };
+    return this.inState(this.state, this.output.length);
+  }
+
+  /** The events of one place in the log (a message is several), [] behind its end. */
+  eventsAt(index: number): readonly RunLogEvent[] {
+    const entry = this.entries[index];
+    if (entry === undefined) return [];
+    if (entry.kind === "generic") return [{ type: "generic", generic: entry.generic }];
+    if (entry.kind === "state") return [{ type: entry.type, run: this.inState(entry.state, entry.messages) }];
+    const { message } = entry;
+    return [
+      { type: "message.created", message },
+      ...message.parts.map((part) => ({ type: "message.part", part }) as const),
+      { type: "message.completed", message },
+    ];
   }
 
   begin(): void {
@@ -87,34 +111,32 @@ export class RunRecord {
     const parts = toMessageParts(payload);
     // A message has at least one part.
     if (parts.length === 0) return;
-    const at = this.now();
-    const message: Message = { role: `agent/${this.agentName}`, parts, created_at: at, completed_at: at };
-    this.messages.push(message);
-    this.events.push({ type: "message.created", message });
-    for (const part of parts) this.events.push({ type: "message.part", part });
-    this.events.push({ type: "message.completed", message });
-    this.wake();
+    const at = this.options.now();
+    const message: Message = { role: `agent/${this.options.agentName}`, parts, created_at: at, completed_at: at };
+    this.output.push(message);
+    this.add({ kind: "message", message });
   }
 
   /** Something that is no message: a note on progress. */
   note(generic: object): void {
     if (this.terminal) return;
-    this.events.push({ type: "generic", generic });
-    this.wake();
+    this.add({ kind: "generic", generic });
   }
 
   /** Asks the client something; resolves with its answer, rejects when the run ends before one comes. */
   awaitAnswer(payload: Payload): Promise<Message> {
-    const message: Message = { role: `agent/${this.agentName}`, parts: toMessageParts(payload), created_at: this.now() };
+    const { agentName, now } = this.options;
+    const message: Message = { role: `agent/${agentName}`, parts: toMessageParts(payload), created_at: now() };
     return new Promise((resolve, reject) => {
       if (this.state.status !== "in-progress") {
         reject(new Error(`run ${this.id} is ${this.state.status}: it cannot await anything`));
         return;
       }
-      const onEnd = (): void => reject(this.cancellation.signal.reason);
-      this.cancellation.signal.addEventListener("abort", onEnd, { once: true });
+      const { signal } = this;
+      const onEnd = (): void => reject(signal.reason);
+      signal.addEventListener("abort", onEnd, { once: true });
       const resume = (answer: Message): void => {
-        this.cancellation.signal.removeEventListener("abort", onEnd);
+        signal.removeEventListener("abort", onEnd);
         resolve(answer);
       };
       this.enter({ status: "awaiting", request: { type: "message", message }, resume }, "run.awaiting");
@@ -134,27 +156,27 @@ export class RunRecord {
   requestCancel(): boolean {
     if (this.terminal || this.state.status === "cancelling") return false;
     this.state = { status: "cancelling" };
-    this.cancellation.abort(new Error(`run ${this.id} was cancelled`));
+    this.abortController().abort(new Error(`run ${this.id} was cancelled`));
     return true;
   }
 
   complete(): void {
-    this.finish({ status: "completed", finishedAt: this.now() }, "run.completed");
+    this.finish({ status: "completed", finishedAt: this.options.now() }, "run.completed");
   }
 
   fail(error: ErrorModel): void {
-    this.finish({ status: "failed", finishedAt: this.now(), error }, "run.failed");
+    this.finish({ status: "failed", finishedAt: this.options.now(), error }, "run.failed");
   }
 
   cancelled(): void {
-    this.finish({ status: "cancelled", finishedAt: this.now() }, "run.cancelled");
+    this.finish({ status: "cancelled", finishedAt: this.options.now() }, "run.cancelled");
   }
 
   /** Fails an unfinished run and tells its executor. */
   abandon(error: ErrorModel): void {
     if (this.terminal) return;
     this.fail(error);
-    this.cancellation.abort(new Error(error.message));
+    this.abortController().abort(new Error(error.message));
   }
 
   /** Resolves with the next event. */
@@ -165,7 +187,7 @@ export class RunRecord {
   /** Whatever becomes of the execution, a run that was being cancelled ends as cancelled. */
   private finish(state: RunState, type: RunEventType): void {
     if (this.terminal) return;
-    if (this.state.status === "cancelling") this.enter({ status: "cancelled", finishedAt: this.now() }, "run.cancelled");
+    if (this.state.status === "cancelling") this.enter({ status: "cancelled", finishedAt: this.options.now() }, "run.cancelled");
     else this.enter(state, type);
   }
 
@@ -175,14 +197,33 @@ export class RunRecord {
   }
 
   private log(type: RunEventType): void {
-    this.events.push({ type, run: this.snapshot() });
-    this.wake();
+    this.add({ kind: "state", type, state: this.state, messages: this.output.length });
   }
 
-  private wake(): void {
+  private add(entry: LogEntry): void {
+    this.entries.push(entry);
     const { waiters } = this;
     if (waiters.length === 0) return;
     this.waiters = [];
     for (const waiter of waiters) waiter();
+  }
+
+  private inState(state: RunState, messages: number): Run {
+    return {
+      agent_name: this.options.agentName,
+      session_id: this.sessionId,
+      run_id: this.id,
+      status: state.status,
+      ...(state.status === "awaiting" ? { await_request: state.request } : {}),
+      output: this.output.slice(0, messages),
+      ...(state.status === "failed" ? { error: state.error } : {}),
+      created_at: this.createdAt,
+      ...("finishedAt" in state ? { finished_at: state.finishedAt } : {}),
+    };
+  }
+
+  /** Made when somebody asks: most executors never look at their signal. */
+  private abortController(): AbortController {
+    return (this.controller ??= new AbortController());
   }
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { charsOf } from "./content.ts";
 import { AcpError, type Message, type Session } from "./model.ts";
-import { RunRecord } from "./run.ts";
+import { type RunOptions, RunRecord } from "./run.ts";
 
 /** What may be kept for whoever asks later. */
 export interface Retention {
@@ -31,7 +31,7 @@ export class RunStore {
   }
 
   /** Throws AcpError when there are too many unfinished runs. */
-  create(options: ConstructorParameters<typeof RunRecord>[0]): RunRecord {
+  create(options: RunOptions): RunRecord {
     if (this.active.size >= MAX_ACTIVE_RUNS)
       throw new AcpError(503, "server_error", `${MAX_ACTIVE_RUNS} runs are unfinished; try again later`);
     const run = new RunRecord(options);
@@ -47,7 +47,7 @@ export class RunStore {
   /** To be called when a run has ended. */
   retire(run: RunRecord): void {
     if (!this.active.delete(run.id)) return;
-    const weight = weightOf(run.output) + MESSAGE_CHARS * run.events.length;
+    const weight = weightOf(run.input) + weightOf(run.output) + MESSAGE_CHARS * run.logLength;
     this.finished.set(run.id, { run, weight, at: this.now() });
     this.weight += weight;
     this.evict();
@@ -79,6 +79,8 @@ interface StoredSession {
   touchedAt: number;
 }
 
+const OWN_RESOURCE = /\/resources\/([0-9a-f-]{36})$/;
+
 const entryWeight = (entry: HistoryEntry): number =>
   ("url" in entry ? entry.url.length : charsOf([entry.message])) + MESSAGE_CHARS;
 
@@ -98,11 +100,12 @@ export class SessionStore {
     this.now = now;
   }
 
-  /** A session that comes with its history replaces what was known of it. */
+  /** A session that comes with its history replaces what was known of it; messages of it that are kept here already stay here. */
   adopt({ id, history, state }: Session): void {
+    const here = new Map(this.entries(id).flatMap((entry) => ("resource" in entry ? [[entry.resource, entry] as const] : [])));
     this.drop(id);
-    const entries = history.map((url) => ({ url }));
-    for (const entry of entries) this.weight += entryWeight(entry);
+    const entries = history.map((url) => here.get(OWN_RESOURCE.exec(url)?.[1] ?? "") ?? { url });
+    for (const entry of entries) this.keep(entry);
     this.sessions.set(id, { entries, state, touchedAt: this.now() });
     this.evict();
   }
@@ -117,8 +120,7 @@ export class SessionStore {
     for (const message of messages) {
       const entry = { resource: randomUUID(), message };
       session.entries.push(entry);
-      this.resources.set(entry.resource, message);
-      this.weight += entryWeight(entry);
+      this.keep(entry);
     }
     this.evict();
   }
@@ -130,6 +132,11 @@ export class SessionStore {
     if (session === undefined) return undefined;
     const history = session.entries.map((entry) => ("url" in entry ? entry.url : `${base}/resources/${entry.resource}`));
     return { id, history, ...(session.state === undefined ? {} : { state: session.state }) };
+  }
+
+  has(id: string): boolean {
+    this.evict();
+    return this.sessions.has(id);
   }
 
   entries(id: string): readonly HistoryEntry[] {
@@ -152,6 +159,11 @@ export class SessionStore {
     if (session === undefined) return;
     for (const entry of session.entries) this.forget(entry);
     this.sessions.delete(id);
+  }
+
+  private keep(entry: HistoryEntry): void {
+    this.weight += entryWeight(entry);
+    if ("resource" in entry) this.resources.set(entry.resource, entry.message);
   }
 
   private forget(entry: HistoryEntry): void {
