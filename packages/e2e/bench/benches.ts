@@ -1,8 +1,18 @@
 import type { Bench } from "./bench.ts";
 import { control } from "./control.ts";
 import { idleLoad } from "./idleLoad.ts";
+import { heartbeat64, scale, sigstop } from "./scale.ts";
 import { spawn } from "./spawn.ts";
 import { detectionHeartbeat, detectionTransport } from "./storms.ts";
 
 /** All benches, in the order they run. A new one is a module and a line here. */
-export const benches: readonly Bench[] = [spawn, detectionTransport, detectionHeartbeat, idleLoad, control];
+export const benches: readonly Bench[] = [
+  spawn,
+  detectionTransport,
+  detectionHeartbeat,
+  idleLoad,
+  control,
+  scale,
+  heartbeat64,
+  sigstop,
+];

@@ -11,6 +11,8 @@ export type FloorOrder =
       readonly index: number;
       readonly load: AgentLoad;
       readonly ports: readonly number[];
+      /** How many ring successors it holds a stream to; all others when null. */
+      readonly successors: number | null;
       readonly seed: number;
     }
   | { readonly type: "sample" };
@@ -76,22 +78,32 @@ async function sampleAll(processes: readonly FloorProcess[]): Promise<Extract<Fl
   );
 }
 
-async function startAll(processes: readonly FloorProcess[], profile: StormProfile, seed: number): Promise<void> {
+async function startAll(
+  processes: readonly FloorProcess[],
+  profile: StormProfile,
+  seed: number,
+  successors: number | null,
+): Promise<void> {
   const ports = (await Promise.all(processes.map((one) => one.next("listening")))).map(({ port }) => port);
   await Promise.all(
     processes.map((one, index) => {
       const holding = one.next("holding");
-      one.order({ type: "begin", index, load: profile.agents[index] as AgentLoad, ports, seed });
+      one.order({ type: "begin", index, load: profile.agents[index] as AgentLoad, ports, successors, seed });
       return holding;
     }),
   );
 }
+
+/** Whether process `from` holds a stream to process `to`. */
+const holds = (from: number, to: number, count: number, successors: number | null): boolean =>
+  from !== to && (successors === null || (to - from + count) % count <= successors);
 
 /** SIGKILL to the victims back to back; what the survivors' streams said of it. */
 async function strike(
   processes: readonly FloorProcess[],
   victims: readonly AgentId[],
   clock: Clock,
+  successors: number | null,
 ): Promise<Pick<FloorStorm, "first" | "last" | "closedMs">> {
   const indices = victims.map(agentIndex);
   const before = indices.map((index) => {
@@ -99,8 +111,13 @@ async function strike(
     processes[index]?.child.kill("SIGKILL");
     return { index, stamp };
   });
-  const survivors = processes.filter((_, index) => !indices.includes(index));
-  const pairs = survivors.flatMap((survivor) => before.map(({ index, stamp }) => ({ survivor, index, stamp })));
+  const pairs = processes.flatMap((survivor, from) =>
+    indices.includes(from)
+      ? []
+      : before
+          .filter(({ index }) => holds(from, index, processes.length, successors))
+          .map(({ index, stamp }) => ({ survivor, index, stamp })),
+  );
   const deadline = clock.now() + CLOSE_TIMEOUT_MS;
   while (clock.now() < deadline && !pairs.every(({ survivor, index }) => survivor.closed.has(index))) await clock.sleep(20);
   const closedMs = pairs.flatMap(({ survivor, index, stamp }) => {
@@ -110,11 +127,16 @@ async function strike(
   return { first: Math.min(...closedMs), last: closedMs.length === pairs.length ? Math.max(...closedMs) : null, closedMs };
 }
 
-/** The same storm over bare processes of the same memory and load. */
-export async function stormOverFloor(profile: StormProfile, seed: number, { clock, signal }: BenchContext): Promise<FloorStorm> {
+/** The same storm over bare processes of the same memory and load; `successors`: see FloorOrder. */
+export async function stormOverFloor(
+  profile: StormProfile,
+  seed: number,
+  { clock, signal }: BenchContext,
+  successors: number | null = null,
+): Promise<FloorStorm> {
   const processes = profile.agents.map(() => new FloorProcess());
   try {
-    await startAll(processes, profile, seed);
+    await startAll(processes, profile, seed, successors);
     await clock.sleep(SETTLE_MS, signal);
     const from = await sampleAll(processes);
     await clock.sleep(LOOK_BACK_MS, signal);
@@ -123,7 +145,7 @@ export async function stormOverFloor(profile: StormProfile, seed: number, { cloc
       const start = from[index];
       return { rssBytes, cpuShare: start === undefined ? 0 : (cpuMs - start.cpuMs) / (at - start.at) };
     });
-    return { ...(await strike(processes, profile.victims, clock)), agents };
+    return { ...(await strike(processes, profile.victims, clock, successors)), agents };
   } finally {
     await Promise.all(processes.map((one) => end(one.child)));
   }

@@ -2,7 +2,7 @@ import { Agent, createServer, request, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createPrng, type Prng, systemClock } from "@failstorm/core";
 import type { FloorAnswer, FloorOrder } from "./stormFloor.ts";
-import type { AgentLoad, MessageLoad } from "./loadProfile.ts";
+import type { MessageLoad } from "./loadProfile.ts";
 
 /**
  * One process of the storm's floor: a bare HTTP server and client with a held-open stream to each peer, brought to the memory, the
@@ -88,9 +88,10 @@ function keepBusy(share: number, startedAt: number, cpuAtStart: number): void {
   systemClock.after(SLICE_EVERY_MS, () => keepBusy(share, startedAt, cpuAtStart));
 }
 
-async function begin(index: number, load: AgentLoad, ports: readonly number[], seed: number): Promise<void> {
+async function begin({ index, load, ports, successors, seed }: Extract<FloorOrder, { type: "begin" }>): Promise<void> {
   const others = ports.map((port, peer) => ({ port, peer })).filter(({ peer }) => peer !== index);
-  await Promise.all(others.map(({ peer, port }) => hold(peer, port)));
+  const held = others.filter(({ peer }) => successors === null || (peer - index + ports.length) % ports.length <= successors);
+  await Promise.all(held.map(({ peer, port }) => hold(peer, port)));
   const prng = createPrng(seed).fork(`floor/${index}`);
   const peers = others.map(({ port }) => port);
   for (const message of load.messages) keepPosting(message, peers, prng.fork(message.kind));
@@ -100,7 +101,7 @@ async function begin(index: number, load: AgentLoad, ports: readonly number[], s
 }
 
 process.on("message", (order: FloorOrder) => {
-  if (order.type === "begin") void begin(order.index, order.load, order.ports, order.seed);
+  if (order.type === "begin") void begin(order);
   else tell({ type: "sample", at: systemClock.now(), cpuMs: cpuMs(), rssBytes: process.memoryUsage.rss() });
 });
 process.on("disconnect", () => process.exit(0));
