@@ -1,9 +1,8 @@
-import { randomBytes } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import type { AccessTokens } from "./accessTokens.ts";
 import { authorisedKey, type DidDocument, parseDid } from "./did.ts";
-import { digestMatches, type MessageSignature, parseSignature, signatureBase } from "./httpSignature.ts";
-import { verifyBytes } from "./keys.ts";
+import { digestMatches, type MessageSignature, newNonce, parseSignature, signatureBase } from "./httpSignature.ts";
+import { type PublicKey, verifyBytes } from "./keys.ts";
 import { CLOCK_SKEW_S, type NonceRecord, SIGNATURE_WINDOW_S } from "./nonceRecord.ts";
 
 /** Why a request is not authenticated (ANP-02 §3.2.4.1). */
@@ -69,7 +68,7 @@ export const nonceOf = ({ nonce, signature }: MessageSignature): string => nonce
 export async function signerFailure(
   { keyid }: MessageSignature,
   dids: DidLookup,
-  holds: (key: NonNullable<ReturnType<typeof authorisedKey>>) => boolean,
+  holds: (key: PublicKey) => boolean,
 ): Promise<AuthFailure | null> {
   const did = keyid.split("#", 1)[0] ?? "";
   if (parseDid(did) === null || !keyid.includes("#")) return "invalid_did";
@@ -119,7 +118,7 @@ export class Authenticator {
       if (until > now && this.challenges.size < MAX_CHALLENGES) break;
       this.challenges.delete(nonce);
     }
-    const nonce = randomBytes(16).toString("base64url");
+    const nonce = newNonce();
     this.challenges.set(nonce, now + CHALLENGE_MS);
     return nonce;
   }

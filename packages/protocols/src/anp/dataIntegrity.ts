@@ -1,7 +1,7 @@
 import { hash, type KeyObject } from "node:crypto";
 import { base58 } from "@scure/base";
 import { canonical, isObject, type JsonObject } from "./json.ts";
-import { signBytes, verifyBytes } from "./keys.ts";
+import { type PublicKey, signBytes, verifyBytes } from "./keys.ts";
 
 /** W3C Data Integrity, cryptosuite eddsa-jcs-2022: what is signed is hash(proof options) ‖ hash(document without proof). */
 function signedBytes(document: JsonObject, options: JsonObject): Buffer {
@@ -43,7 +43,7 @@ function proofBytes(proofValue: string): Uint8Array | null {
 }
 
 /** Whether the document's own proof is one by `key`, for assertions. */
-export function verifyProof(document: JsonObject, key: KeyObject): boolean {
+export function verifyProof(document: JsonObject, key: PublicKey): boolean {
   const { proof } = document;
   if (!isObject(proof)) return false;
   const { proofValue, ...options } = proof;

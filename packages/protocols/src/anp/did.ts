@@ -1,9 +1,8 @@
-import type { KeyObject } from "node:crypto";
 import { isIP } from "node:net";
 import type { Address } from "@failstorm/core";
 import { verifyProof } from "./dataIntegrity.ts";
 import { isObject, type JsonObject } from "./json.ts";
-import { e1Fingerprint, publicKeyOf } from "./keys.ts";
+import { e1Fingerprint, type PublicKey, publicKeyOf } from "./keys.ts";
 
 /**
  * did:wba (ANP-03). Two deviations, both declared: DID documents and messages travel over plain HTTP, since the agents of
@@ -61,12 +60,23 @@ const methodsOf = (document: JsonObject): JsonObject[] =>
 const absolute = (document: JsonObject, reference: string): string =>
   reference.startsWith("#") ? `${document["id"] as string}${reference}` : reference;
 
-/** The key of `keyid` if the document authorises it for the relationship; null otherwise. */
-export function authorisedKey(
-  document: DidDocument,
-  relationship: "authentication" | "assertionMethod" | "keyAgreement",
-  keyid: string,
-): KeyObject | null {
+type Relationship = "authentication" | "assertionMethod";
+
+const keysOf = new WeakMap<DidDocument, Map<string, PublicKey>>();
+
+/** The key of `keyid` if the document authorises it for the relationship; null otherwise. A document is read once for each. */
+export function authorisedKey(document: DidDocument, relationship: Relationship, keyid: string): PublicKey | null {
+  let keys = keysOf.get(document);
+  if (keys === undefined) keysOf.set(document, (keys = new Map()));
+  const name = `${relationship} ${keyid}`;
+  const known = keys.get(name);
+  if (known !== undefined) return known;
+  const key = findKey(document, relationship, keyid);
+  if (key !== null) keys.set(name, key);
+  return key;
+}
+
+function findKey(document: DidDocument, relationship: Relationship, keyid: string): PublicKey | null {
   const entries: unknown[] = Array.isArray(document[relationship]) ? document[relationship] : [];
   for (const entry of entries) {
     const embedded = isObject(entry) ? entry : null;
@@ -84,7 +94,7 @@ function bindsItsKey(document: DidDocument, fingerprint: string): boolean {
   const { proof } = document;
   if (!isObject(proof) || typeof proof["verificationMethod"] !== "string") return false;
   const key = authorisedKey(document, "assertionMethod", proof["verificationMethod"]);
-  return key?.asymmetricKeyType === "ed25519" && e1Fingerprint(key) === fingerprint && verifyProof(document, key);
+  return key?.type === "ed25519" && e1Fingerprint(key.key) === fingerprint && verifyProof(document, key);
 }
 
 /** Checks what was fetched for `did`: the document, or null when it is not that DID's. */

@@ -1,4 +1,3 @@
-import type { KeyObject } from "node:crypto";
 import {
   contentDigest,
   type MessageSignature,
@@ -8,7 +7,7 @@ import {
   signComponents,
 } from "./httpSignature.ts";
 import { isObject, type JsonObject } from "./json.ts";
-import { verifyBytes } from "./keys.ts";
+import { type PublicKey, verifyBytes } from "./keys.ts";
 
 export const ORIGIN_PROOF_SCHEME = "anp-rfc9421-origin-proof-v1";
 const COMPONENTS = ["@method", "@target-uri", "content-digest"] as const;
@@ -61,7 +60,7 @@ export function readOriginProof(auth: unknown): OriginProof | null {
 }
 
 /** Whether the proof binds this request and was made with `key`. */
-export function originProofHolds(proof: OriginProof, request: SignedRequest, key: KeyObject): boolean {
+export function originProofHolds(proof: OriginProof, request: SignedRequest, key: PublicKey): boolean {
   if (proof.contentDigest !== digestOf(request)) return false;
   const base = signatureBase(COMPONENTS, proof.signature.params, valuesOf(request, proof.contentDigest));
   return base !== null && verifyBytes(key, base, proof.signature.signature);

@@ -1,0 +1,162 @@
+import { createPublicKey, generateKeyPairSync } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { authorisedKey, checkedDocument, didOf, documentUrl, messageEndpoint, parseDid } from "../src/anp/did.ts";
+import { contentDigest, digestMatches, parseSignature, signatureBase, signComponents } from "../src/anp/httpSignature.ts";
+import { Identity } from "../src/anp/identity.ts";
+import { canonical, type JsonObject } from "../src/anp/json.ts";
+import { loadOrCreateKeys, publicKeyOf, verifyBytes } from "../src/anp/keys.ts";
+
+const dirs: string[] = [];
+afterEach(() => {
+  for (const dir of dirs.splice(0)) rmSync(dir, { recursive: true, force: true });
+});
+const workspace = (): string => {
+  const dir = mkdtempSync(path.join(tmpdir(), "failstorm-anp-"));
+  dirs.push(dir);
+  return dir;
+};
+
+test("the Ed25519 example of RFC 9421 (B.2.6) verifies, and no other base does", () => {
+  const params =
+    '("date" "@method" "@path" "@authority" "content-type" "content-length");created=1618884473;keyid="test-key-ed25519"';
+  const parsed = parseSignature(
+    `sig-b26=${params}`,
+    "sig-b26=:wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==:",
+  );
+  const values: Record<string, string> = {
+    date: "Tue, 20 Apr 2021 02:07:55 GMT",
+    "@method": "POST",
+    "@path": "/foo",
+    "@authority": "example.com",
+    "content-type": "application/json",
+    "content-length": "18",
+  };
+  const x = "JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs";
+  const key = { key: createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" }), type: "ed25519" };
+  expect(parsed).toMatchObject({ keyid: "test-key-ed25519", created: 1618884473, expires: null, nonce: null, params });
+  const base = signatureBase(parsed?.components ?? [], params, (name) => values[name]) ?? "";
+  expect(verifyBytes(key, base, parsed?.signature ?? Buffer.alloc(0))).toBe(true);
+  expect(verifyBytes(key, base.replace("POST", "GET"), parsed?.signature ?? Buffer.alloc(0))).toBe(false);
+});
+
+test("Content-Digest is that of RFC 9530, alone or beside others", () => {
+  // RFC 9530, appendix B.1.
+  const body = '{"hello": "world"}\n';
+  const digest = "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:";
+  expect(contentDigest(body)).toBe(digest);
+  expect(digestMatches(`sha-512=:AAAA:, ${digest}`, body)).toBe(true);
+  expect(digestMatches(digest, `${body} `)).toBe(false);
+  expect(digestMatches("sha-512=:AAAA:", body)).toBe(false);
+});
+
+test.each([
+  ["no signature of that label", 'sig1=();created=1;keyid="a"', "sig2=:AAAA:"],
+  ["created is missing", 'sig1=("@method");keyid="a"', "sig1=:AAAA:"],
+  ["created is no integer", 'sig1=("@method");created=1.5;keyid="a"', "sig1=:AAAA:"],
+  ["keyid is missing", 'sig1=("@method");created=1', "sig1=:AAAA:"],
+  ["a component with a parameter", 'sig1=("content-digest";req);created=1;keyid="a"', "sig1=:AAAA:"],
+  ["the signature is a string", 'sig1=("@method");created=1;keyid="a"', 'sig1="AAAA"'],
+  ["no structured field", "sig1=(((", "sig1=:AAAA:"],
+  ["endless", `sig1=("@method");created=1;keyid="${"a".repeat(5000)}"`, "sig1=:AAAA:"],
+])("a malformed signature is none: %s", (_what, input, signature) => {
+  expect(parseSignature(input, signature)).toBeNull();
+});
+
+test("a DID document of the Rust SDK is accepted with its proof, and not when anything in it was changed", () => {
+  const text = readFileSync(path.join(import.meta.dirname, "anp/did-e1-rust-sdk.json"), "utf8");
+  const { id } = JSON.parse(text) as { id: string };
+  const document = checkedDocument(id, JSON.parse(text));
+  expect(document?.id).toBe(id);
+  if (document === null) return;
+  expect(authorisedKey(document, "authentication", `${id}#key-1`)?.type).toBe("ed25519");
+  expect(authorisedKey(document, "authentication", `${id}#key-2`)).toBeNull();
+  for (const [from, to] of [
+    ["https://example.com/agents/demo", "https://evil.example/agents/demo"],
+    ["QNIcO_2_xhSgSnPXoC", "QNIcO_2_xhSgSnPXoD"],
+    ['"assertionMethod": [', '"assertionMethod_": ['],
+  ] as const)
+    expect(checkedDocument(id, JSON.parse(text.replace(from, to))), to).toBeNull();
+  const stripped = JSON.parse(text) as JsonObject;
+  delete stripped["proof"];
+  expect(checkedDocument(id, stripped), "without a proof").toBeNull();
+  expect(checkedDocument(`${id}x`, JSON.parse(text)), "for another DID").toBeNull();
+});
+
+const identityAt = (dir: string, basePath: string, form: "domain" | "e1") =>
+  new Identity({
+    agentId: "agent-3",
+    keys: loadOrCreateKeys(dir, "agent-3"),
+    address: () => ({ host: "127.0.0.1", port: 9003, basePath }),
+    form,
+    now: () => "2026-01-01T00:00:00Z",
+  });
+
+test("an agent keeps its keys, and with them its DID, from one process to the next", () => {
+  const dir = workspace();
+  const [first, second, other] = [identityAt(dir, "", "e1"), identityAt(dir, "", "e1"), identityAt(workspace(), "", "e1")];
+  expect(first.did).toMatch(/^did:wba:localhost%3A9003:agent-3:e1_[A-Za-z0-9_-]{43}$/);
+  expect(second.did).toBe(first.did);
+  expect(other.did).not.toBe(first.did);
+  expect(statSync(path.join(dir, "anp-keys-agent-3.json")).mode & 0o077).toBe(0);
+});
+
+test("the document is where the DID says, binds its key where the DID names it, and names one message service", () => {
+  const dir = workspace();
+  const domain = identityAt(dir, "", "domain");
+  expect(domain.did).toBe("did:wba:localhost%3A9003");
+  expect(documentUrl(domain.did, () => false)).toBe("http://127.0.0.1:9003/.well-known/did.json");
+  const mounted = identityAt(dir, "/p/anp", "domain");
+  expect(mounted.did).toMatch(/^did:wba:localhost%3A9003:p:anp:agent-3:e1_/);
+  expect(documentUrl(mounted.did, () => false)).toBe(`http://127.0.0.1:9003/p/anp${mounted.documentPath}`);
+  for (const identity of [domain, mounted]) {
+    const document = checkedDocument(identity.did, JSON.parse(JSON.stringify(identity.document)));
+    expect(document).not.toBeNull();
+    if (document === null) continue;
+    expect(messageEndpoint(document)).toBe(`${identity.baseUrl}/anp`);
+    const { keyid, privateKey } = identity.signingKey;
+    const { input, signature } = signComponents({ keyid, privateKey }, ["@method"], () => "GET", { nowS: 1 });
+    const parsed = parseSignature(input, signature);
+    const key = authorisedKey(document, "authentication", keyid);
+    const base = signatureBase(["@method"], parsed?.params ?? "", () => "GET") ?? "";
+    expect(key !== null && parsed !== null && verifyBytes(key, base, parsed.signature)).toBe(true);
+  }
+});
+
+test("DIDs that are none, or that name an IP address, or climb, are refused; addresses without a name have no DID", () => {
+  for (const did of [
+    "",
+    "did:web:a",
+    "did:wba:",
+    "did:wba:127.0.0.1%3A80",
+    "did:wba:a:..:b",
+    "did:wba:a/b",
+    `did:wba:${"a".repeat(600)}`,
+  ])
+    expect(parseDid(did), did).toBeNull();
+  expect(documentUrl("did:wba:example.com:user:alice", () => false)).toBe("https://example.com/user/alice/did.json");
+  expect(() => didOf({ host: "10.0.0.1", port: 1 })).toThrow(/needs a host name/);
+});
+
+test("keys of other types are read; what is no key is null", () => {
+  const { publicKey } = generateKeyPairSync("ec", { namedCurve: "secp256k1" });
+  expect(
+    publicKeyOf({ type: "EcdsaSecp256k1VerificationKey2019", publicKeyJwk: publicKey.export({ format: "jwk" }) })?.type,
+  ).toBe("ec");
+  for (const method of [
+    {},
+    { type: "Multikey", publicKeyMultibase: "z1" },
+    { type: "Multikey", publicKeyMultibase: "z0OIl" },
+    { publicKeyJwk: { kty: "RSA" } },
+  ])
+    expect(publicKeyOf(method), JSON.stringify(method)).toBeNull();
+});
+
+test("what JSON cannot say has no canonical form", () => {
+  expect(() => canonical({ text: "\ud800" })).toThrow(TypeError);
+  expect(() => canonical(undefined)).toThrow(TypeError);
+  // RFC 8785 §3.2.3: order by UTF-16 code units; §3.2.2.3: numbers as ECMAScript writes them.
+  expect(canonical({ "\u20ac": 1, "\r": 1e30, a: 4.5, "1": 0.002 })).toBe('{"\\r":1e+30,"1":0.002,"a":4.5,"€":1}');
+});

@@ -1,0 +1,277 @@
+import { generateKeyPairSync } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { didOf } from "../src/anp/did.ts";
+import type { JsonObject } from "../src/anp/json.ts";
+import { nowS, type Peer, type RawMessage, type Stranger, World } from "./anp/world.ts";
+
+const world = new World();
+let host: Peer;
+let stranger: Stranger;
+beforeAll(async () => {
+  host = await world.peer("agent-1", {
+    execute: async ({ payload, from }, queue) => {
+      if ("text" in payload && payload.text === "refuse") throw new Error("no such shard here");
+      queue.enqueue({ type: "agent_text_message", text: `${from}: ${JSON.stringify(payload)}` });
+    },
+  });
+  stranger = await world.stranger();
+});
+afterAll(() => world.close());
+
+const get = async (path: string): Promise<{ status: number; json: JsonObject }> => {
+  const response = await fetch(host.base + path);
+  return { status: response.status, json: (await response.json()) as JsonObject };
+};
+
+test("discovery leads from the address to the description, its DID and the message service", async () => {
+  const page = (await get("/.well-known/agent-descriptions")).json as { "@type": string; items: Array<Record<string, string>> };
+  expect(page["@type"]).toBe("CollectionPage");
+  expect(page.items).toEqual([
+    { "@type": "ad:AgentDescription", name: "agent-1", "@id": `${host.base}/ad.json`, did: didOf(host.address) },
+  ]);
+  const { json: description } = await get("/ad.json");
+  expect(description).toMatchObject({ protocolType: "ANP", type: "AgentDescription", name: "agent-1", did: didOf(host.address) });
+  const interfaces = description["interfaces"] as Array<Record<string, string>>;
+  expect(interfaces.map(({ type }) => type)).toEqual([
+    "StructuredInterface",
+    "NaturalLanguageInterface",
+    "MetaProtocolInterface",
+  ]);
+  expect((await get("/interface.json")).json).toMatchObject({ openrpc: "1.3.2", servers: [{ url: `${host.base}/anp` }] });
+  const { json: document } = await get("/.well-known/did.json");
+  expect(document).toMatchObject({ id: didOf(host.address), authentication: [`${didOf(host.address)}#key-1`] });
+  expect((await get("/agent-1/e1_x/did.json")).status).toBe(404);
+  expect((await get("/health")).json).toEqual({ incarnation: 1 });
+});
+
+test("capabilities are told to anybody, and nothing else is", async () => {
+  const meta = { profile: "anp.core.binding.v1", security_profile: "transport-protected" };
+  const ask = (method: string) =>
+    stranger.post(host, {
+      headers: { "content-type": "application/json" },
+      text: JSON.stringify({ jsonrpc: "2.0", id: "c", method, params: { meta, body: {} } }),
+    });
+  const { status, json } = await ask("anp.get_capabilities");
+  expect([status, json["id"]]).toEqual([200, "c"]);
+  expect(json.result).toMatchObject({
+    service_did: didOf(host.address),
+    supported_security_profiles: ["transport-protected"],
+    limits: { max_request_bytes: "67108864" },
+    agent: { agent_id: "agent-1", incarnation: 1, capabilities: ["tool:search"] },
+  });
+  expect(json.result?.["supported_profiles"]).toContain("anp.direct.base.v1");
+  for (const method of ["direct.send", "anp.negotiate"]) {
+    const refused = await ask(method);
+    expect(refused.status).toBe(401);
+    expect(refused.json).toMatchObject({ id: "c", error: { code: 1005, data: { anp_code: "anp.unauthorized" } } });
+  }
+});
+
+test("a signed message is accepted and answered, with a token that stands for the sender from then on", async () => {
+  const { status, json, headers } = await stranger.send(host, { meta: { operation_id: "op-1", message_id: "m-1" } });
+  expect(status).toBe(200);
+  expect(json.result).toMatchObject({
+    accepted: true,
+    operation_id: "op-1",
+    message_id: "m-1",
+    target_did: didOf(host.address),
+    reply: { content_type: "text/plain", body: { reply_to_message_id: "m-1", text: 'null: {"text":"hello"}' } },
+  });
+  expect(Date.parse(json.result?.["accepted_at"] as string)).toBeGreaterThan(0);
+  const token = /access_token="([^"]+)", token_type="Bearer", expires_in=3600/.exec(
+    headers.get("authentication-info") ?? "",
+  )?.[1];
+  const authorization = `Bearer ${token}`;
+  const signedAnew = { "signature-input": null, signature: null, "content-digest": null, authorization };
+  expect((await stranger.send(host, { headers: signedAnew })).json.result).toMatchObject({ accepted: true });
+  const bad = await stranger.send(host, { headers: { ...signedAnew, authorization: `${authorization}x` } });
+  expect(bad.status).toBe(401);
+  expect(bad.headers.get("www-authenticate")).toMatch(/^DIDWba .*error="invalid_access_token".*nonce="/);
+});
+
+test("a challenge can be met with its nonce, once", async () => {
+  const { headers } = await stranger.send(host, { headers: { signature: null, "signature-input": null } });
+  expect(headers.get("cache-control")).toBe("no-store");
+  expect(headers.get("accept-signature")).toContain('"@target-uri"');
+  const nonce = /nonce="([^"]+)"/.exec(headers.get("www-authenticate") ?? "")?.[1] ?? "";
+  expect((await stranger.send(host, { nonce })).status).toBe(200);
+  expect((await stranger.send(host, { nonce })).status).toBe(401);
+});
+
+describe("a request whose sender is not proven is refused with the reason", () => {
+  const other = generateKeyPairSync("ed25519").privateKey;
+  const keyid = (id: string) => ({ keyid: id, privateKey: stranger.keys.signing.privateKey });
+  const cases: ReadonlyArray<readonly [string, string, () => RawMessage]> = [
+    ["no signature", "invalid_request", () => ({ headers: { signature: null, "signature-input": null } })],
+    ["half a signature", "invalid_request", () => ({ headers: { signature: null } })],
+    ["malformed", "invalid_request", () => ({ headers: { "signature-input": "sig1=(((" } })],
+    [
+      "another scheme",
+      "invalid_request",
+      () => ({ headers: { signature: null, "signature-input": null, authorization: "Basic eA==" } }),
+    ],
+    ["another key", "invalid_signature", () => ({ signer: { ...stranger.identity.signingKey, privateKey: other } })],
+    ["a key that is not there", "invalid_verification_method", () => ({ signer: keyid(`${stranger.identity.did}#key-9`) })],
+    [
+      "a key for something else",
+      "invalid_verification_method",
+      () => ({ signer: keyid(`${stranger.identity.did}#key-x25519-1`) }),
+    ],
+    ["a keyid that is no DID", "invalid_did", () => ({ signer: keyid("key-1") })],
+    ["a DID without a key", "invalid_did", () => ({ signer: keyid(stranger.identity.did) })],
+    ["a DID whose host is gone", "invalid_did", () => ({ signer: keyid("did:wba:localhost%3A1#key-1") })],
+    ["a DID of somebody else's host", "invalid_did", () => ({ signer: keyid(`${stranger.identity.did}:user#key-1`) })],
+    ["too old", "invalid_timestamp", () => ({ nowS: nowS() - 301 })],
+    ["expired", "invalid_timestamp", () => ({ nowS: nowS() - 62 })],
+    ["from the future", "invalid_timestamp", () => ({ nowS: nowS() + 65 })],
+    ["another body", "invalid_content_digest", () => ({ headers: { "content-digest": "sha-256=:AAAA:" } })],
+    ["a digest that is not there", "invalid_request", () => ({ headers: { "content-digest": null } })],
+  ];
+  test.each(cases)("%s: %s", async (_what, error, options) => {
+    const { status, headers, json } = await stranger.send(host, options());
+    expect(status).toBe(401);
+    expect(headers.get("www-authenticate")).toContain(`error="${error}"`);
+    expect(json.error).toMatchObject({ code: 1005, data: { details: { error } } });
+  });
+
+  test("a replayed request, and one that was signed for another host", async () => {
+    const request = stranger.request(host);
+    expect((await stranger.post(host, request)).status).toBe(200);
+    expect((await stranger.post(host, request)).headers.get("www-authenticate")).toContain('error="invalid_nonce"');
+    const elsewhere = await world.peer("agent-5");
+    const forOther = stranger.request(elsewhere);
+    const { status, headers } = await stranger.post(host, forOther);
+    expect([status, headers.get("www-authenticate")?.includes('error="invalid_signature"')]).toEqual([401, true]);
+  });
+
+  test("a signature that does not cover the body", async () => {
+    const { signRequest } = await import("../src/anp/httpSignature.ts");
+    const { text } = stranger.request(host);
+    const signed = signRequest(stranger.identity.signingKey, { method: "POST", url: `${host.base}/anp` }, { nowS: nowS() });
+    const { status } = await stranger.post(host, { headers: { "content-type": "application/json", ...signed }, text });
+    expect(status).toBe(401);
+  });
+});
+
+describe("a message that is not right is refused with its code", () => {
+  const params = (change: (params: JsonObject) => unknown) => (message: JsonObject) => ({
+    ...message,
+    params: change(message["params"] as JsonObject),
+  });
+  const target = (target: unknown) => ({ meta: { target } });
+  const cases: ReadonlyArray<readonly [string, number, RawMessage]> = [
+    ["a batch", 1004, { change: (message) => [message] }],
+    ["no object", -32600, { change: () => "hello" }],
+    ["another JSON-RPC", -32600, { change: (message) => ({ ...message, jsonrpc: "1.0" }) }],
+    ["a number as id", 1000, { change: (message) => ({ ...message, id: 7 }) }],
+    ["null as id", 1000, { change: (message) => ({ ...message, id: null }) }],
+    ["an empty id", 1000, { change: (message) => ({ ...message, id: "" }) }],
+    ["an unknown method", -32601, { change: (message) => ({ ...message, method: "direct.destroy", params: {} }) }],
+    ["params as a list", 1003, { change: params(() => []) }],
+    ["no params", 1003, { change: params(() => undefined) }],
+    ["another member of params", 1003, { change: params((all) => ({ ...all, extra: 1 })) }],
+    ["an unknown member of meta", 1003, { meta: { priority: "high" } }],
+    ["a device", 1003, { meta: { sender_device_id: "d" } }],
+    ["no operation_id", 1003, { meta: { operation_id: undefined } }],
+    ["another profile", 1001, { meta: { profile: "anp.direct.base.v9" } }],
+    ["another security profile", 1002, { meta: { security_profile: "direct-e2ee" } }],
+    ["a group as target", 1014, target({ kind: "group", did: "did:wba:localhost%3A1" })],
+    ["another agent as target", 1007, target({ kind: "agent", did: "did:wba:localhost%3A1" })],
+    ["another content type", 1009, { meta: { content_type: "image/png" } }],
+    ["no content", 2002, { body: {} }],
+    ["two contents", 2002, { body: { text: "a", payload: {} } }],
+    ["words as JSON", 2002, { meta: { content_type: "application/json" }, body: { text: "{}" } }],
+    ["a member that the body does not have", 2002, { body: { text: "a", role: "admin" } }],
+    ["no origin proof", 2005, { change: params((all) => ({ ...all, auth: undefined })) }],
+    ["an origin proof for something else", 2005, { change: params((all) => ({ ...all, body: { text: "other" } })) }],
+    ["an old origin proof", 2005, { nowS: nowS() - 400, headers: {} }],
+    ["an origin proof by somebody else", 2006, { meta: { sender_did: "did:wba:localhost%3A1" } }],
+    ["a refusal of the agent's", 1010, { body: { text: "refuse" } }],
+  ];
+  test.each(cases)("%s: %i", async (_what, code, { nowS: at, ...options }) => {
+    const text = JSON.stringify(stranger.message(host, { ...options, ...(at === undefined ? {} : { nowS: at }) }));
+    const { status, json } = await stranger.post(host, stranger.request(host, {}, text));
+    expect(json.error?.code).toBe(code);
+    expect(status).toBe([-32600, 1000, 1003, 1004].includes(code) ? 400 : 200);
+    if (code > 0) expect(json.error?.data).toHaveProperty("anp_code");
+    expect(json["jsonrpc"]).toBe("2.0");
+  });
+
+  test("no JSON, another content type, too big, and what the agent said when it refused", async () => {
+    const broken = await stranger.post(host, stranger.request(host, {}, '{"jsonrpc":'));
+    expect([broken.status, broken.json.error?.code, broken.json["id"]]).toEqual([400, -32700, null]);
+    const plain = await stranger.send(host, { headers: { "content-type": "text/plain" } });
+    expect([plain.status, plain.json.error?.code]).toEqual([415, -32600]);
+    const big = await fetch(`${host.base}/anp`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "content-length": String(65 * 1024 * 1024) },
+      body: new Uint8Array(65 * 1024 * 1024),
+    });
+    expect(big.status).toBe(413);
+    expect((await stranger.send(host, { body: { text: "refuse" } })).json.error).toMatchObject({
+      message: "no such shard here",
+      data: { anp_code: "anp.delivery_rejected", retryable: true },
+    });
+  });
+});
+
+describe("an operation", () => {
+  const again = (text: string, meta: JsonObject = {}) =>
+    stranger.send(host, { meta: { operation_id: "op-7", message_id: "m-7", ...meta }, body: { text } });
+
+  test("sent again with a fresh proof gets the same result; another one under its ids is a conflict", async () => {
+    const first = await again("one");
+    const second = await again("one", { created_at: "2026-01-01T00:00:00Z" });
+    expect(second.json.result).toEqual(first.json.result);
+    expect(host.repeats).toEqual(["op-7"]);
+    for (const conflict of [
+      await again("two"),
+      await again("one", { message_id: "m-8" }),
+      await again("two", { operation_id: "op-8" }),
+    ])
+      expect(conflict.json.error).toMatchObject({ code: 1008, data: { anp_code: "anp.idempotency_conflict" } });
+  });
+
+  test("with one and the same proof twice is a replay, whoever carries it", async () => {
+    const text = JSON.stringify(stranger.message(host));
+    expect((await stranger.post(host, stranger.request(host, {}, text))).json.result).toMatchObject({ accepted: true });
+    const replayed = await stranger.post(host, stranger.request(host, {}, text));
+    expect(replayed.json.error).toMatchObject({ code: 2007, data: { anp_code: "direct.origin_proof_replayed" } });
+  });
+});
+
+test("a notification has no answer: direct.incoming is executed, anything else and anything wrong is dropped", async () => {
+  const notify = (options: RawMessage) => {
+    const withoutId = (message: JsonObject) => {
+      return { ...message, id: undefined, method: "direct.incoming" };
+    };
+    return stranger.send(host, { ...options, change: withoutId });
+  };
+  expect((await notify({})).status).toBe(204);
+  expect((await notify({ body: {} })).status).toBe(204);
+  expect((await stranger.send(host, { method: "direct.incoming" })).json.error?.code).toBe(-32600);
+});
+
+test("negotiation chooses what the caller prefers and can, or says why not", async () => {
+  const negotiate = (body: JsonObject) =>
+    stranger.send(host, { method: "anp.negotiate", meta: { profile: "anp.meta.negotiation.v1" }, body });
+  const intent = { name: "step" };
+  const chosen = (await negotiate({ intent, negotiation_id: "n-1", requiredCapabilities: ["tool:search"] })).json.result;
+  expect(chosen).toMatchObject({
+    negotiationId: "n-1",
+    status: "accepted",
+    selected: { interface: "interface.direct.structured.v1", profile: "anp.direct.base.v1", contentType: "application/json" },
+  });
+  const words = await negotiate({ intent, constraints: { preferredInterfaceTypes: ["NaturalLanguageInterface"] } });
+  expect(words.json.result).toMatchObject({ selected: { contentType: "text/plain" } });
+  for (const [body, code] of [
+    [{}, 1606],
+    [{ intent, mode: "natural_language_protocol_drafting" }, 1602],
+    [{ intent, requiredCapabilities: ["cap.hotel"] }, 1601],
+    [{ intent, candidateInterfaceRefs: ["interface.other"] }, 1601],
+    [{ intent, callerCapabilities: { supportedProfiles: ["x"] } }, 1603],
+    [{ intent, constraints: { requiredSecurityProfile: "direct-e2ee" } }, 1604],
+    [{ intent, callerCapabilities: { supportedContentTypes: ["image/png"] } }, 1605],
+  ] as const)
+    expect((await negotiate(body)).json.error?.code).toBe(code);
+});

@@ -1,0 +1,257 @@
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import type { Part } from "@failstorm/core";
+import fastify from "fastify";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createAccessTokens } from "../src/anp/accessTokens.ts";
+import { parseAnpConfig } from "../src/anp/config.ts";
+import { GenerationLog } from "../src/anp/generationLog.ts";
+import { openNonceRecord } from "../src/anp/nonceRecord.ts";
+import { openOperationRecord } from "../src/anp/operationRecord.ts";
+import { failure, HOST, type Peer, Stranger, World } from "./anp/world.ts";
+
+let world: World;
+beforeEach(() => {
+  world = new World();
+});
+afterEach(() => world.close());
+
+const introduce = (a: Peer, b: Peer): void => a.backend.registerEndpoint(b.agentId, b.address);
+
+async function pair(section: Record<string, unknown> = {}): Promise<readonly [Peer, Peer]> {
+  const [a, b] = [await world.peer("agent-0", { section }), await world.peer("agent-1", { section })];
+  introduce(a, b);
+  return [a, b];
+}
+
+describe("a handshake", () => {
+  test.each([
+    ["by default: DID document, signed capabilities", {}, [2, 2]],
+    ["with e1 identities: discovery once", { did: "e1" }, [3, 2]],
+    ["with a challenge: the nonce has to be fetched", { challenge: true }, [3, 3]],
+    ["with negotiation: one more, by token", { negotiate: true }, [3, 3]],
+  ])("takes its round trips, %s", async (_what, section, roundTrips) => {
+    const [a] = await pair(section);
+    const taken: number[] = [];
+    for (let i = 0; i < 2; i++) {
+      const { peer, traffic } = await a.backend.connect("agent-0", "agent-1");
+      expect(peer).toEqual({ agentId: "agent-1", incarnation: 1, capabilities: ["tool:search"] });
+      taken.push(traffic.roundTrips);
+    }
+    expect(taken).toEqual(roundTrips);
+  });
+
+  test("gives a token that later messages use; without tokens every message is signed and bigger", async () => {
+    const [a] = await pair();
+    const [c, d] = [await world.peer("agent-2", { section: { access_token: false } }), await world.peer("agent-3")];
+    introduce(c, d);
+    await a.backend.connect("agent-0", "agent-1");
+    await c.backend.connect("agent-2", "agent-3");
+    const bearer = await a.backend.send("agent-0", "agent-1", { text: "x" });
+    const signed = await c.backend.send("agent-2", "agent-3", { text: "x" });
+    expect([bearer.traffic.roundTrips, signed.traffic.roundTrips]).toEqual([1, 1]);
+    expect(signed.traffic.bytesSent).toBeGreaterThan(bearer.traffic.bytesSent + 100);
+    // The signed answer carries a token each time, which is not taken.
+    expect(signed.traffic.bytesReceived).toBeGreaterThan(bearer.traffic.bytesReceived + 100);
+  });
+});
+
+describe("a restarted agent", () => {
+  test("keeps its DID, refuses the tokens of its former life, and gives a new one to whoever signs again", async () => {
+    const [a, b] = await pair();
+    await a.backend.connect("agent-0", "agent-1");
+    await b.stop();
+    const again = await world.peer("agent-1", { workspaceDir: b.workspaceDir, port: b.address.port, incarnation: 2 });
+    expect((await a.backend.send("agent-0", "agent-1", { text: "x" })).traffic.roundTrips).toBe(2);
+    expect((await a.backend.send("agent-0", "agent-1", { text: "x" })).traffic.roundTrips).toBe(1);
+    const { peer, traffic } = await a.backend.connect("agent-0", "agent-1", { cause: "handshake" });
+    expect([peer.incarnation, traffic.roundTrips]).toEqual([2, 2]);
+    expect(again.address.port).toBe(b.address.port);
+  });
+
+  test("answers a repeated operation from the record, but not with another payload", async () => {
+    let executions = 0;
+    const a = await world.peer("agent-0");
+    const execute = async (_context: unknown, queue: { enqueue(event: { type: "agent_text_message"; text: string }): void }) =>
+      queue.enqueue({ type: "agent_text_message", text: `run ${++executions}` });
+    const b = await world.peer("agent-1", { execute });
+    introduce(a, b);
+    const step = (attempt: number, query = "q"): { parts: Part[] } => ({
+      parts: [
+        { kind: "data", data: { from: { incarnation: attempt }, body: { step: "1.search", attempt, budgetMs: attempt, query } } },
+      ],
+    });
+    const send = (attempt: number, query?: string) =>
+      a.backend.send("agent-0", "agent-1", step(attempt, query), { idempotencyKey: "t-1/1.search" });
+    expect((await send(1)).text).toBe("run 1");
+    await b.stop();
+    const again = await world.peer("agent-1", { execute, workspaceDir: b.workspaceDir, port: b.address.port, incarnation: 2 });
+    const repeated = await send(2);
+    expect([repeated.text, executions, again.repeats]).toEqual(["run 1", 1, ["t-1/1.search"]]);
+    expect(await failure(send(3, "something else"))).toMatchObject({ code: "remote", detail: { code: 1008 } });
+    expect(executions).toBe(1);
+  });
+
+  test("does not accept a request of before a second time", async () => {
+    const stranger = await world.stranger();
+    const b = await world.peer("agent-1");
+    const request = stranger.request(b);
+    expect((await stranger.post(b, request)).json.result).toMatchObject({ accepted: true });
+    await b.stop();
+    const again = await world.peer("agent-1", { workspaceDir: b.workspaceDir, port: b.address.port, incarnation: 2 });
+    const replayed = await stranger.post(again, request);
+    expect(replayed.status).toBe(401);
+    expect(replayed.headers.get("www-authenticate")).toMatch(/error="invalid_nonce"/);
+    // The same origin proof in a request signed anew is no better.
+    const carriedAnew = stranger.request(again, {}, request.text);
+    expect((await stranger.post(again, carriedAnew)).json.error?.code).toBe(2007);
+  });
+
+  test("whose keys are lost is known by its new document: the callers it had, and those it calls", async () => {
+    const [a, b] = await pair();
+    introduce(b, a);
+    await a.backend.connect("agent-0", "agent-1");
+    await b.backend.connect("agent-1", "agent-0");
+    await b.stop();
+    const again = await world.peer("agent-1", { port: b.address.port, incarnation: 2 });
+    introduce(again, a);
+    expect((await a.backend.connect("agent-0", "agent-1")).peer.incarnation).toBe(2);
+    expect((await again.backend.send("agent-1", "agent-0", { text: "me again" })).text).toBe("me again");
+  });
+});
+
+test("an agent without a host can send: it publishes its DID document by itself, and takes it back", async () => {
+  const b = await world.peer("agent-1");
+  const a = await world.peer("agent-0");
+  introduce(a, b);
+  expect((await a.backend.send("agent-8", "agent-1", { text: "from nowhere" })).text).toBe("from nowhere");
+});
+
+test("an answer that comes as a direct message of its own is the answer", async () => {
+  const a = await world.peer("agent-0");
+  const server = fastify();
+  const them = new Stranger(server);
+  server.get("/.well-known/did.json", async () => them.identity.document);
+  const answer = async (request: { body: unknown }) => {
+    const { id, method, params } = request.body as { id: string; method: string; params: { meta: Record<string, unknown> } };
+    if (method === "anp.get_capabilities") return { jsonrpc: "2.0", id, result: { service_did: them.identity.did } };
+    const { operation_id, message_id } = params.meta;
+    const reply = await them.send(a, { body: { text: "later", reply_to_message_id: message_id } });
+    expect(reply.json.result).toMatchObject({ accepted: true });
+    return { jsonrpc: "2.0", id, result: { accepted: true, operation_id, message_id } };
+  };
+  server.post("/anp", (request) => answer(request));
+  world.onClose(() => server.close());
+  await server.listen({ host: HOST, port: 0 });
+  a.backend.registerEndpoint("agent-7", { host: HOST, port: Number(new URL(server.listeningOrigin).port) });
+  expect((await a.backend.connect("agent-0", "agent-7")).peer).toEqual({ agentId: "agent-7", incarnation: 0, capabilities: [] });
+  const { text, raw } = await a.backend.send("agent-0", "agent-7", { text: "now?" });
+  expect(text).toBe("later");
+  expect(raw).not.toHaveProperty("reply");
+});
+
+describe("records", () => {
+  let time = 0;
+  const now = (): number => time;
+  beforeEach(() => {
+    time = 0;
+  });
+
+  test("of nonces keep each for as long as its signature could be accepted, then forget", () => {
+    const dir = world.tempDir();
+    const record = openNonceRecord(dir, "a", now);
+    expect([record.use("k", "1"), record.use("k", "1"), record.use("l", "1")]).toEqual([true, false, true]);
+    time = 419_000;
+    expect(record.use("k", "2")).toBe(true);
+    time = 421_000;
+    expect([record.use("k", "3"), record.use("k", "1"), record.use("k", "2")]).toEqual([true, false, false]);
+    time = 850_000;
+    expect([record.use("k", "4"), record.use("k", "3"), record.use("k", "1")]).toEqual([true, false, true]);
+    record.close();
+    const reopened = openNonceRecord(dir, "a", now);
+    expect([reopened.use("k", "3"), reopened.use("k", "4"), reopened.use("k", "5")]).toEqual([false, false, true]);
+    reopened.close();
+  });
+
+  test("of operations survive being cut anywhere, and forget what failed", async () => {
+    const dir = world.tempDir();
+    const key = (operationId: string) => ({ senderDid: "s", targetDid: "t", method: "m", operationId, messageId: operationId });
+    const open = () => openOperationRecord(dir, "a", 1000, now);
+    const record = open();
+    record.add(key("1"), "f1", Promise.resolve({ answer: 1 }));
+    record.add(key("2"), "f2", Promise.reject(new Error("no")));
+    record.add(key("3"), "f3", Promise.resolve({ answer: 3 }));
+    await new Promise((resolve) => process.nextTick(resolve));
+    expect([record.find(key("1"))?.fingerprint, record.find(key("2"))]).toEqual(["f1", undefined]);
+    expect(record.find({ ...key("9"), messageId: "3" })?.fingerprint).toBe("f3");
+    record.close();
+    const file = path.join(dir, "anp-operations-a.log");
+    const whole = readFileSync(file);
+    const { truncateSync } = await import("node:fs");
+    truncateSync(file, whole.length - 10);
+    const reopened = open();
+    expect(await reopened.find(key("1"))?.result).toEqual({ answer: 1 });
+    expect(reopened.find(key("3"))).toBeUndefined();
+    reopened.add(key("4"), "f4", Promise.resolve({ answer: 4 }));
+    await new Promise((resolve) => process.nextTick(resolve));
+    reopened.close();
+    const third = open();
+    expect(await third.find(key("4"))?.result).toEqual({ answer: 4 });
+    third.close();
+  });
+
+  test("take a new file when the present one is big enough, and drop the oldest", () => {
+    const dir = world.tempDir();
+    const lines: string[] = [];
+    let rotations = 0;
+    const open = () =>
+      new GenerationLog({
+        file: path.join(dir, "log"),
+        generationMs: 1e9,
+        maxBytes: 100,
+        now,
+        onLine: (line) => lines.push(line),
+        onRotate: () => void rotations++,
+      });
+    const log = open();
+    for (let i = 0; i < 100; i++) log.append(`line ${i}`.padEnd(19, "."));
+    log.close();
+    expect(rotations).toBe(19);
+    open().close();
+    expect(lines).toHaveLength(10);
+    expect(lines.at(-1)).toMatch(/^line 99\./);
+  });
+});
+
+test("a token is good until it expires, for its process alone, and not when anything in it was changed", () => {
+  let time = 1_000_000;
+  const tokens = createAccessTokens(60_000, () => time);
+  const info = tokens.issue("did:wba:a");
+  expect(info).toMatch(/token_type="Bearer", expires_in=60$/);
+  const token = /access_token="([^"]+)"/.exec(info)?.[1] ?? "";
+  expect(tokens.verify(token)).toBe("did:wba:a");
+  const forged = Buffer.from('{"sub":"did:wba:b","exp":99999999999}').toString("base64url");
+  for (const other of [`${token}x`, token.slice(0, -1), token.replace(/\.[^.]+\./, `.${forged}.`), "", ".", "a.b.c"])
+    expect(tokens.verify(other), other).toBeNull();
+  expect(createAccessTokens(60_000, () => time).verify(token)).toBeNull();
+  time += 61_000;
+  expect(tokens.verify(token)).toBeNull();
+});
+
+test("wrong configuration is named", () => {
+  expect(parseAnpConfig(undefined)).toMatchObject({
+    transport: "http",
+    accessToken: true,
+    tokenLifetimeMs: 3_600_000,
+    did: "domain",
+  });
+  for (const [section, message] of [
+    [{ retries: 1 }, /anp.retries: unknown key/],
+    [{ transport: "tcp" }, /anp.transport: "tcp" is not http or websocket/],
+    [{ access_token: "yes" }, /anp.access_token/],
+    [{ token_lifetime: 0 }, /anp.token_lifetime: 0/],
+    [{ delivery_members: "from" }, /anp.delivery_members/],
+    [{ e2ee: true }, /anp.e2ee/],
+  ] as const)
+    expect(() => parseAnpConfig(section)).toThrow(message);
+});
