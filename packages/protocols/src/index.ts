@@ -1,2 +1,2 @@
 export { createMeteredClient, type OwnMeteredClient } from "./meteredClient.ts";
-export { loadProtocol, protocolNames } from "./registry.ts";
+export { loadProtocol, locateProtocol, protocolNames } from "./registry.ts";

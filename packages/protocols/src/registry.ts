@@ -40,31 +40,41 @@ function lendModules(): void {
   });
 }
 
-function resolveModule(nameOrPath: string): string {
+/** The file of a module that is not ours. Throws InputError when there is none. */
+function findModule(nameOrPath: string): string {
   const asFile = path.resolve(nameOrPath);
   if (/^[./]/.test(nameOrPath) || /\.[cm]?[jt]s$/.test(nameOrPath)) {
     if (!existsSync(asFile)) throw new InputError(`--protocol ${nameOrPath}: there is no such file (${asFile})`);
-    return pathToFileURL(asFile).href;
+    return asFile;
   }
   try {
-    return pathToFileURL(createRequire(path.resolve("package.json")).resolve(nameOrPath)).href;
-  } catch (cause) {
-    const known = protocolNames().join(", ");
-    throw new InputError(
-      `--protocol ${nameOrPath}: no such protocol; choose one of ${known}, the path of a module (./my-protocol.ts), or an installed package`,
-      { cause },
-    );
+    const found = createRequire(path.resolve("package.json")).resolve(nameOrPath);
+    // A module of Node's own is found by its bare name.
+    if (path.isAbsolute(found)) return found;
+  } catch {
+    // Said below, with what there is to choose from.
   }
+  throw new InputError(
+    `--protocol ${nameOrPath}: no such protocol; choose one of ${protocolNames().join(", ")}, the path of a module (./my-protocol.ts), or an installed package`,
+  );
 }
+
+/**
+ * The same protocol, as a process that was started elsewhere finds it: the name of one of ours, else the absolute path of its module.
+ * Throws InputError when there is none.
+ */
+export const locateProtocol = (nameOrPath: string): string =>
+  protocolNames().includes(nameOrPath) ? nameOrPath : findModule(nameOrPath);
 
 /**
  * A protocol by its name, by the path of a module, or by package name; the module exports it as `protocol` or as its default.
  * Throws InputError when there is none.
  */
 export async function loadProtocol(nameOrPath: string): Promise<Protocol> {
-  const isBuiltIn = protocolNames().includes(nameOrPath);
+  const located = locateProtocol(nameOrPath);
+  const isBuiltIn = !path.isAbsolute(located);
   if (!isBuiltIn) lendModules();
-  const url = isBuiltIn ? pathToFileURL(entryOf(nameOrPath)).href : resolveModule(nameOrPath);
+  const url = pathToFileURL(isBuiltIn ? entryOf(located) : located).href;
   const module = (await import(url)) as { protocol?: unknown; default?: unknown };
   const candidate = module.protocol ?? module.default;
   if (isProtocol(candidate)) return candidate;

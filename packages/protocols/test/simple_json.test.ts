@@ -236,6 +236,7 @@ describe("protocols are found", () => {
     await expect(loadProtocol("simple_jsn")).rejects.toThrow(
       /--protocol simple_jsn: no such protocol; choose one of .*simple_json/,
     );
+    await expect(loadProtocol("fs"), "a module of Node's").rejects.toThrow(/--protocol fs: no such protocol/);
     await expect(loadProtocol("./nowhere.ts")).rejects.toThrow(/there is no such file/);
   });
 });

@@ -1,5 +1,5 @@
 import { InputError } from "@failstorm/core";
-import { loadProtocol } from "../registry.ts";
+import { loadProtocol, locateProtocol } from "../registry.ts";
 import { within } from "./expectations.ts";
 import { complianceCases } from "./suite.ts";
 
@@ -12,8 +12,9 @@ function describe(error: unknown): string {
  * Runs the compliance suite on a protocol by its name, path or package: `node packages/protocols/src/compliance/main.ts ./my-protocol.ts`.
  * Exit codes: 0 all cases passed, 1 some did not, 2 bad input.
  */
-async function main(module: string | undefined): Promise<number> {
-  if (module === undefined) throw new InputError("usage: node packages/protocols/src/compliance/main.ts PROTOCOL");
+async function main(given: string | undefined): Promise<number> {
+  if (given === undefined) throw new InputError("usage: node packages/protocols/src/compliance/main.ts PROTOCOL");
+  const module = locateProtocol(given);
   const cases = complianceCases({ protocol: await loadProtocol(module), module });
   const stray: unknown[] = [];
   process.on("unhandledRejection", (error) => stray.push(error));
