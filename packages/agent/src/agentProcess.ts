@@ -124,8 +124,9 @@ export class AgentProcess {
         await this.loaded;
         this.startSampling();
         await this.loadMetrics();
-        await rehearseLoss(this.clock);
-        return;
+        // A victim that comes back has no time for it, and no need: it will see no first storm.
+        if (this.self.incarnation === 1) await rehearseLoss(this.clock);
+        return this.send({ type: "prepared" });
       case "broadcast":
         return this.send({ type: "indexed", ...(await (await this.loaded).broadcast(message.t0)) });
       case "start":

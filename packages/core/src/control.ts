@@ -7,6 +7,7 @@ import type { AgentId } from "./ids.ts";
  * the agent exits.
  */
 export type ToAgent =
+  /** Load what the work needs, and report `prepared`. */
   | { readonly type: "roster"; readonly roster: Roster }
   /** Fetch the document from the mesh (the source serves it), index the home shard, report `indexed`. */
   | { readonly type: "broadcast"; readonly t0: number }
@@ -32,6 +33,7 @@ export type FromAgent =
       readonly incarnation: number;
     }
   | { readonly type: "ready"; readonly port: number; readonly rssBytes: number }
+  | { readonly type: "prepared" }
   | { readonly type: "indexed"; readonly sha256: string; readonly passages: number }
   /** Sent after a write of the same events to the agent's own file, batched; only for the live view. */
   | { readonly type: "events"; readonly events: readonly RunEvent[] }

@@ -31,6 +31,8 @@ interface Briefing {
 const LOAD_LEAD_MS = 200;
 /** The load starts on a multiple of this. */
 const LOAD_GRID_MS = 100;
+/** So many agents prepare themselves within the time that one may take to start; all do it at the same time. */
+const PREPARED_AT_ONCE = 8;
 /** Beyond the last deadline, what agents get to say that they are done. */
 const DRAIN_EXTRA_MS = 2000;
 
@@ -41,7 +43,8 @@ export async function runFlow(context: FlowContext): Promise<void> {
   await supervisor.startAll(context.startTimeoutMs, signal);
   const sha256 = createHash("sha256").update(plan.document).digest("hex");
   const roster = encodeMessage({ type: "roster", roster: rosterOf(context, sha256) });
-  const t0 = await broadcast(context, roster, sha256);
+  await prepare(context, roster);
+  const t0 = await broadcast(context, sha256);
   const briefing = startLoad(context, roster, t0);
   const { runtimeMs } = plan.config.scenario;
   const moments = planMoments(plan.schedule.faults, briefing.loadFromMs, plan.config.scenario);
@@ -64,13 +67,26 @@ function rosterOf({ supervisor, plan }: FlowContext, sha256: string): Roster {
   };
 }
 
+/** The agents load what the work needs. Before t=0: how long a process takes to get going is no part of a protocol. */
+async function prepare({ supervisor, clock, startTimeoutMs, signal }: FlowContext, roster: string): Promise<void> {
+  for (const { life } of supervisor.live) life.link.send(roster);
+  const unprepared = (): string[] => supervisor.agents.filter((agent) => !agent.prepared).map(({ id }) => id);
+  const limitMs = startTimeoutMs * Math.max(1, supervisor.agents.length / PREPARED_AT_ONCE);
+  const inTime = await supervisor.waiting.until(() => unprepared().length === 0, clock.now() + limitMs, signal);
+  if (!inTime)
+    throw new RunError(
+      "START_TIMEOUT",
+      `${unprepared().join(", ")}: not prepared ${limitMs} ms after the roster; use fewer agents`,
+    );
+}
+
 /** t=0: the agents spread the document among themselves. Resolves with t0 when all have indexed the right one. */
-async function broadcast(context: FlowContext, roster: string, sha256: string): Promise<number> {
+async function broadcast(context: FlowContext, sha256: string): Promise<number> {
   const { supervisor, recorder, clock, plan, signal } = context;
   recorder.write({ ev: "run.phase", phase: "broadcast" });
   const t0 = clock.now();
   const start = encodeMessage({ type: "broadcast", t0 });
-  for (const { life } of supervisor.live) life.link.send(roster + start);
+  for (const { life } of supervisor.live) life.link.send(start);
   const wrong = (agent: SupervisedAgent): boolean => agent.indexedSha256 !== null && agent.indexedSha256 !== sha256;
   const settled = (): boolean =>
     supervisor.agents.every((agent) => agent.indexedSha256 !== null) || supervisor.agents.some(wrong);

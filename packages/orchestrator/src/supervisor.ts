@@ -29,6 +29,7 @@ export interface SupervisedAgent {
   spec: AgentSpec;
   life: Life;
   /** What its present incarnation has reported. */
+  prepared: boolean;
   indexedSha256: string | null;
   drained: boolean;
 }
@@ -68,6 +69,7 @@ export class Supervisor {
       index: spec.index,
       spec,
       life: { kind: "down" },
+      prepared: false,
       indexedSha256: null,
       drained: false,
     }));
@@ -118,6 +120,7 @@ export class Supervisor {
     signal.throwIfAborted();
     const since = this.clock.now();
     agent.life = { kind: "starting", since, child: null, link: null };
+    agent.prepared = false;
     agent.indexedSha256 = null;
     agent.drained = false;
     const launch = this.launch(agent);
@@ -188,6 +191,7 @@ export class Supervisor {
     }
     if (agent.life.kind === "down" || agent.life.link !== link) return;
     if (message.type === "ready") this.onReady(agent, message.port, message.rssBytes);
+    else if (message.type === "prepared") agent.prepared = true;
     else if (message.type === "indexed") agent.indexedSha256 = message.sha256;
     else if (message.type === "drained") agent.drained = true;
     else if (message.type === "failed") this.onFailed(agent, message.code, message.message);

@@ -27,6 +27,7 @@ const isText = (value: unknown): boolean => typeof value === "string";
 const WELL_FORMED: Readonly<Record<FromAgent["type"], (message: Fields) => boolean>> = {
   hello: (m) => isText(m["agentId"]) && isText(m["token"]) && isCount(m["pid"]) && isCount(m["incarnation"]),
   ready: (m) => isCount(m["port"]) && (m["port"] as number) <= 65_535 && typeof m["rssBytes"] === "number",
+  prepared: () => true,
   indexed: (m) => isText(m["sha256"]) && isCount(m["passages"]),
   events: (m) => Array.isArray(m["events"]),
   drained: () => true,
