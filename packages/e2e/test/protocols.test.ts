@@ -1,0 +1,40 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type EndedRun, openSandbox, words } from "../src/runCli.ts";
+
+const sandbox = openSandbox();
+afterAll(() => sandbox.close());
+
+/** A storm with a restart. */
+const storm = words(
+  "--agents 5 --kill-count 1 --seed 4 --runtime 18 --fault-time 5 --restart-after 4 --rate 1 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5",
+);
+/** A run of 18 s on a machine that has other things to do. */
+const RUN_MS = 120_000;
+
+/** The same storm over each protocol: what it takes to serve, to lose and to find an agent again, spoken natively. */
+describe.each(["a2a", "acp", "anp", "agora"])("the storm over %s", (protocol) => {
+  let run: EndedRun;
+  beforeAll(async () => {
+    run = await sandbox.run(["--protocol", protocol, ...storm]);
+  }, RUN_MS);
+
+  it("loses no task and nobody alive, and breaks no invariant", () => {
+    expect(run.code, run.stderr).toBe(0);
+    expect(run.metrics).toMatchObject({ protocol, tasks_lost: 0, false_positives: 0, partial: false });
+  });
+
+  it("is worked through: most answers are right, and in time", () => {
+    const { goodput } = run.metrics;
+    expect(goodput?.whole.n).toBeGreaterThan(30);
+    expect(goodput?.whole.rate).toBeGreaterThan(0.5);
+  });
+
+  it("is reconnected by a handshake of the protocol, and by one with the victim's next incarnation", () => {
+    expect(run.metrics.recovery_ms, JSON.stringify(run.metrics.reasons)).toBeGreaterThan(0);
+    expect(run.metrics.bytes_reconnect?.by_cause["handshake"]).toBeGreaterThan(0);
+    const victim = run.schedule.faults[0]?.victims[0];
+    const back = run.of("link.up").filter((event) => event.peer === victim && event.peerInc === 2);
+    expect(new Set(back.map((event) => event.src)).size).toBe(4);
+    expect(run.metrics.rejoin_ms?.reached).toBe(1);
+  });
+});
