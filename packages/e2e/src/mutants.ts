@@ -74,14 +74,41 @@ function summarise(readings: readonly Reading[], mutants: readonly Mutant[]): bo
   return isProven;
 }
 
-const { values: options } = parseArgs({
-  options: {
-    runs: { type: "string", default: "20" },
-    seed: { type: "string", default: "1000" },
-    out: { type: "string", default: path.join(projectRoot, "results", "mutants.ndjson") },
-    only: { type: "string", default: MUTANT_RULES.map(({ mutant }) => mutant).join(",") },
-  },
-});
+const USAGE = `usage: node packages/e2e/src/mutants.ts [--runs 20] [--seed 1000] [--out FILE] [--only NAME,…]
+
+Makes the same storm unmutated and with each mutant (${MUTANT_RULES.map(({ mutant }) => mutant).join(", ")}), and says how often each mutant turned
+its named measure red. Readings are appended to FILE (results/mutants.ndjson); what is there already is not made again.
+Exit codes: 0 red in at least 19 of 20 and in at most 1 of 20 unmutated runs, 1 otherwise, 2 bad input.
+`;
+
+function fail(message: string): never {
+  process.stderr.write(`ERROR ${message}\n\n${USAGE}`);
+  process.exit(2);
+}
+
+function readOptions(): { runs: string; seed: string; out: string; only: string } {
+  const defaults = { runs: "20", seed: "1000", out: path.join(projectRoot, "results", "mutants.ndjson") };
+  const only = MUTANT_RULES.map(({ mutant }) => mutant).join(",");
+  try {
+    const text = { type: "string" } as const;
+    const { values } = parseArgs({
+      options: { runs: text, seed: text, out: text, only: text, help: { type: "boolean", short: "h" } },
+    });
+    if (values.help === true) {
+      process.stdout.write(USAGE);
+      process.exit(0);
+    }
+    return { ...defaults, only, ...values };
+  } catch (error) {
+    return fail((error as Error).message);
+  }
+}
+
+const options = readOptions();
+for (const name of ["runs", "seed"] as const)
+  if (!/^\d+$/.test(options[name])) fail(`--${name} ${options[name]}: must be a whole number`);
+for (const name of options.only.split(","))
+  if (!MUTANT_RULES.some(({ mutant }) => mutant === name)) fail(`--only ${name}: there is no such mutant`);
 const mutants = MUTANT_RULES.map(({ mutant }) => mutant).filter((mutant) => options.only.split(",").includes(mutant));
 const seeds = Array.from({ length: Number(options.runs) }, (_, i) => Number(options.seed) + i);
 mkdirSync(path.dirname(options.out), { recursive: true });
