@@ -1,6 +1,7 @@
 import type { Bench } from "./bench.ts";
 import { control } from "./control.ts";
 import { idleLoad } from "./idleLoad.ts";
+import { protocols } from "./protocols.ts";
 import { heartbeat64, scale, sigstop } from "./scale.ts";
 import { spawn } from "./spawn.ts";
 import { detectionHeartbeat, detectionTransport } from "./storms.ts";
@@ -12,6 +13,7 @@ export const benches: readonly Bench[] = [
   detectionHeartbeat,
   idleLoad,
   control,
+  protocols,
   scale,
   heartbeat64,
   sigstop,

@@ -1,0 +1,186 @@
+import { createRequire } from "node:module";
+import path from "node:path";
+import {
+  type Address,
+  type BackendContext,
+  type CommBackend,
+  createPrng,
+  type Part,
+  RunError,
+  systemClock,
+  type Traffic,
+} from "@failstorm/core";
+import { createMeteredClient, loadProtocol } from "../../protocols/src/index.ts";
+
+/** One process of a pair: it asks, or it is asked. Both listen, since some protocols look the caller up. */
+export interface PairSpec {
+  readonly role: "caller" | "callee";
+  /** null: raw undici and a bare Fastify route. */
+  readonly protocol: string | null;
+  readonly section: unknown;
+  readonly workspaceDir: string;
+}
+
+export type PairOrder =
+  | { readonly type: "meet"; readonly peer: Address }
+  /** One after the other for the latency, then so many at a time for the throughput. */
+  | { readonly type: "measure"; readonly oneByOne: number; readonly atOnce: number; readonly concurrency: number }
+  | { readonly type: "cpu" };
+
+export type PairAnswer =
+  | { readonly type: "listening"; readonly address: Address }
+  | { readonly type: "met" }
+  | { readonly type: "measured"; readonly p50Ms: number; readonly perSecond: number; readonly traffic: Traffic | null }
+  | { readonly type: "cpu"; readonly ms: number }
+  | { readonly type: "failed"; readonly message: string };
+
+/** Asks once; what it moved, when it was measured. */
+type Ask = () => Promise<Traffic | null>;
+
+interface Party {
+  readonly address: Address;
+  meet(peer: Address): Promise<Ask>;
+}
+
+const HOST = "127.0.0.1";
+
+/** The protocols' own copies, so that all load the same files. */
+const require = createRequire(new URL("../../protocols/package.json", import.meta.url));
+
+/** What a tool step of a storm looks like; the answer is the same again. */
+const PARTS: readonly Part[] = [
+  {
+    kind: "data",
+    data: {
+      from: { agentId: "agent-0", incarnation: 1, host: HOST, port: 9000 },
+      body: {
+        op: "tool",
+        tool: "extract",
+        task: "t-17",
+        step: "1.extract",
+        attempt: 1,
+        budgetMs: 4000,
+        input: { question: "What is the currency of the country whose capital is Bern?", sentences: 3 },
+      },
+    },
+  },
+];
+
+interface BareFastify {
+  post(path: string, handler: (request: { body: unknown }) => Promise<unknown>): unknown;
+  listen(options: { host: string; port: number }): Promise<string>;
+}
+interface BareUndici {
+  Agent: new (options: object) => unknown;
+  readonly request: (url: string, options: object) => Promise<{ body: { json(): Promise<unknown> } }>;
+}
+
+/** What anybody would write with the same two libraries: a JSON text there, a JSON text back. */
+async function raw(): Promise<Party> {
+  const fastify = require("fastify") as () => BareFastify;
+  const server = fastify();
+  server.post("/", async ({ body }) => body);
+  const port = Number(new URL(await server.listen({ host: HOST, port: 0 })).port);
+  return {
+    address: { host: HOST, port },
+    async meet(peer) {
+      const { Agent, request } = require("undici") as BareUndici;
+      const dispatcher = new Agent({ pipelining: 1, keepAliveTimeout: 30_000, headersTimeout: 0, bodyTimeout: 0 });
+      const headers = { "content-type": "application/json" };
+      let sequence = 0;
+      return async () => {
+        const body = JSON.stringify({ id: `bench-${sequence++}`, parts: PARTS });
+        const answer = await request(`http://${peer.host}:${peer.port}/`, { method: "POST", headers, body, dispatcher });
+        await answer.body.json();
+        return null;
+      };
+    },
+  };
+}
+
+/** The same through a protocol's CommBackend, as an agent uses it. */
+async function speaking(name: string, { role, section, workspaceDir }: PairSpec): Promise<Party> {
+  const [agentId, peerId] = role === "caller" ? (["agent-0", "agent-1"] as const) : (["agent-1", "agent-0"] as const);
+  const protocol = await loadProtocol(name);
+  const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 5000, onResidual: () => {} });
+  const address = { host: HOST, port: 0 };
+  const context: BackendContext = {
+    describeSelf: () => ({ agentId, incarnation: 1, capabilities: ["tool:extract", "shard:0"] }),
+    selfAddress: () => address,
+    client,
+    onDeduplicated: () => {},
+    clock: systemClock,
+    prng: createPrng(1, agentId),
+    workspaceDir: path.join(workspaceDir, agentId),
+    config: protocol.parseConfig(section),
+  };
+  const backend: CommBackend = protocol.createBackend(context);
+  const { baseUrl } = await backend.spawnLocalAgent(agentId, HOST, 0, {
+    execute: async ({ payload }, queue) => {
+      if ("parts" in payload) queue.enqueue({ type: "agent_parts_message", parts: payload.parts });
+    },
+    cancel: async () => {},
+  });
+  address.port = Number(new URL(baseUrl).port);
+  return {
+    address,
+    async meet(peer) {
+      backend.registerEndpoint(peerId, peer);
+      await backend.connect(agentId, peerId);
+      let sequence = 0;
+      return async () => {
+        const { traffic, parts } = await backend.send(
+          agentId,
+          peerId,
+          { parts: PARTS },
+          { idempotencyKey: `t-${sequence++}/1.extract` },
+        );
+        if (parts.length !== 1) throw new RunError("BENCH_WRONG_ANSWER", `${name} answered with ${parts.length} parts`);
+        return traffic;
+      };
+    },
+  };
+}
+
+async function measure(
+  ask: Ask,
+  { oneByOne, atOnce, concurrency }: Extract<PairOrder, { type: "measure" }>,
+): Promise<PairAnswer> {
+  const latencies: number[] = [];
+  let traffic: Traffic | null = null;
+  for (let i = 0; i < oneByOne; i++) {
+    const from = systemClock.now();
+    traffic = await ask();
+    latencies.push(systemClock.now() - from);
+  }
+  let left = atOnce;
+  const from = systemClock.now();
+  const lane = async (): Promise<void> => {
+    while (left-- > 0) await ask();
+  };
+  await Promise.all(Array.from({ length: concurrency }, lane));
+  const perSecond = (atOnce * 1000) / (systemClock.now() - from);
+  latencies.sort((a, b) => a - b);
+  return { type: "measured", p50Ms: latencies[Math.floor(latencies.length / 2)] ?? Number.NaN, perSecond, traffic };
+}
+
+const spec = JSON.parse(process.argv[2] ?? "") as PairSpec;
+const tell = (answer: PairAnswer): void => void process.send?.(answer);
+const party = await (spec.protocol === null ? raw() : speaking(spec.protocol, spec));
+let ask: Ask = () => Promise.reject(new RunError("BENCH_NOT_MET", "the peer comes first"));
+
+async function obey(order: PairOrder): Promise<PairAnswer> {
+  if (order.type === "measure") return measure(ask, order);
+  if (order.type === "meet") {
+    ask = await party.meet(order.peer);
+    return { type: "met" };
+  }
+  const { user, system } = process.cpuUsage();
+  return { type: "cpu", ms: (user + system) / 1000 };
+}
+
+process.on("message", (order: PairOrder) => {
+  void obey(order).then(tell, (error: unknown) => tell({ type: "failed", message: String(error) }));
+});
+process.on("disconnect", () => process.exit(0));
+tell({ type: "listening", address: party.address });

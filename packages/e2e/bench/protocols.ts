@@ -1,0 +1,144 @@
+import { generateKeyPairSync, sign, verify } from "node:crypto";
+import type { Bench, BenchContext, BenchOutcome, Check } from "./bench.ts";
+import { type Pair, startPair, type Turn } from "./protocolPair.ts";
+import { estimate, median } from "./statistics.ts";
+import { shown } from "./table.ts";
+
+interface Subject {
+  readonly label: string;
+  readonly protocol: string | null;
+  readonly section: unknown;
+  /** Times raw; null: no goal. */
+  readonly limit: number | null;
+  /** One Ed25519 signature and its verification are allowed on top of the limit, which then is of the latency alone. */
+  readonly signs?: boolean;
+}
+
+const RAW = "raw";
+
+const SUBJECTS: readonly Subject[] = [
+  { label: RAW, protocol: null, section: null, limit: null },
+  { label: "simple_json", protocol: "simple_json", section: {}, limit: 1.15 },
+  { label: "a2a unary", protocol: "a2a", section: {}, limit: 3 },
+  { label: "acp sync", protocol: "acp", section: { mode: "sync" }, limit: 2 },
+  { label: "anp bearer", protocol: "anp", section: {}, limit: 2 },
+  { label: "anp signed", protocol: "anp", section: { access_token: false }, limit: 2, signs: true },
+  { label: "agora by hash", protocol: "agora", section: { frequent_after: 0 }, limit: 1.5 },
+];
+
+type Repeat = ReadonlyMap<string, Turn>;
+
+/** What one Ed25519 signature of a small text and its verification take here, ms, the median of many. */
+function signatureMs({ clock }: BenchContext): number {
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  const message = Buffer.alloc(300, "x");
+  const times = Array.from({ length: 400 }, () => {
+    const from = clock.now();
+    const isGood = verify(null, message, publicKey, sign(null, message, privateKey));
+    return isGood ? clock.now() - from : Number.NaN;
+  });
+  return median(times.slice(100));
+}
+
+const turnOf = (repeat: Repeat, label: string): Turn => repeat.get(label) as Turn;
+
+function checksOf(
+  { label, limit, signs = false }: Subject,
+  repeats: readonly Repeat[],
+  signature: number,
+  { prng }: BenchContext,
+): Check[] {
+  const ratio = (measure: string, goal: string, limitOf: number | null, of: (own: Turn, raw: Turn) => number): Check => {
+    const ratios = repeats.map((repeat) => of(turnOf(repeat, label), turnOf(repeat, RAW)));
+    const { value, interval } = estimate(ratios, median, prng.fork(`${label}/${measure}`));
+    return {
+      measure,
+      goal,
+      unit: "× raw",
+      n: ratios.length,
+      median: value,
+      interval,
+      met: limitOf === null ? null : value <= limitOf,
+    };
+  };
+  const goal = limit === null ? "" : `≤ ${limit} ×`;
+  if (!signs)
+    return [
+      ratio(`${label}: send, p50`, goal, limit, (own, raw) => own.p50Ms / raw.p50Ms),
+      ratio(`${label}: throughput, inverse`, goal, limit, (own, raw) => raw.perSecond / own.perSecond),
+    ];
+  const less = (own: Turn, raw: Turn): number => (own.p50Ms - signature) / raw.p50Ms;
+  return [
+    ratio(`${label}: send, p50, less ${(signature * 1000).toFixed(0)} µs of one signature`, goal, limit, less),
+    ratio(`${label}: throughput, inverse`, "", null, (own, raw) => raw.perSecond / own.perSecond),
+  ];
+}
+
+function details(subjects: readonly Subject[], repeats: readonly Repeat[]): string[][] {
+  return subjects.map(({ label }) => {
+    const middle = (of: (turn: Turn) => number): string => shown(median(repeats.map((repeat) => of(turnOf(repeat, label)))));
+    const { traffic } = turnOf(repeats.at(-1) as Repeat, label);
+    return [
+      label,
+      middle(({ p50Ms }) => p50Ms * 1000),
+      middle(({ perSecond }) => perSecond),
+      middle(({ callerUs }) => callerUs),
+      middle(({ calleeUs }) => calleeUs),
+      traffic === null ? "–" : `${traffic.bytesSent} / ${traffic.bytesReceived}`,
+    ];
+  });
+}
+
+async function measureAll(
+  pairs: ReadonlyMap<string, Pair>,
+  { repeats, prng, signal, progress }: BenchContext,
+): Promise<Repeat[]> {
+  const measured: Repeat[] = [];
+  for (let repeat = 1; repeat <= repeats; repeat++) {
+    const turns = new Map<string, Turn>();
+    for (const label of prng.fork(`order/${repeat}`).shuffle([...pairs.keys()])) {
+      signal.throwIfAborted();
+      turns.set(label, await (pairs.get(label) as Pair).turn());
+    }
+    measured.push(turns);
+    progress(`${repeat}/${repeats} done`);
+  }
+  return measured;
+}
+
+async function run(context: BenchContext): Promise<BenchOutcome> {
+  const pairs = new Map<string, Pair>();
+  try {
+    for (const subject of SUBJECTS) pairs.set(subject.label, await startPair(subject, context));
+    const signature = signatureMs(context);
+    const repeats = await measureAll(pairs, context);
+    return {
+      checks: SUBJECTS.filter(({ protocol }) => protocol !== null).flatMap((subject) =>
+        checksOf(subject, repeats, signature, context),
+      ),
+      details: [
+        {
+          title: "medians of the repeats",
+          columns: ["", "p50 µs", "sends/s", "caller µs CPU", "callee µs CPU", "bytes of a send, there / back"],
+          rows: details(SUBJECTS, repeats),
+        },
+      ],
+      notes: [
+        "Two processes a subject, all alive at the same time and idle but for one; in each repeat every subject has a turn, in an order drawn anew: 300 sends one by one (p50), 1200 sends 32 at a time (throughput). Ratios are those of one repeat; their median with a bootstrap interval.",
+        "A send is a tool step of a storm (300 bytes of JSON) that is answered with itself, with an idempotency key, through CommBackend and the metered client; raw is undici.request and a Fastify route with the same JSON.",
+        `One Ed25519 signature and its verification with node:crypto: ${(signature * 1000).toFixed(0)} µs.`,
+      ],
+      doubt: null,
+      data: repeats.map((repeat) => Object.fromEntries(repeat)),
+    };
+  } finally {
+    for (const pair of pairs.values()) await pair.end();
+  }
+}
+
+export const protocols: Bench = {
+  name: "protocols",
+  what: "what a message costs: every CommBackend against raw undici → Fastify JSON",
+  goal: "p50 and throughput in times raw: simple_json ≤ 1.15, A2A ≤ 3, ACP ≤ 2, ANP bearer ≤ 2, signed ≤ 2 plus a signature, Agora by hash ≤ 1.5",
+  run,
+};
