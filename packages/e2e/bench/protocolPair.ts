@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { RunError, type Traffic } from "@failstorm/core";
@@ -87,6 +87,7 @@ export async function startPair(
   const caller = new PairProcess({ role: "caller", protocol, section, workspaceDir });
   const end = async (): Promise<void> => {
     await Promise.all([caller.end(), callee.end()]);
+    rmSync(workspaceDir, { recursive: true, force: true });
   };
   const cpu = async (): Promise<{ caller: number; callee: number }> => ({
     caller: (await caller.order({ type: "cpu" }, "cpu")).ms,
