@@ -1,4 +1,5 @@
 export { computeMetrics } from "./metrics.ts";
+export { PAGE_FILE, writeRunPage } from "./page/writeRunPage.ts";
 export { type ResultRow, detectionRows, resultRows } from "./rows.ts";
 export { type BadLine, readRun, type RunRecord, toRunRecord } from "./run.ts";
 export { type FailstormMetrics, METRICS_SCHEMA_VERSION, metricsJsonSchema, metricsSchema, type StormMetrics } from "./schema.ts";

@@ -6,6 +6,8 @@ export interface ResultRow {
   readonly value: string;
   readonly unit: string;
   readonly note: string;
+  /** The measure's name in failstorm_metrics.json, for its definition and its events. */
+  readonly key?: string;
 }
 
 const NONE = "–";
@@ -36,21 +38,30 @@ function stormRows(metrics: FailstormMetrics): ResultRow[] {
     value: spreadText(value),
     unit: "ms first / median / last",
     note: why(name) === "" ? `${note}, ${value?.reached} of ${value?.total}` : why(name),
+    key: name,
   });
   const single = (measure: string, name: string, value: number | null, note: string): ResultRow => ({
     measure,
     value: inMs(value),
     unit: "ms",
     note: value === null ? why(name) : note,
+    key: name,
   });
   const takeover = metrics.takeover_ms;
   return [
-    { measure: "victims", value: String(metrics.victims?.length ?? 0), unit: "agents", note: victimsNote(metrics) },
+    {
+      measure: "victims",
+      value: String(metrics.victims?.length ?? 0),
+      unit: "agents",
+      note: victimsNote(metrics),
+      key: "victims",
+    },
     {
       measure: "orphaned tasks",
       value: String(metrics.orphaned_tasks),
       unit: "tasks",
       note: `${metrics.affected_tasks} affected in all`,
+      key: "orphaned_tasks",
     },
     spread("detection", "detection_ms", metrics.detection_ms, "pairs of survivor and victim"),
     spread("transport notice", "transport_notice_ms", metrics.transport_notice_ms, "held-open streams closed by the kernel"),
@@ -82,6 +93,7 @@ function costRows(metrics: FailstormMetrics): ResultRow[] {
   return [
     {
       measure: "bytes caused by the fault",
+      key: "bytes_reconnect.total",
       value: number((bytes?.total ?? 0) / 1000, 1),
       unit: "kB",
       note: [
@@ -97,6 +109,7 @@ function costRows(metrics: FailstormMetrics): ResultRow[] {
     },
     {
       measure: "success-rate drop",
+      key: "success_rate_drop",
       value: percent(metrics.success_rate_drop),
       unit: "%",
       note:
@@ -106,6 +119,7 @@ function costRows(metrics: FailstormMetrics): ResultRow[] {
     },
     {
       measure: "duplicate work",
+      key: "duplicate_work_ratio",
       value: percent(metrics.duplicate_work_ratio),
       unit: "%",
       note:
@@ -122,24 +136,39 @@ function runRows(metrics: FailstormMetrics): ResultRow[] {
   const rows: ResultRow[] = [
     {
       measure: "goodput",
+      key: "goodput.measured.rate",
       value: percent(measured.rate),
       unit: "%",
       note: `${measured.good} of ${measured.n} tasks right in the deadline, warm-up left out`,
     },
     {
       measure: "latency",
+      key: "work.latency_ms.p50",
       value: [latency.p50, latency.p95, latency.p99, latency.max].map(inMs).join(" / "),
       unit: "ms p50 / p95 / p99 / max",
       note: "right answers, from the intended start",
     },
-    { measure: "tasks lost", value: String(metrics.tasks_lost), unit: "tasks", note: `of ${whole.n} scheduled` },
+    {
+      measure: "tasks lost",
+      value: String(metrics.tasks_lost),
+      unit: "tasks",
+      note: `of ${whole.n} scheduled`,
+      key: "tasks_lost",
+    },
     {
       measure: "false positives",
+      key: "false_positives",
       value: String(metrics.false_positives),
       unit: "detections",
       note: `in ${number(metrics.detector_accuracy.link_hours, 3)} link-hours; ${metrics.detector_accuracy.gossip_adoptions} adopted by gossip`,
     },
-    { measure: "conflicting answers", value: String(metrics.conflicting_answers), unit: "tasks", note: "" },
+    {
+      measure: "conflicting answers",
+      value: String(metrics.conflicting_answers),
+      unit: "tasks",
+      note: "",
+      key: "conflicting_answers",
+    },
     {
       measure: "machine busy",
       value: percent(metrics.load.machine_busy),

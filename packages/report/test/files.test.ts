@@ -106,6 +106,7 @@ describe("result table", () => {
       value: "–",
       unit: "ms",
       note: "no survivor completed a handshake because of a lost link",
+      key: "recovery_ms",
     });
     expect(rows.find((row) => row.measure === "detection")).toMatchObject({
       value: "3,000 / – / –",

@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { METRICS_FILE } from "@failstorm/report";
+import { METRICS_FILE, PAGE_FILE } from "@failstorm/report";
 import { formatLine, log, painter, useColor } from "../view/log.ts";
 import { renderResult } from "../view/resultTable.ts";
 import { shownPath } from "./config.ts";
@@ -36,5 +36,6 @@ export function printSummary({ metrics, check }: Summary, options: OutputOptions
   if (quiet) return;
   if (check.violations.length === 0) say("SUCCESS", "all invariants hold");
   say("INFO", `run folder ${shownPath(runDir)}`);
+  if (existsSync(path.join(runDir, PAGE_FILE))) say("INFO", `report ${shownPath(path.join(runDir, PAGE_FILE))}`);
   say("INFO", `again with the same seed: pnpm failstorm --config ${shownPath(path.join(runDir, "config.yaml"))}`);
 }
