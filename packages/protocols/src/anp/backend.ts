@@ -23,6 +23,8 @@ import { LocalAgents } from "./localAgents.ts";
 import { Peers } from "./peers.ts";
 import { createReplies } from "./replies.ts";
 import { RpcClient } from "./rpcClient.ts";
+import { httpTransport, type NoteTraffic, sumOf, type Transport } from "./transport.ts";
+import { WebSocketChannels } from "./webSocketChannels.ts";
 
 const textOf = (parts: readonly Part[]): string => parts.map((part) => (part.kind === "text" ? part.text : "")).join("");
 
@@ -30,24 +32,33 @@ type Measured = <T>(
   peer: AgentId,
   options: CallOptions,
   defaults: Omit<TrafficTag, "peer">,
-  fn: () => Promise<T>,
+  fn: (note: NoteTraffic) => Promise<T>,
 ) => Promise<{ value: T; traffic: Traffic }>;
 
 /** Counts what `fn` moves; its failures become CommErrors, with what was moved before. */
 const measuring =
   ({ client }: BackendContext): Measured =>
   async (peer, options, defaults, fn) => {
+    const noted: Traffic[] = [];
+    const tag = { peer, kind: options.kind ?? defaults.kind, cause: options.cause ?? defaults.cause };
     try {
-      return await client.measure({ peer, kind: options.kind ?? defaults.kind, cause: options.cause ?? defaults.cause }, fn);
+      const { value, traffic } = await client.measure(tag, () => fn((traffic) => noted.push(traffic)));
+      return { value, traffic: sumOf(traffic, noted) };
     } catch (error) {
       const { traffic } = error as { traffic?: Traffic };
       const failure = toCommError(error, peer, options.signal);
-      throw traffic === undefined ? failure : Object.assign(failure, { traffic });
+      throw traffic === undefined ? failure : Object.assign(failure, { traffic: sumOf(traffic, noted) });
     }
   };
 
-/** ANP as a CommBackend. */
-export function createAnpBackend(context: BackendContext): CommBackend {
+interface Assembly {
+  readonly peers: Peers;
+  readonly resolver: DidResolver;
+  readonly locals: LocalAgents;
+  readonly caller: Caller;
+}
+
+function assemble(context: BackendContext): Assembly {
   const { client, clock } = context;
   const config = context.config as AnpConfig;
   const replies = createReplies();
@@ -60,20 +71,36 @@ export function createAnpBackend(context: BackendContext): CommBackend {
   });
   const locals = new LocalAgents({ context, config, resolver, peers, replies });
   const rpc = new RpcClient({ client, clock, accessToken: config.accessToken });
-  const caller = new Caller({
+  const transport: Transport =
+    config.transport === "http"
+      ? httpTransport(rpc)
+      : new WebSocketChannels({
+          client,
+          clock,
+          rpc,
+          authenticate: ({ src, access }, signal) => caller.capabilities(src, access, signal),
+        });
+  const caller: Caller = new Caller({
     config,
     clock,
     peers,
     rpc,
     replies,
     identity: (src) => locals.identity(src),
-    carry: (session, call, signal) => rpc.call(session.access, session.src.signingKey, call, signal),
+    transport,
   });
+  return { peers, resolver, locals, caller };
+}
+
+/** ANP as a CommBackend. */
+export function createAnpBackend(context: BackendContext): CommBackend {
+  const { client } = context;
+  const { peers, resolver, locals, caller } = assemble(context);
   const measured = measuring(context);
 
   const connect = async (src: AgentId, dst: AgentId, options: CallOptions = {}): Promise<ConnectResult> => {
     const defaults = { kind: "handshake", cause: "setup" } as const;
-    const { value, traffic } = await measured(dst, options, defaults, () => caller.open(src, dst, options.signal));
+    const { value, traffic } = await measured(dst, options, defaults, (note) => caller.open(src, dst, note, options.signal));
     return { peer: value.peer, traffic };
   };
 
@@ -92,7 +119,7 @@ export function createAnpBackend(context: BackendContext): CommBackend {
 
   const send = async (src: AgentId, dst: AgentId, payload: Payload, options: SendOptions = {}): Promise<SendResult> => {
     const defaults = { kind: "tool", cause: "work" } as const;
-    const { value, traffic } = await measured(dst, options, defaults, () => caller.send(src, dst, payload, options));
+    const { value, traffic } = await measured(dst, options, defaults, (note) => caller.send(src, dst, payload, options, note));
     const parts = partsOf(value.answer);
     return { raw: value.result, text: textOf(parts), parts, traffic };
   };

@@ -7,7 +7,8 @@ import { canonical, isObject, type JsonObject } from "./json.ts";
 import { proveOrigin } from "./originProof.ts";
 import { describedPeer, type Peers } from "./peers.ts";
 import type { Replies } from "./replies.ts";
-import type { Access, RpcCall, RpcClient } from "./rpcClient.ts";
+import type { NoteTraffic, Transport } from "./transport.ts";
+import { type Access, type RpcCall, type RpcClient, unlessAborted } from "./rpcClient.ts";
 
 /** What a handshake established. */
 export interface Session {
@@ -17,36 +18,19 @@ export interface Session {
   readonly peer: AgentDescription;
 }
 
-/** Carries a call to the peer of a session. */
-export type Carry = (session: Session, call: RpcCall, signal?: AbortSignal) => Promise<JsonObject>;
-
 export interface CallerOptions {
   readonly config: AnpConfig;
   readonly clock: Clock;
   readonly peers: Peers;
   readonly rpc: RpcClient;
   readonly replies: Replies;
-  readonly carry: Carry;
+  readonly transport: Transport;
   /** The agent that sends, with a DID document that others can fetch. */
   readonly identity: (src: AgentId) => Promise<Identity>;
 }
 
 /** How long an answer that comes as a message of its own is waited for when the caller sets no deadline. */
 const REPLY_TIMEOUT_MS = 60_000;
-
-/** Settles with the promise, or rejects when the signal aborts first. */
-export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
-}
 
 /** The client's side: handshakes, sessions, direct messages. */
 export class Caller {
@@ -60,29 +44,41 @@ export class Caller {
   }
 
   /** DID resolution, then authentication with the session's capabilities in one signed exchange. */
-  async open(src: AgentId, dst: AgentId, signal?: AbortSignal): Promise<Session> {
-    const { peers, rpc, config } = this.options;
+  async open(src: AgentId, dst: AgentId, note: NoteTraffic, signal?: AbortSignal): Promise<Session> {
+    const { peers, transport, config } = this.options;
     // An unknown peer is an error even where this process has no identity to show yet.
     peers.base(dst);
     const identity = await this.options.identity(src);
     const { did, endpoint } = await peers.resolve(dst, signal);
     const access: Access = { peer: dst, endpoint, token: null };
-    const call = this.request("anp.get_capabilities", {
-      meta: canonical({ ...this.meta("anp.core.binding.v1", identity), operation_id: randomUUID() }),
-      body: "{}",
-    });
-    const capabilities = await rpc.call(access, identity.signingKey, call, signal);
+    const capabilities = await this.capabilities(identity, access, signal);
     const session = { src: identity, did, access, peer: describedPeer(dst, capabilities) };
     if (config.negotiate) await this.negotiate(session, signal);
-    this.sessions.set(`${src} ${dst}`, session);
+    await transport.open(session, note, signal);
+    const key = `${src} ${dst}`;
+    const former = this.sessions.get(key);
+    if (former !== undefined) transport.close(former);
+    this.sessions.set(key, session);
     return session;
   }
 
+  /** `anp.get_capabilities` over HTTP, which authenticates as well. */
+  capabilities(identity: Identity, access: Access, signal?: AbortSignal): Promise<JsonObject> {
+    const meta = { ...this.meta("anp.core.binding.v1", identity), operation_id: randomUUID() };
+    const call = this.request("anp.get_capabilities", { meta: canonical(meta), body: "{}" });
+    return this.options.rpc.call(access, identity.signingKey, call, signal);
+  }
+
   forget(dst: AgentId): void {
-    for (const [key, { access }] of this.sessions) if (access.peer === dst) this.sessions.delete(key);
+    for (const [key, session] of this.sessions)
+      if (session.access.peer === dst) {
+        this.sessions.delete(key);
+        this.options.transport.close(session);
+      }
   }
 
   forgetAll(): void {
+    for (const session of this.sessions.values()) this.options.transport.close(session);
     this.sessions.clear();
   }
 
@@ -92,13 +88,14 @@ export class Caller {
     dst: AgentId,
     payload: Payload,
     options: SendOptions,
+    note: NoteTraffic,
   ): Promise<{ readonly result: JsonObject; readonly answer: Payload }> {
-    const session = await this.session(src, dst, options.signal);
+    const session = await this.session(src, dst, note, options.signal);
     const operationId = options.idempotencyKey ?? randomUUID();
     const call = this.directSend(session, operationId, contentOf(payload), options.contextId);
     const expected = this.options.replies.expect(session.did, operationId);
     try {
-      const result = await this.options.carry(session, call, options.signal);
+      const result = await this.options.transport.call(session, call, note, options.signal);
       if (result["accepted"] !== true)
         throw new CommError("protocol", dst, `${dst}: the message is not accepted`, { detail: result });
       const content = replyIn(dst, result) ?? (await this.laterReply(expected.content, options.signal));
@@ -113,7 +110,7 @@ export class Caller {
   }
 
   /** The session with `dst`; many that ask at once share one handshake. */
-  private async session(src: AgentId, dst: AgentId, signal: AbortSignal | undefined): Promise<Session> {
+  private async session(src: AgentId, dst: AgentId, note: NoteTraffic, signal: AbortSignal | undefined): Promise<Session> {
     const key = `${src} ${dst}`;
     for (;;) {
       const session = this.sessions.get(key);
@@ -126,7 +123,7 @@ export class Caller {
         signal,
       );
     }
-    const opening = this.open(src, dst, signal).finally(() => this.opening.delete(key));
+    const opening = this.open(src, dst, note, signal).finally(() => this.opening.delete(key));
     this.opening.set(key, opening);
     return opening;
   }

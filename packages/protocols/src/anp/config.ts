@@ -70,7 +70,7 @@ export function parseAnpConfig(given: unknown): AnpConfig {
   for (const key of Object.keys(section))
     if (!KEYS.includes(key)) throw new InputError(`anp.${key}: unknown key; known are ${KEYS.join(", ")}`);
   if (flag(section, "e2ee", false)) throw new InputError("anp.e2ee: end-to-end encryption (ANP-P5) is not there; say false");
-  return {
+  const config: AnpConfig = {
     transport: oneOf(section, "transport", ["http", "websocket"]),
     accessToken: flag(section, "access_token", true),
     tokenLifetimeMs: secondsAsMs(section, "token_lifetime", 3600, 86_400),
@@ -80,4 +80,8 @@ export function parseAnpConfig(given: unknown): AnpConfig {
     rememberMs: secondsAsMs(section, "remember", 600, 86_400),
     deliveryMembers: paths(section, "delivery_members", DELIVERY_MEMBERS),
   };
+  // Whoever a WebSocket is refused to is not told the nonce to come back with; by token no nonce is needed.
+  if (config.transport === "websocket" && config.challenge && !config.accessToken)
+    throw new InputError("anp.challenge: with transport websocket it needs access_token true");
+  return config;
 }

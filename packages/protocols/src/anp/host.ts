@@ -4,12 +4,14 @@ import { agentDescription, discoveryDocument, type Identity, interfaceDocument, 
 import { type JsonObject, parseJson } from "./json.ts";
 import type { MessageService, MessageServiceOptions } from "./messageService.ts";
 import { errorAnswer, idOf, readRequest, RpcError, type RpcRequest } from "./rpc.ts";
+import { webSocketHost } from "./webSocketHost.ts";
 
 export interface HostOptions {
   readonly identity: Identity;
   readonly describeSelf: MessageServiceOptions["describeSelf"];
   readonly authenticator: Authenticator;
   readonly service: MessageService;
+  readonly webSocket: boolean;
 }
 
 const ACCEPT_SIGNATURE = 'sig1=("@method" "@target-uri" "@authority" "content-digest");created;expires;nonce;keyid';
@@ -17,7 +19,7 @@ const ACCEPT_SIGNATURE = 'sig1=("@method" "@target-uri" "@authority" "content-di
 const MALFORMED = new Set([-32_700, -32_600, 1000, 1003, 1004]);
 
 /** Any failure as JSON-RPC says it. What nobody foresaw says nothing of this agent's inside. */
-export const asRpcError = (error: unknown): RpcError => {
+const asRpcError = (error: unknown): RpcError => {
   if (error instanceof RpcError) return error;
   if (error instanceof TypeError || error instanceof RangeError) return new RpcError("invalid_request", error.message);
   return new RpcError("internal_error", "internal error");
@@ -44,7 +46,7 @@ function challenge(
 }
 
 /** Reads and serves one message of an authenticated caller; null when it was a notification. */
-export async function serve(service: MessageService, message: unknown): Promise<JsonObject | null> {
+async function serve(service: MessageService, message: unknown): Promise<JsonObject | null> {
   const id = idOf(message);
   let request: RpcRequest;
   try {
@@ -68,14 +70,26 @@ const statusOf = (answer: JsonObject): number =>
 
 const methodIn = (message: unknown): unknown => (message as { method?: unknown } | null | undefined)?.method;
 
+const authenticate = (authenticator: Authenticator, { method, raw, url, headers }: FastifyRequest, body: Buffer | null) =>
+  authenticator.authenticate({ method, target: raw.url ?? url, headers, body });
+
+/** For upgrades, which always have a caller; null when the refusal is sent. */
+async function authenticated(
+  { authenticator }: HostOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<Authentication | null> {
+  const caller = await authenticate(authenticator, request, null);
+  if (caller.kind === "bearer" || caller.kind === "signature") return caller;
+  const [error, description] =
+    caller.kind === "refused" ? [caller.error, caller.description] : (["invalid_request", "The request is not signed"] as const);
+  await challenge(reply, authenticator, error, description, null);
+  return null;
+}
+
 async function post({ authenticator, service }: HostOptions, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const body = request.body instanceof Buffer ? request.body : null;
-  const caller: Authentication = await authenticator.authenticate({
-    method: request.method,
-    target: request.raw.url ?? request.url,
-    headers: request.headers,
-    body,
-  });
+  const caller = await authenticate(authenticator, request, body);
   if (caller.kind === "refused") return challenge(reply, authenticator, caller.error, caller.description, null);
   const message = parseJson(body?.toString("utf8") ?? "");
   if (message === undefined) return reply.code(400).send(errorAnswer(null, new RpcError("parse_error", "not JSON")));
@@ -111,6 +125,12 @@ export function anpHost(options: HostOptions): FastifyPluginAsync {
       return reply.code(status).send(errorAnswer(null, failure));
     });
     server.post("/anp", { bodyLimit: MAX_BODY_BYTES }, (request, reply) => post(options, request, reply));
+    if (options.webSocket)
+      await webSocketHost(
+        server,
+        (request, reply) => authenticated(options, request, reply),
+        (message) => serve(options.service, message),
+      );
     server.get("/health", async () => ({ incarnation: describeSelf().incarnation }));
     server.get("/ad.json", async () => agentDescription(identity, describeSelf()));
     server.get("/interface.json", async () => interfaceDocument(identity));

@@ -144,7 +144,8 @@ export class LocalAgents {
         agentIdOf: (did) => peers.agentIdOf(did),
         wall,
       });
-      await anpHost({ identity, describeSelf, authenticator, service })(server, {});
+      const webSocket = config.transport === "websocket";
+      await anpHost({ identity, describeSelf, authenticator, service, webSocket })(server, {});
     };
   }
 }

@@ -28,6 +28,20 @@ export interface RpcClientOptions {
   readonly accessToken: boolean;
 }
 
+/** Settles with the promise, or rejects when the signal aborts first. */
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
 const header = (response: MeteredResponse, name: string): string => {
   const value = response.headers[name];
   return Array.isArray(value) ? value.join(", ") : (value ?? "");

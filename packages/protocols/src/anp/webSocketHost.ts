@@ -1,0 +1,51 @@
+import type { Server } from "node:http";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { Authentication } from "./authenticator.ts";
+import { MAX_BODY_BYTES } from "./identity.ts";
+import { type JsonObject, parseJson } from "./json.ts";
+import { errorAnswer, RpcError } from "./rpc.ts";
+
+/** HTTP servers that dispatch upgrades already. */
+const upgrading = new WeakSet<Server>();
+
+/**
+ * Registers @fastify/websocket for a host that may not be the only one on its server. Each registration listens for upgrades and
+ * dispatches them to the whole server's routes, and a socket that is dispatched twice is upgraded twice, which fails.
+ */
+async function acceptUpgrades(server: FastifyInstance): Promise<void> {
+  const { default: websocket } = await import("@fastify/websocket");
+  const before = server.server.listeners("upgrade");
+  await server.register(websocket, { options: { maxPayload: MAX_BODY_BYTES, perMessageDeflate: false } });
+  if (upgrading.has(server.server))
+    for (const listener of server.server.listeners("upgrade"))
+      if (!before.includes(listener)) server.server.off("upgrade", listener as () => void);
+  upgrading.add(server.server);
+}
+
+/** The text of a frame, whichever of the forms of `ws` it came in. */
+function textOf(data: Buffer | ArrayBuffer | Buffer[]): string {
+  if (Array.isArray(data)) return Buffer.concat(data).toString("utf8");
+  return (data instanceof ArrayBuffer ? Buffer.from(data) : data).toString("utf8");
+}
+
+/**
+ * `GET /anp` as a WebSocket: each text frame is one JSON-RPC message of the caller that the upgrade request authenticated, as a POST
+ * would carry it; answers come in the order in which they are ready.
+ */
+export async function webSocketHost(
+  server: FastifyInstance,
+  authenticate: (request: FastifyRequest, reply: FastifyReply) => Promise<Authentication | null>,
+  serve: (message: unknown) => Promise<JsonObject | null>,
+): Promise<void> {
+  await acceptUpgrades(server);
+  const preValidation = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> =>
+    (await authenticate(request, reply)) === null ? reply : undefined;
+  server.get("/anp", { websocket: true, preValidation }, (socket) => {
+    const answer = async (text: string): Promise<void> => {
+      const message = parseJson(text);
+      const reply = message === undefined ? errorAnswer(null, new RpcError("parse_error", "not JSON")) : await serve(message);
+      if (reply !== null && socket.readyState === socket.OPEN) socket.send(JSON.stringify(reply));
+    };
+    socket.on("message", (data) => void answer(textOf(data)));
+  });
+}
