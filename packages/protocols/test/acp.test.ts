@@ -83,7 +83,7 @@ const historian: Execute = async (context, queue) => {
 };
 
 describe("discovery, as acp-sdk's client sees it", () => {
-  test("ping, the list of agents, and the manifest, with our own terms where they are documented to be", async () => {
+  test("[acp-ping] [acp-agents] [acp-manifest] ping, the list of agents, and the manifest, with our own terms where they are documented to be", async () => {
     const { url } = await serve(echo, { incarnation: 4, capabilities: () => ["tool:search", "shard:1"] });
     const client = new Client({ baseUrl: url });
     await client.ping();
@@ -100,7 +100,7 @@ describe("discovery, as acp-sdk's client sees it", () => {
     await expect(client.agent("agent-2")).rejects.toMatchObject({ name: "ACPError", code: "not_found" });
   });
 
-  test("pages, and refuses pages that the document does not allow", async () => {
+  test("[acp-pages] pages, and refuses pages that the document does not allow", async () => {
     const { url } = await serve(echo);
     const names = async (query: string) =>
       (await call<{ agents: { name: string }[] }>(`${url}/agents${query}`)).body.agents.map(({ name }) => name);
@@ -110,7 +110,7 @@ describe("discovery, as acp-sdk's client sees it", () => {
       expect(await call(`${url}/agents?${query}`), query).toMatchObject({ status: 422, body: { code: "invalid_input" } });
   });
 
-  test("an id that is no RFC 1123 label gets a name that is one", async () => {
+  test("[acp-names] an id that is no RFC 1123 label gets a name that is one", async () => {
     const peer = await world.peer("Agent_X.9");
     const client = new Client({ baseUrl: urlOf(peer) });
     expect((await client.agents())[0]?.name).toBe("agent-x-9");
@@ -123,7 +123,7 @@ describe("discovery, as acp-sdk's client sees it", () => {
 });
 
 describe("runs, as acp-sdk's client sees them", () => {
-  test("sync: the completed run, under the id of its header", async () => {
+  test("[acp-sync] sync: the completed run, under the id of its header", async () => {
     const { url, peer } = await serve(echo);
     const run = await new Client({ baseUrl: url }).runSync("agent-1", [
       { content_type: "text/plain", content: "Hello!" },
@@ -139,7 +139,7 @@ describe("runs, as acp-sdk's client sees them", () => {
     expect(Object.values(body)).not.toContain(null);
   });
 
-  test("async: created and accepted, then in progress, then completed", async () => {
+  test("[acp-async] [acp-run-state] async: created and accepted, then in progress, then completed", async () => {
     const gate = Promise.withResolvers<void>();
     const { url } = await serve(async (_context, queue) => {
       await gate.promise;
@@ -154,7 +154,7 @@ describe("runs, as acp-sdk's client sees them", () => {
     expect((await create(url, { mode: "async" })).status).toBe(202);
   });
 
-  test("stream: every event as it happens, and the same events from the log afterwards", async () => {
+  test("[acp-stream] [acp-events] stream: every event as it happens, and the same events from the log afterwards", async () => {
     const { url } = await serve(async (_context, queue) => {
       queue.enqueue({ type: "agent_text_message", text: "one" });
       queue.enqueue({ type: "status", state: "working", message: "thinking" });
@@ -189,7 +189,7 @@ describe("runs, as acp-sdk's client sees them", () => {
     expect(events.at(-1)).toMatchObject({ run: await client.runStatus(first.run.run_id) });
   });
 
-  test("a client that goes away does not end its run", async () => {
+  test("[acp-lost-client] a client that goes away does not end its run", async () => {
     const gate = Promise.withResolvers<void>();
     const { url } = await serve(async (_context, queue) => {
       await gate.promise;
@@ -211,7 +211,7 @@ describe("runs, as acp-sdk's client sees them", () => {
     expect((await until(client, runId, "completed")).output).toHaveLength(1);
   });
 
-  test("what the executor throws fails the run: with ACP's code if it has one, else server_error and its own as data", async () => {
+  test("[acp-run-errors] what the executor throws fails the run: with ACP's code if it has one, else server_error and its own as data", async () => {
     const codes = ["invalid_input", "not_ready", undefined];
     const { url } = await serve(async () => {
       throw Object.assign(new Error("Wrong question"), { code: codes.shift() });
@@ -230,7 +230,7 @@ describe("runs, as acp-sdk's client sees them", () => {
     ]);
   });
 
-  test("an executor may say that it failed or was canceled; what it says after that is not heard", async () => {
+  test("[acp-run-end] an executor may say that it failed or was canceled; what it says after that is not heard", async () => {
     const events: AgentEvent[] = [
       { type: "status", state: "failed", message: "no luck" },
       { type: "status", state: "canceled" },
@@ -246,7 +246,7 @@ describe("runs, as acp-sdk's client sees them", () => {
     expect((await client.runEvents(failed.run_id)).at(-1)?.type).toBe("run.failed");
   });
 
-  test("other content types, links and base64 reach the executor", async () => {
+  test("[acp-content] other content types, links and base64 reach the executor", async () => {
     const { url, peer } = await serve(echo);
     const parts = [
       { content_type: "text/plain", content: "aGk=", content_encoding: "base64" },
@@ -269,7 +269,7 @@ describe("runs, as acp-sdk's client sees them", () => {
 });
 
 describe("cancel", () => {
-  test("of a run at work: cancelling, then cancelled, and the executor's signal aborts", async () => {
+  test("[acp-cancel] of a run at work: cancelling, then cancelled, and the executor's signal aborts", async () => {
     const { url, peer } = await serve(endless);
     const client = new Client({ baseUrl: url });
     const { run_id: runId } = await client.runAsync("agent-1", "x");
@@ -281,7 +281,7 @@ describe("cancel", () => {
     expect((await call(`${url}/runs/${runId}/cancel`, { method: "POST" })).status).toBe(403);
   });
 
-  test("during a stream ends it with run.cancelled, even when the executor cannot stop", async () => {
+  test("[acp-cancel] during a stream ends it with run.cancelled, even when the executor cannot stop", async () => {
     const { url } = await serve(() => new Promise(() => {}));
     const client = new Client({ baseUrl: url });
     const types: string[] = [];
@@ -292,7 +292,7 @@ describe("cancel", () => {
     expect(types).toEqual(["run.created", "run.in-progress", "run.cancelled"]);
   });
 
-  test("of a run that awaits something ends it", async () => {
+  test("[acp-cancel] [acp-await] of a run that awaits something ends it", async () => {
     const { url } = await serve(awaiter);
     const client = new Client({ baseUrl: url });
     const { run_id: runId } = await client.runSync("agent-1", "x");
@@ -310,7 +310,7 @@ describe("await and resume", () => {
   const answer = { type: "message" as const, message: { role: "user", parts: [{ content_type: "text/plain", content: "Ada" }] } };
   const resume = answer as unknown as AcpSdk.AwaitResume;
 
-  test("sync: the run awaits, is answered, and completes", async () => {
+  test("[acp-await] sync: the run awaits, is answered, and completes", async () => {
     const { url } = await serve(awaiter);
     const client = new Client({ baseUrl: url });
     const run = await client.runSync("agent-1", "x");
@@ -326,7 +326,7 @@ describe("await and resume", () => {
     await expect(client.runResumeSync(run.run_id, resume)).rejects.toMatchObject({ name: "ACPError" });
   });
 
-  test("async and stream", async () => {
+  test("[acp-await] async and stream", async () => {
     const { url } = await serve(awaiter);
     const client = new Client({ baseUrl: url });
     const { run_id: first } = await client.runSync("agent-1", "x");
@@ -345,7 +345,7 @@ describe("await and resume", () => {
     ]);
   });
 
-  test("what is no answer is refused and leaves the run as it was", async () => {
+  test("[acp-await-refused] what is no answer is refused and leaves the run as it was", async () => {
     const { url } = await serve(awaiter);
     const { run_id: runId } = (await create(url)).body;
     const bad: readonly (readonly [number, unknown])[] = [
@@ -368,7 +368,7 @@ describe("await and resume", () => {
 });
 
 describe("sessions", () => {
-  test("remember their messages as resources", async () => {
+  test("[acp-sessions] remember their messages as resources", async () => {
     const { url } = await serve(historian);
     const client = new Client({ baseUrl: url });
     let sessionId = "";
@@ -394,14 +394,14 @@ describe("sessions", () => {
     ]);
   });
 
-  test("that nobody named can be gone on with under the run's session id", async () => {
+  test("[acp-sessions] that nobody named can be gone on with under the run's session id", async () => {
     const { url } = await serve(historian);
     const { session_id: sessionId } = (await create(url)).body;
     expect((await create(url, { session_id: sessionId })).body.output).toHaveLength(3);
     expect((await call<Session>(`${url}/session/${sessionId}`)).body.history).toHaveLength(6);
   });
 
-  test("go to another server with their history, which stays where it is", async () => {
+  test("[acp-session-forwarded] go to another server with their history, which stays where it is", async () => {
     const one = await serve(historian);
     const other = urlOf(await world.peer("agent-2", { execute: historian }));
     const { session_id: id } = (await create(one.url, { session_id: UNKNOWN })).body;
@@ -413,7 +413,7 @@ describe("sessions", () => {
     expect(forwarded.history.slice(2).every((resource) => resource.startsWith(other))).toBe(true);
   });
 
-  test("failed and cancelled runs leave no trace in them", async () => {
+  test("[acp-session-failed] failed and cancelled runs leave no trace in them", async () => {
     const { url } = await serve(async () => {
       throw new Error("no");
     });
@@ -423,7 +423,7 @@ describe("sessions", () => {
 });
 
 describe("the host", () => {
-  test("serves ACP's Python client, which names no content type and writes null for what it leaves out", async () => {
+  test("[acp-python-client] serves ACP's Python client, which names no content type and writes null for what it leaves out", async () => {
     const { url } = await serve(echo);
     const part = {
       name: null,
@@ -444,7 +444,7 @@ describe("the host", () => {
     expect([status, run.status]).toEqual([200, "completed"]);
   });
 
-  test("answers bad requests with ACP's error model", async () => {
+  test("[acp-errors] answers bad requests with ACP's error model", async () => {
     const { url } = await serve(echo);
     const json = { "content-type": "application/json" };
     const run = (body: unknown) => ({ method: "POST", headers: json, body: JSON.stringify(body) });
@@ -510,7 +510,7 @@ describe("the host", () => {
     }
   });
 
-  test("refuses a body of more than 64 MiB before reading it", async () => {
+  test("[acp-size] refuses a body of more than 64 MiB before reading it", async () => {
     const { url } = await serve(echo);
     const response = await fetch(`${url}/runs`, {
       method: "POST",
@@ -522,7 +522,7 @@ describe("the host", () => {
     expect((await call(`${url}/ping`)).status).toBe(200);
   });
 
-  test("mounted under a prefix, its resources' addresses have the prefix, and other routes keep their own errors", async () => {
+  test("[acp-prefix] mounted under a prefix, its resources' addresses have the prefix, and other routes keep their own errors", async () => {
     const peer = await world.peer("agent-1", { execute: echo, listens: false });
     const server = fastify();
     world.onClose(() => server.close());
@@ -541,7 +541,7 @@ describe("the host", () => {
     expect((await post(`${base}/plain`, { x: 1 })).body).toEqual({ x: 1 });
   });
 
-  test("closes under open streams and waiting clients: its runs are given up, and nobody is left waiting", async () => {
+  test("[acp-close] closes under open streams and waiting clients: its runs are given up, and nobody is left waiting", async () => {
     const { url, peer } = await serve(endless);
     const waiting = create(url);
     const client = new Client({ baseUrl: url });
@@ -556,7 +556,7 @@ describe("the host", () => {
     expect(peer.executions.every(({ signal }) => signal.aborted)).toBe(true);
   });
 
-  test("forgets its runs with its process: a new server says not_found", async () => {
+  test("[acp-forgets] forgets its runs with its process: a new server says not_found", async () => {
     const { url, peer } = await serve(greet("x"));
     const client = new Client({ baseUrl: url });
     const { run_id: runId } = await client.runSync("agent-1", "x");

@@ -70,7 +70,7 @@ describe("the modes of a run", () => {
     { kind: "data", data: { n: [1, null] } },
   ];
 
-  test.each(["sync", "async", "stream"])("%s carries the same, with the id told where it is known", async (mode) => {
+  test.each(["sync", "async", "stream"])("[acp-modes] %s carries the same, with the id told where it is known", async (mode) => {
     world = inMode({ mode, poll_interval: 0.005 });
     const { a, b } = await world.pair();
     const ids: string[] = [];
@@ -81,7 +81,7 @@ describe("the modes of a run", () => {
     expect(answer.raw).toMatchObject({ run_id: ids[0], status: "completed" });
   });
 
-  test("sync is one round trip, and says no more on the wire than the document asks for", async () => {
+  test("[acp-client-sync] [acp-no-idempotency] sync is one round trip, and says no more on the wire than the document asks for", async () => {
     const { a, b } = await world.pair();
     const { traffic, raw } = await ask(a, { idempotencyKey: "t-1/1.search", taskId: "t-1" });
     expect(traffic.roundTrips).toBe(1);
@@ -92,7 +92,7 @@ describe("the modes of a run", () => {
     expect(b.executions[0]?.contextId).toBeUndefined();
   });
 
-  test("stream tells the events of the answer one to one", async () => {
+  test("[acp-client-stream] stream tells the events of the answer one to one", async () => {
     const said: AgentEvent[] = [
       { type: "agent_text_message", text: "one" },
       { type: "status", state: "working", message: "thinking" },
@@ -113,21 +113,24 @@ describe("a run that awaits an answer", () => {
     queue.enqueue({ type: "agent_text_message", text: `hello ${"text" in answer ? answer.text : ""}` });
   };
 
-  test.each([false, true])("fails send with the question, and goes on when it is answered (streamed: %s)", async (streamed) => {
-    const { a } = await world.pair(asking);
-    const backend = a.backend as AcpBackend;
-    const heard: AgentEvent[] = [];
-    const options = streamed ? { onEvent: (event: AgentEvent) => void heard.push(event) } : {};
-    const failure = await failureOf(ask(a, options));
-    expect(failure).toMatchObject({ code: "remote", detail: { code: "awaiting" } });
-    const { run } = failure.detail as { run: Run };
-    expect(run.await_request?.message.parts).toMatchObject([{ content_type: "text/plain", content: "who?" }]);
-    const answer = await backend.resumeAwait("agent-0", "agent-1", run.run_id, { text: "Ada" }, options);
-    expect(answer.text).toBe("hello Ada");
-    expect(heard.some((event) => event.type === "agent_text_message")).toBe(streamed);
-  });
+  test.each([false, true])(
+    "[acp-client-await] fails send with the question, and goes on when it is answered (streamed: %s)",
+    async (streamed) => {
+      const { a } = await world.pair(asking);
+      const backend = a.backend as AcpBackend;
+      const heard: AgentEvent[] = [];
+      const options = streamed ? { onEvent: (event: AgentEvent) => void heard.push(event) } : {};
+      const failure = await failureOf(ask(a, options));
+      expect(failure).toMatchObject({ code: "remote", detail: { code: "awaiting" } });
+      const { run } = failure.detail as { run: Run };
+      expect(run.await_request?.message.parts).toMatchObject([{ content_type: "text/plain", content: "who?" }]);
+      const answer = await backend.resumeAwait("agent-0", "agent-1", run.run_id, { text: "Ada" }, options);
+      expect(answer.text).toBe("hello Ada");
+      expect(heard.some((event) => event.type === "agent_text_message")).toBe(streamed);
+    },
+  );
 
-  test("is given up when nobody answers for as long as finished runs are kept", async () => {
+  test("[acp-await-expires] is given up when nobody answers for as long as finished runs are kept", async () => {
     world = inMode({ retain_time: 0.02 });
     const { a, b } = await world.pair(asking);
     await failureOf(ask(a));
@@ -156,7 +159,7 @@ describe("reconnection", () => {
     return { a, b, runId, finish: gate.resolve };
   }
 
-  test("is ping and manifest; after a loss it asks what became of the run until that is known", async () => {
+  test("[acp-reconnect] is ping and manifest; after a loss it asks what became of the run until that is known", async () => {
     const { a, runId, finish } = await lose();
     const reconnect = () => a.backend.connect("agent-0", "agent-1", { cause: "handshake" });
     const first = await reconnect();
@@ -169,7 +172,7 @@ describe("reconnection", () => {
     expect((await a.backend.resume?.("agent-0", "agent-1", runId))?.text).toBe("done");
   });
 
-  test("with a restarted peer, whose runs died with it: unknown, to be created again", async () => {
+  test("[acp-recreate] with a restarted peer, whose runs died with it: unknown, to be created again", async () => {
     const { a, b, runId } = await lose();
     await b.local?.close();
     introduce(a, await world.peer("agent-1", { incarnation: 2 }));
@@ -180,7 +183,7 @@ describe("reconnection", () => {
     expect((await a.backend.send("agent-0", "agent-1", { text: "again" })).text).toBe("again");
   });
 
-  test("does not ask for runs whose end was seen", async () => {
+  test("[acp-reconnect] does not ask for runs whose end was seen", async () => {
     const { a } = await world.pair(async () => {
       throw new Error("no");
     });
@@ -188,7 +191,7 @@ describe("reconnection", () => {
     expect((await a.backend.connect("agent-0", "agent-1")).traffic.roundTrips).toBe(2);
   });
 
-  test("resume reads the log again and tells each event once", async () => {
+  test("[acp-resume] resume reads the log again and tells each event once", async () => {
     const { a, runId, finish } = await lose();
     const heard: AgentEvent[] = [];
     const resumed = a.backend.resume?.("agent-0", "agent-1", runId, { onEvent: (event) => heard.push(event) });
@@ -221,7 +224,7 @@ describe("conversations", () => {
     return peers;
   }
 
-  test("are sessions, and take their history along from server to server", async () => {
+  test("[acp-conversations] are sessions, and take their history along from server to server", async () => {
     const [a, b] = await three();
     expect([await say(a, "agent-1"), await say(a, "agent-1")]).toEqual(["0 before", "2 before"]);
     expect(b.executions[0]?.contextId).toBe(sessionIdOf("talk-7"));
@@ -230,14 +233,14 @@ describe("conversations", () => {
     expect(await say(a, "agent-1", { onEvent: () => {} })).toBe("6 before");
   });
 
-  test("go on when the server that had the session is dead; what it kept is lost", async () => {
+  test("[acp-history-lost] go on when the server that had the session is dead; what it kept is lost", async () => {
     const [a, b] = await three();
     await say(a, "agent-1");
     await b.local?.close();
     expect(await say(a, "agent-2")).toBe("0 before");
   });
 
-  test("a history whose host is dead fails the run that asks for it, not the host", async () => {
+  test("[acp-history-lost] a history whose host is dead fails the run that asks for it, not the host", async () => {
     const [a, b, c] = await three();
     await say(a, "agent-1");
     await say(a, "agent-2");
@@ -247,7 +250,7 @@ describe("conversations", () => {
     expect((await a.backend.send("agent-0", "agent-2", { text: "x" })).text).toBe("0 before");
   });
 
-  test("get one session id each, a UUID", () => {
+  test("[acp-session-ids] get one session id each, a UUID", () => {
     expect(sessionIdOf("talk-7")).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
     expect(sessionIdOf("talk-7")).toBe(sessionIdOf("talk-7"));
     expect(sessionIdOf("talk-8")).not.toBe(sessionIdOf("talk-7"));
@@ -256,7 +259,7 @@ describe("conversations", () => {
 });
 
 describe("strangers' servers", () => {
-  test("that know nothing of us are met, and answer as the reference server does, nulls and all", async () => {
+  test("[acp-strangers] that know nothing of us are met, and answer as the reference server does, nulls and all", async () => {
     const message = {
       role: "agent/agent-1",
       parts: [{ name: null, content_type: "text/plain", content: "hi", content_url: null }],
@@ -276,7 +279,7 @@ describe("strangers' servers", () => {
     expect((await ask(caller)).text).toBe("hi");
   });
 
-  test("that stream a message part by part are heard part by part", async () => {
+  test("[acp-strangers] that stream a message part by part are heard part by part", async () => {
     const part = (content: string) => ({ type: "message.part", part: { content_type: "text/plain", content } });
     const message = (parts: object[]) => ({ role: "agent", parts, created_at: AT, completed_at: AT });
     const both = [part("Hel").part, part("lo").part];
@@ -323,7 +326,7 @@ describe("strangers' servers", () => {
       }),
     ],
   ];
-  test.each(bad)("whose stream %s: %s", async (_what, code, text) => {
+  test.each(bad)("[acp-bad-stream] whose stream %s: %s", async (_what, code, text) => {
     const caller = await stranger((server) => sse(server, text));
     const failure = await failureOf(ask(caller, { onEvent: () => {} }));
     expect([failure.code, failure.peer]).toEqual([code, "agent-1"]);
@@ -339,7 +342,7 @@ describe("strangers' servers", () => {
     ["another error", "protocol", 500, { detail: "Internal Server Error" }],
     ["text", "protocol", 502, "Bad Gateway"],
   ];
-  test.each(answers)("that answer with %s: %s", async (_what, code, status, body) => {
+  test.each(answers)("[acp-bad-answer] that answer with %s: %s", async (_what, code, status, body) => {
     const caller = await stranger((server) => {
       for (const path of ["/runs", "/runs/:id/cancel"])
         server.post(path, async (_request, reply) => reply.code(status).send(body));
@@ -355,12 +358,12 @@ describe("strangers' servers", () => {
   });
 });
 
-test("a probe does not tell the incarnation, as ACP's does not", async () => {
+test("[acp-heartbeat] a probe does not tell the incarnation, as ACP's does not", async () => {
   const { a } = await world.pair(echo);
   expect((await a.backend.healthCheck("agent-1")).incarnation).toBeNull();
 });
 
-test("the section acp is checked key by key", () => {
+test("[acp-config] the section acp is checked key by key", () => {
   expect(() => protocol.parseConfig({ mode: "later" })).toThrow(/acp\.mode: "later" is none of sync, async, stream/);
   expect(() => protocol.parseConfig({ poll_interval: 0 })).toThrow(/acp\.poll_interval: 0 is not a number of at least 0\.001/);
   expect(() => protocol.parseConfig({ retain_count: 1.5 })).toThrow(/acp\.retain_count: 1\.5 is not a whole number/);
@@ -381,7 +384,7 @@ describe("what is kept", () => {
   const known = (runs: RunStore, ids: readonly string[]) => ids.map((id) => runs.get(id) !== undefined);
   const now = () => clock.now();
 
-  test("finished runs: the last ones, up to a count, a size and an age; unfinished ones always", async () => {
+  test("[acp-retention] finished runs: the last ones, up to a count, a size and an age; unfinished ones always", async () => {
     const runs = new RunStore({ count: 2, ms: 1000, chars: 10_000 }, now);
     const working = create(runs).id;
     const ids = [finish(runs), finish(runs), finish(runs)];
@@ -397,7 +400,7 @@ describe("what is kept", () => {
     expect(known(runs, [working, last])).toEqual([true, false]);
   });
 
-  test("sessions: the last used, up to a count and an age; of one that grows too big the newest messages", async () => {
+  test("[acp-retention] sessions: the last used, up to a count and an age; of one that grows too big the newest messages", async () => {
     const sessions = new SessionStore({ count: 2, ms: 1000, chars: 5_000 }, now);
     for (const id of ["a", "b"]) sessions.record(id, [message("hi")]);
     sessions.record("a", [message("again")]);
@@ -414,7 +417,7 @@ describe("what is kept", () => {
     expect(sessions.resource(second)).toBeUndefined();
   });
 
-  test("is not more than 10 000 unfinished runs", () => {
+  test("[acp-retention] is not more than 10 000 unfinished runs", () => {
     const runs = new RunStore({ count: 1, ms: 1, chars: 1 }, now);
     for (let i = 0; i < 10_000; i++) create(runs);
     expect(() => create(runs)).toThrow(/unfinished/);

@@ -97,19 +97,19 @@ const post = (body: string, contentType = "application/json"): RequestInit => ({
 });
 
 describe("whatever a client sends, the answer is ACP's", () => {
-  test("to create a run", () =>
+  test("[acp-fuzz] to create a run", () =>
     fc.assert(
       fc.asyncProperty(orElse(creation), (body) => expectAcp("/runs", post(JSON.stringify(body)))),
       { numRuns: 400 },
     ));
 
-  test("to resume one", () =>
+  test("[acp-fuzz] to resume one", () =>
     fc.assert(
       fc.asyncProperty(orElse(resumption), (body) => expectAcp(`/runs/${awaiting}`, post(JSON.stringify(body)))),
       { numRuns: 150 },
     ));
 
-  test("in bytes that are no JSON, of any type", () =>
+  test("[acp-fuzz] in bytes that are no JSON, of any type", () =>
     fc.assert(
       fc.asyncProperty(
         fc.oneof(
@@ -131,7 +131,7 @@ describe("whatever a client sends, the answer is ACP's", () => {
       { numRuns: 150 },
     ));
 
-  test("to any path", () =>
+  test("[acp-fuzz] to any path", () =>
     fc.assert(
       fc.asyncProperty(
         fc.constantFrom("GET", "POST", "PUT", "DELETE", "PATCH"),
@@ -154,7 +154,7 @@ describe("whatever a client sends, the answer is ACP's", () => {
       { numRuns: 200 },
     ));
 
-  test("in content nested so deep that it cannot be written again", async () => {
+  test("[acp-fuzz] in content nested so deep that it cannot be written again", async () => {
     const deep = `${"[".repeat(50_000)}${"]".repeat(50_000)}`;
     const nested = `{"agent_name":"agent-1","input":[{"parts":[{"content":"x","metadata":{"a":${deep}}}]}],"session_id":"${ID}"}`;
     const content = JSON.stringify({
@@ -193,7 +193,7 @@ describe("a stream that is cut", () => {
     server.close();
   });
 
-  test("at any byte is a failure, or was whole", async () => {
+  test("[acp-stream-cut] at any byte is a failure, or was whole", async () => {
     const offsets = Array.from({ length: 60 }, (_, i) => Math.floor(((whole.length - 1) * i) / 59));
     for (cut of [...offsets, whole.length]) {
       const outcome = await caller.backend.send("agent-0", "agent-1", { text: "x" }, { onEvent: () => {} }).then(
