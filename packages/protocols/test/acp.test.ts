@@ -529,7 +529,9 @@ describe("the host", () => {
     await server.register(peer.backend.hostPlugin("agent-1", peer.executor), { prefix: "/acp" });
     server.post("/plain", (request) => request.body);
     const base = await server.listen({ host: HOST, port: 0 });
-    const run = await new Client({ baseUrl: `${base}/acp` }).runSync("agent-1", "x");
+    // Bigger than the surrounding server would take by itself.
+    const run = await new Client({ baseUrl: `${base}/acp` }).runSync("agent-1", "x".repeat(2_000_000));
+    expect(run.output[0]?.parts[0]?.content).toHaveLength(2_000_000);
     const { history } = (await call<Session>(`${base}/acp/session/${run.session_id}`)).body;
     expect(history).toHaveLength(2);
     for (const resource of history) {
