@@ -54,3 +54,12 @@ export function objectBody(body: unknown): Record<string, unknown> {
     throw new RequestMalformedError("The body is no JSON object");
   return body as Record<string, unknown>;
 }
+
+/** What a codec of the SDK makes of JSON. RequestMalformedError for what it stumbles over. */
+export function decoded<T>(codec: { fromJSON(json: Record<string, unknown>): T }, json: Record<string, unknown>): T {
+  try {
+    return codec.fromJSON(json);
+  } catch (cause) {
+    throw new RequestMalformedError({ message: "Invalid parameters", cause });
+  }
+}

@@ -14,6 +14,8 @@ import { TaskStore } from "./taskStore.ts";
 import { CARD_PATH } from "./wire.ts";
 
 export const MAX_BODY_BYTES = 64 * 1024 * 1024;
+/** What finished tasks may take in memory. */
+const MAX_FINISHED_BYTES = 64 * 1024 * 1024;
 /** Where clients of 0.2 and early 0.3 look for the card. */
 const OLD_CARD_PATH = "/.well-known/agent.json";
 
@@ -67,6 +69,7 @@ function openStore({ agentId, context, config }: HostOptions, pushes: PushSender
   const store = new TaskStore({
     dir: path.join(workspaceDir, "a2a", encodeURIComponent(agentId)),
     retainMs: config.retainMs,
+    maxFinishedBytes: MAX_FINISHED_BYTES,
     now: () => clock.now(),
     wall: () => clock.wall(),
   });

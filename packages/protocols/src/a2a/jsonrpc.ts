@@ -1,9 +1,9 @@
-import { A2A_ERROR_CODE, HTTP_STATUS, toJsonRpcError } from "@a2a-js/sdk/errors";
+import { A2A_ERROR_CODE, HTTP_STATUS, RequestMalformedError, toJsonRpcError } from "@a2a-js/sdk/errors";
 import { JsonRpcTransportHandler } from "@a2a-js/sdk/server";
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
 import { type Binding, callContext, checkContentType, NOT_JSON, versionOf } from "./binding.ts";
 import { sendEvents } from "./streaming.ts";
-import { CALLER_GONE } from "./taskService.ts";
+import { CALLER_GONE, WAS_READ } from "./taskService.ts";
 import { checkRawMessage } from "./validation.ts";
 import { isRecord, VERSION } from "./wire.ts";
 
@@ -61,6 +61,13 @@ function dialects({ service }: Binding): (version: string) => Promise<Dialect> {
   return async (version) => (version === LEGACY_VERSION ? (legacy ??= loadLegacy()) : v1);
 }
 
+/** What the SDK's codecs stumble over is the caller's mistake, not an internal error. */
+function blamed(answer: RpcAnswer, toError: Dialect["toError"]): RpcAnswer {
+  const { code } = isRecord(answer.error) ? answer.error : {};
+  if (code !== A2A_ERROR_CODE.INTERNAL_ERROR) return answer;
+  return { jsonrpc: "2.0", id: answer.id, error: toError(new RequestMalformedError("Invalid parameters")) };
+}
+
 async function* catching(id: Id, toError: Dialect["toError"], events: AsyncGenerator<RpcAnswer>): AsyncGenerator<RpcAnswer> {
   try {
     yield* events;
@@ -91,7 +98,7 @@ export function jsonRpcRoutes(binding: Binding): FastifyPluginAsync {
       const { handle, toError } = await dialect(version);
       const context = callContext(user, version, undefined, new Map([[CALLER_GONE, gone.signal]]));
       const result = await handle(rpc, context).catch((error: unknown) => ({ jsonrpc: "2.0", id, error: toError(error) }));
-      if (!(Symbol.asyncIterator in result)) return result;
+      if (!(Symbol.asyncIterator in result)) return context.state.has(WAS_READ) ? result : blamed(result, toError);
       return await sendEvents(reply, gone, catching(id, toError, result), (first) => first.error !== undefined);
     } catch (error) {
       return { jsonrpc: "2.0", id, error: toJsonRpcError(error) };

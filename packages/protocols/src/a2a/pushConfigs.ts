@@ -8,6 +8,7 @@ import type {
 } from "@a2a-js/sdk";
 import { PushNotificationNotSupportedError, RequestMalformedError, TaskNotFoundError } from "@a2a-js/sdk/errors";
 import type { ServerCallContext } from "@a2a-js/sdk/server";
+import { requireText } from "./validation.ts";
 import type { PushConfig, TaskRecord, TaskStore } from "./taskStore.ts";
 
 /** Webhooks of one task; more are refused. */
@@ -17,12 +18,14 @@ const MAX_CONFIGS = 16;
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 function checked(config: TaskPushNotificationConfig, taskId: string): TaskPushNotificationConfig {
-  const protocol = URL.parse(config.url)?.protocol;
+  const { id, url, token, authentication } = config;
+  const { scheme = "", credentials = "" } = authentication ?? {};
+  requireText({ id, url, token, scheme, credentials });
+  const protocol = URL.parse(url)?.protocol;
   if (protocol !== "http:" && protocol !== "https:") throw new RequestMalformedError("url of the webhook is no http(s) URL");
-  const { scheme = "", credentials = "" } = config.authentication ?? {};
-  if (![config.token, scheme, credentials].every((value) => HEADER_VALUE.test(value)))
+  if (![token, scheme, credentials].every((value) => HEADER_VALUE.test(value)))
     throw new RequestMalformedError("token and authentication of the webhook do not fit into a header");
-  return { ...config, taskId, id: config.id === "" ? randomUUID() : config.id };
+  return { ...config, taskId, id: id === "" ? randomUUID() : id };
 }
 
 /**

@@ -12,7 +12,7 @@ import {
 import { HTTP_STATUS, RequestMalformedError, restStatusFor, toRestErrorBody } from "@a2a-js/sdk/errors";
 import type { ServerCallContext } from "@a2a-js/sdk/server";
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
-import { type Binding, callContext, checkContentType, objectBody, versionOf } from "./binding.ts";
+import { type Binding, callContext, checkContentType, decoded, objectBody, versionOf } from "./binding.ts";
 import { sendEvents } from "./streaming.ts";
 import { CALLER_GONE, type TaskService } from "./taskService.ts";
 import { checkRawMessage } from "./validation.ts";
@@ -61,7 +61,7 @@ const textIn = (query: Record<string, unknown>, name: string): string => {
 function sendRequest({ request, tenant }: Call): SendMessageRequest {
   const body = objectBody(request.body);
   checkRawMessage(body);
-  return SendMessageRequest.fromJSON({ ...body, tenant });
+  return decoded(SendMessageRequest, { ...body, tenant });
 }
 
 async function* encoded(events: AsyncGenerator<StreamResponse>): AsyncGenerator {
@@ -124,7 +124,7 @@ const list: Handler = async ({ request, reply, service, context, tenant }) => {
 };
 
 const createPush: Handler = async ({ request, reply, service, context, tenant, id }) => {
-  const config = TaskPushNotificationConfig.fromJSON({ ...objectBody(request.body), tenant, taskId: id });
+  const config = decoded(TaskPushNotificationConfig, { ...objectBody(request.body), tenant, taskId: id });
   return ok(
     reply,
     TaskPushNotificationConfig.toJSON(await service.createTaskPushNotificationConfig(config, context)),

@@ -26,10 +26,12 @@ import { Feed } from "./feed.ts";
 import { checkHistoryLength, listTasks, withHistory } from "./listing.ts";
 import { PushConfigs } from "./pushConfigs.ts";
 import { isTerminal, type TaskRecord, type TaskStore } from "./taskStore.ts";
-import { checkMessage } from "./validation.ts";
+import { checkMessage, requireText } from "./validation.ts";
 
 /** Under this key of a call's context lies the signal that its caller is gone. */
 export const CALLER_GONE = "callerGone";
+/** This key is in a call's context once the call has got past the transport's reading of it. */
+export const WAS_READ = "wasRead";
 
 interface ServiceOptions {
   readonly store: TaskStore;
@@ -43,7 +45,10 @@ interface ServiceOptions {
 }
 
 /** Whose tasks a call may see: those of its tenant and user. Without authentication, everybody is one user. */
-const scopeOf = (context: ServerCallContext): string => `${context.tenant ?? ""}\n${context.user?.userName ?? ""}`;
+function scopeOf(context: ServerCallContext): string {
+  context.state.set(WAS_READ, true);
+  return `${context.tenant ?? ""}\n${context.user?.userName ?? ""}`;
+}
 
 const callerGone = (context: ServerCallContext): AbortSignal | undefined =>
   context.state.get(CALLER_GONE) as AbortSignal | undefined;
@@ -133,6 +138,7 @@ export class TaskService implements A2ARequestHandler {
 
   /** A new task for a message that is in order. Throws the SDK's errors. */
   private accept(params: SendMessageRequest, context: ServerCallContext) {
+    const scope = scopeOf(context);
     const message = checkMessage(params.message);
     checkHistoryLength(params.configuration?.historyLength);
     if (message.taskId !== "") this.refuseFollowUp(message.taskId, message.contextId, context);
@@ -142,7 +148,7 @@ export class TaskService implements A2ARequestHandler {
     const status = statusOf({ id, contextId }, TaskState.TASK_STATE_SUBMITTED, wall());
     const task: Task = { id, contextId, status, artifacts: [], history: [], metadata: undefined };
     const pushes = this.pushes.forNewTask(id, params.configuration?.taskPushNotificationConfig, context);
-    const record = store.create(scopeOf(context), task, { ...message, taskId: id, contextId }, pushes);
+    const record = store.create(scope, task, { ...message, taskId: id, contextId }, pushes);
     notify(record, { $case: "task", value: record.task });
     const onEnd = (): void => {
       this.running.delete(id);
@@ -163,8 +169,10 @@ export class TaskService implements A2ARequestHandler {
   }
 
   private find(id: string, context: ServerCallContext): TaskRecord {
+    const scope = scopeOf(context);
+    requireText({ id });
     if (id.trim() === "") throw new RequestMalformedError("A task id is required");
-    const record = this.options.store.get(scopeOf(context), id);
+    const record = this.options.store.get(scope, id);
     if (record === undefined) throw new TaskNotFoundError({ message: `Task not found: ${id}`, metadata: { taskId: id } });
     return record;
   }

@@ -35,12 +35,11 @@ type Entry =
 
 /** A message bigger than this is kept in the history without its parts (spec §3.7: the agent decides what it persists), characters. */
 const MAX_HISTORY_CHARS = 64 * 1024;
-/** Finished tasks of more than this together are forgotten before their time, bytes. */
-const MAX_FINISHED_BYTES = 64 * 1024 * 1024;
-
 interface StoreOptions {
   readonly dir: string;
   readonly retainMs: number;
+  /** Finished tasks of more than this together are forgotten before their time, bytes. */
+  readonly maxFinishedBytes: number;
   readonly now: () => number;
   readonly wall: () => number;
 }
@@ -85,14 +84,16 @@ export class TaskStore {
    */
   open(fate: (task: Task) => TaskStatus): TaskRecord[] {
     for (const entry of this.log.read()) this.replay(entry);
-    const orphans: TaskRecord[] = [];
-    for (const [id, record] of this.records) {
-      if (record.endedAt === null) {
-        record.task = { ...record.task, status: fate(record.task) };
-        orphans.push(record);
-        this.noteEnd(record, this.options.wall());
-      } else if (record.endedAt + this.options.retainMs < this.options.wall()) this.records.delete(id);
-      else this.noteEnd(record, record.endedAt);
+    const cutoff = this.options.wall() - this.options.retainMs;
+    const left = [...this.records.values()].toSorted((a, b) => (a.endedAt ?? Infinity) - (b.endedAt ?? Infinity));
+    for (const record of left) {
+      if (record.endedAt !== null && record.endedAt <= cutoff) this.records.delete(record.task.id);
+      else if (record.endedAt !== null) this.noteEnd(record, record.endedAt);
+    }
+    const orphans = left.filter(({ endedAt }) => endedAt === null);
+    for (const record of orphans) {
+      record.task = { ...record.task, status: fate(record.task) };
+      this.noteEnd(record, this.options.wall());
     }
     this.log.restart([...this.records.values()].map(lineOf));
     return orphans;
@@ -190,7 +191,7 @@ export class TaskStore {
     const cutoff = this.options.wall() - this.options.retainMs;
     for (const id of this.finished) {
       const record = this.records.get(id);
-      if (record !== undefined && (record.endedAt ?? 0) > cutoff && this.finishedBytes <= MAX_FINISHED_BYTES) return;
+      if (record !== undefined && (record.endedAt ?? 0) > cutoff && this.finishedBytes <= this.options.maxFinishedBytes) return;
       this.finished.delete(id);
       this.records.delete(id);
       this.finishedBytes -= record?.size ?? 0;

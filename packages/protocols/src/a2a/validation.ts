@@ -23,16 +23,25 @@ export function checkRawMessage(params: unknown): void {
   }
 }
 
+/** Throws RequestMalformedError unless all of these are texts: the codecs of 0.3 pass on whatever came. */
+export function requireText(fields: Readonly<Record<string, unknown>>): void {
+  for (const [field, value] of Object.entries(fields))
+    if (typeof value !== "string") throw new RequestMalformedError(`${field} is no string`);
+}
+
 const accepted = (mediaType: string): boolean => /^(text\/|application\/(.*\+)?json\b)/i.test(mediaType);
 
 /** The message of a request, when all that must be there is (spec §4.1.4). Throws RequestMalformedError, ContentTypeNotSupportedError. */
 export function checkMessage(message: Message | undefined): Message {
   if (message === undefined) throw new RequestMalformedError("message is required");
-  if (message.messageId === "") throw new RequestMalformedError("message.messageId is required");
+  const { messageId, contextId, taskId } = message;
+  requireText({ messageId, contextId, taskId });
+  if (messageId === "") throw new RequestMalformedError("message.messageId is required");
   if (message.role !== Role.ROLE_USER && message.role !== Role.ROLE_AGENT)
     throw new RequestMalformedError("message.role must be ROLE_USER or ROLE_AGENT");
   if (message.parts.length === 0) throw new RequestMalformedError("message.parts must have at least one part");
   for (const { content, mediaType } of message.parts) {
+    requireText({ mediaType, text: content?.$case === "text" ? content.value : "" });
     if (content?.$case === "raw" || content?.$case === "url" || (mediaType !== "" && !accepted(mediaType)))
       throw new ContentTypeNotSupportedError(`This agent takes text and JSON data, not files or ${mediaType || "URLs"}`);
   }
