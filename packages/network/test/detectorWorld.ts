@@ -1,9 +1,11 @@
-import { createHeartbeatDetector, type DetectorEffect, type FailureDetector } from "../src/index.ts";
+import type { DetectorKind } from "@failstorm/core";
+import { createFailureDetector, type DetectorEffect, type FailureDetector } from "../src/index.ts";
 
 /** Half-open interval of ms. */
 export type Span = readonly [from: number, until: number];
 
 export interface World {
+  readonly kind: DetectorKind;
   /** When the observer's own loop stands still. */
   readonly observerStalls: readonly Span[];
   /** Per peer: when it stands still (its answers wait), and when it dies for good. */
@@ -29,7 +31,7 @@ const endOfStall = (stalls: readonly Span[], at: number): number =>
  */
 export function simulate(world: World): Declared[] {
   const ids = world.peers.map((_, i) => `agent-${i + 1}`);
-  const detector: FailureDetector = createHeartbeatDetector({
+  const detector: FailureDetector = createFailureDetector(world.kind, {
     self: "agent-0",
     incarnation: 1,
     peers: ids.map((agentId) => ({ agentId, incarnation: 1 })),
@@ -38,7 +40,7 @@ export function simulate(world: World): Declared[] {
     timeoutMs: TIMEOUT_MS,
     transportSignals: false,
     gossip: false,
-    phase: (id) => world.peers[ids.indexOf(id)]?.phase ?? 0,
+    phase: (id) => world.peers[ids.indexOf(id)]?.phase ?? 0, // SWIM asks for its own: 0
     startAt: 0,
   });
   const declared: Declared[] = [];

@@ -1,5 +1,5 @@
 import type { AgentId } from "@failstorm/core";
-import { createDissemination, type Dissemination } from "./dissemination.ts";
+import { Dissemination } from "./dissemination.ts";
 import { compareNews } from "./gossip.ts";
 import { newPeer, newsOf, type Peer, restartSilence } from "./peer.ts";
 import type { DetectedHow, DetectorEffect, DetectorOptions, GossipEntry, PeerStatus } from "./types.ts";
@@ -28,7 +28,7 @@ export class Beliefs {
   constructor(options: DetectorOptions, handler: SuspicionHandler | null = null) {
     this.options = options;
     this.handler = handler;
-    this.news = createDissemination(options, this.peers);
+    this.news = new Dissemination(options, this.peers);
     for (const { agentId, incarnation } of options.peers) {
       if (agentId !== options.self) this.addPeer(agentId, incarnation, options.startAt);
     }
@@ -109,7 +109,8 @@ export class Beliefs {
     if (phase.name === "dead") peer.nextProbeAt = now + this.options.intervalMs;
     if (news === undefined) peer.refutation += 1;
     this.news.spread(peer, now, news?.from);
-    if (phase.name === "dead") this.news.catchUp(peer, now);
+    // One who met it brings it up to date, and those who watch it.
+    if (phase.name === "dead" && (news === undefined || peer.monitored)) this.news.catchUp(peer, now);
   }
 
   /** A newer incarnation: the old one is dead, whatever was believed. `hearsay`: others say so, and perhaps that it died already. */
@@ -132,7 +133,7 @@ export class Beliefs {
     }
     this.effects.push({ kind: "alive", peer: peer.id, incarnation, how, was: "dead" });
     this.news.spread(peer, now, hearsay?.from);
-    this.news.catchUp(peer, now);
+    if (hearsay === undefined || peer.monitored) this.news.catchUp(peer, now);
   }
 
   /** Somebody that was in no roster. */
@@ -148,8 +149,8 @@ export class Beliefs {
       if (this.news.answerAboutSelf(entry, from, now)) this.handler?.selfSuspected();
       return;
     }
-    // That somebody suspects it means that nobody knows it to be dead.
-    this.believe(entry.state === "suspect" ? { ...entry, state: "alive" } : entry, from, now);
+    // That somebody suspects it means that nobody there knows it to be dead.
+    this.believe(entry, from, now);
     const peer = this.peers.get(entry.peer);
     if (entry.state !== "suspect" || entry.by === undefined || peer === undefined) return;
     const order = compareNews(entry, newsOf(peer)); // [2]
@@ -162,13 +163,18 @@ export class Beliefs {
     return effects;
   }
 
-  private believe(entry: GossipEntry, from: AgentId, now: number): void {
+  private believe(told: GossipEntry, from: AgentId, now: number): void {
+    const { state, ...rest } = told;
+    const entry: GossipEntry = { ...rest, state: state === "dead" ? "dead" : "alive" };
     const known = this.peers.get(entry.peer);
     if (known === undefined) {
       this.hearOfStranger(entry, from, now);
       return;
     }
-    if (compareNews(entry, newsOf(known)) <= 0) return; // [2]
+    if (compareNews(entry, newsOf(known)) <= 0) {
+      if (state !== "alive") this.correct(entry, known, from, now);
+      return; // [2]
+    }
     if (entry.incarnation > known.incarnation) {
       this.declareNewIncarnation(known, entry.incarnation, "gossip", now, { entry, from });
       return;
@@ -181,6 +187,12 @@ export class Beliefs {
     } else if (known.phase.name === "dead" || (refuted && known.phase.name === "suspect" && known.phase.by !== null)) {
       this.declareAlive(known, "gossip", now, { from });
     } else this.news.spread(known, now, from);
+  }
+
+  /** Who tells of a death, or a suspicion, that was found false since has missed that. */
+  private correct(entry: GossipEntry, known: Peer, from: AgentId, now: number): void {
+    const isRefuted = compareNews({ ...entry, state: "alive" }, { ...newsOf(known), state: "alive" }) < 0;
+    if (isRefuted) this.news.correct(known.id, from, now);
   }
 
   private hearOfStranger(entry: GossipEntry, from: AgentId, now: number): void {

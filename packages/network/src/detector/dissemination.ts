@@ -1,91 +1,168 @@
 import type { AgentId } from "@failstorm/core";
-import { createGossipOutbox, gossipTargets } from "./gossip.ts";
-import { newsOf, type Peer } from "./peer.ts";
+import { compareNews, createGossipOutbox, type GossipOutbox, gossipTargets, MAX_FLOOD, nextAlive, ringFrom } from "./gossip.ts";
+import { newsOf, type Peer, type PhaseName } from "./peer.ts";
 import type { DetectorEffect, DetectorOptions, GossipEntry, GossipItem, IndirectProbe } from "./types.ts";
 
-/** Decides what is told to whom; used by every kind of detector. Tells nothing when gossip is off. */
-export interface Dissemination {
+/** Of the interval: gossip that follows other gossip sooner than this travels with the next. */
+const SPACING_SHARE = 1 / 10;
+/** Of the interval: so long a suspicion waits for other news to ride with. */
+const SUSPICION_HOLD_SHARE = 1 / 5;
+const RECONCILE_INTERVALS = 10;
+
+/**
+ * Decides what is told to whom; used by every kind of detector. Tells nothing when gossip is off. News are told once to each target; whoever
+ * missed them, being cut off or taken for dead at that moment, gets them when it is met again, and from the reconciliations: once anything
+ * has changed, each agent now and then tells another one all that did, and is corrected where it is behind.
+ */
+export class Dissemination {
+  private readonly options: DetectorOptions;
+  private readonly peers: ReadonlyMap<AgentId, Peer>;
+  private readonly outbox: GossipOutbox;
+  private ownRefutation = 0;
+  /** null until something changes. */
+  private reconcileAt: number | null = null;
+  private reconciliations = 0;
+
+  constructor(options: DetectorOptions, peers: ReadonlyMap<AgentId, Peer>) {
+    this.options = options;
+    this.peers = peers;
+    this.outbox = createGossipOutbox(options.intervalMs * SPACING_SHARE);
+  }
+
   /** What is believed of `peer` went one step up in the order of news: passes it on, but not back to where it came from. */
-  spread(peer: Peer, now: number, from?: AgentId): void;
-  /** A suspicion, this agent's own or one heard of: passes it on, to the suspect too, who can refute it. */
-  spreadSuspicion(peer: Peer, by: AgentId, now: number, from?: AgentId): void;
+  spread(peer: Peer, now: number, from?: AgentId): void {
+    this.noteChange(peer, now);
+    this.tell(newsOf(peer), this.targets(peer.id), now, { from });
+  }
+
+  /** A suspicion, heard of or this agent's own: passes it on; its own to the suspect too, who can refute it. */
+  spreadSuspicion(peer: Peer, by: AgentId, now: number, from?: AgentId): void {
+    this.noteChange(peer, now);
+    const news: GossipEntry = { ...newsOf(peer), state: "suspect", by };
+    if (from === undefined) this.tell(news, [peer.id], now);
+    this.tell(news, this.targets(peer.id), now, { from, holdMs: this.options.intervalMs * SUSPICION_HOLD_SHARE });
+  }
+
   /** Brings a peer up to date that is newly monitored, restarted, or back from the dead: it missed the news that were told once. */
-  catchUp(peer: Peer, now: number): void;
+  catchUp(peer: Peer, now: number): void {
+    if (peer.phase.name !== "dead") this.tellAll(peer.id, now);
+  }
+
   /**
    * News of one's own death, or suspicion, are false, as one reads them. The incarnation is this process and stays; the refutation goes
    * one above what was said, which beats it everywhere. About any other incarnation: an older one is indeed dead, a newer one is not this
    * process. Answers whether there was something to refute.
    */
-  answerAboutSelf(entry: GossipEntry, from: AgentId, now: number): boolean;
-  /** These did not arrive: what still holds is told again, `holdMs` later. */
-  again(to: AgentId, entries: readonly GossipItem[], now: number, holdMs: number): void;
+  answerAboutSelf(entry: GossipEntry, from: AgentId, now: number): boolean {
+    if (entry.incarnation !== this.options.incarnation) return false;
+    if (entry.state === "alive") {
+      this.ownRefutation = Math.max(this.ownRefutation, entry.refutation);
+      return false;
+    }
+    if (entry.refutation < this.ownRefutation) {
+      this.correct(entry.peer, from, now); // refuted before
+      return false;
+    }
+    this.ownRefutation = entry.refutation + 1;
+    const doubters = entry.by === undefined ? [from] : [from, entry.by];
+    this.tell(this.ownNews(), [...new Set([...this.targets(), ...doubters.filter((id) => this.peers.has(id))])], now);
+    return true;
+  }
+
+  /** Somebody is behind with the news of `about`: told what is believed now. */
+  correct(about: AgentId, to: AgentId, now: number): void {
+    const news = this.currentNews(about);
+    if (news !== null && this.peers.has(to)) this.tell(news, [to], now);
+  }
+
+  /** These did not arrive: what still holds is told again an interval later, and in the meantime to another in its place. */
+  undelivered(to: AgentId, entries: readonly GossipItem[], now: number): void {
+    if (!this.peers.has(to)) return;
+    const standIn = this.standInFor(to);
+    for (const entry of entries) {
+      const current = "probe" in entry ? null : this.currentNews(entry.peer);
+      if ("probe" in entry || current === null) continue;
+      const news = compareNews(entry, current) < 0 ? current : entry;
+      this.tell(news, [to], now, { holdMs: this.options.intervalMs });
+      if (standIn !== null && standIn !== news.peer) this.tell(news, [standIn], now);
+    }
+  }
+
   /** An indirect probe, with what waits to be told to the same agent; goes at once. */
-  withNews(to: AgentId, item: IndirectProbe): DetectorEffect;
-  dueAt(): number | null;
-  flush(now: number): DetectorEffect[];
-}
+  withNews(to: AgentId, item: IndirectProbe): DetectorEffect {
+    return { kind: "gossip", to: [to], entries: [item, ...this.outbox.take(to)] };
+  }
 
-/** Of the interval: gossip that follows other gossip sooner than this travels with the next. */
-const SPACING_SHARE = 1 / 20;
+  dueAt(): number | null {
+    const dueAt = Math.min(this.outbox.dueAt() ?? Number.POSITIVE_INFINITY, this.reconcileAt ?? Number.POSITIVE_INFINITY);
+    return dueAt === Number.POSITIVE_INFINITY ? null : dueAt;
+  }
 
-export function createDissemination(options: DetectorOptions, peers: ReadonlyMap<AgentId, Peer>): Dissemination {
-  const { self, incarnation, gossip: enabled, fullyLinked = false } = options;
-  const outbox = createGossipOutbox(options.intervalMs * SPACING_SHARE);
-  let ownRefutation = 0;
+  flush(now: number): DetectorEffect[] {
+    if (this.reconcileAt !== null && now >= this.reconcileAt) this.reconcile(now);
+    return this.outbox.flush(now, (id) => this.standing(id) !== "dead");
+  }
 
-  const targets = (): readonly AgentId[] => {
-    const all = [...peers.values()];
-    const linked = fullyLinked ? all : all.filter((peer) => peer.monitored);
-    const live = linked.filter((peer) => peer.phase.name !== "dead").map((peer) => peer.id);
-    return gossipTargets(self, live, linked.length === all.length);
-  };
-  const tell = (entry: GossipEntry, to: readonly AgentId[], now: number, from?: AgentId): void => {
-    if (!enabled) return;
-    outbox.add(
-      entry,
-      to.filter((id) => id !== from && id !== self),
-      now,
-    );
-  };
+  private tell(
+    entry: GossipEntry,
+    to: readonly AgentId[],
+    now: number,
+    { from, holdMs = 0 }: { readonly from?: AgentId | undefined; readonly holdMs?: number } = {},
+  ): void {
+    if (!this.options.gossip) return;
+    const others = to.filter((id) => id !== from && id !== this.options.self);
+    this.outbox.add(entry, others, now, holdMs);
+  }
 
-  return {
-    spread(peer, now, from) {
-      peer.changed = true;
-      tell(
-        newsOf(peer),
-        targets().filter((id) => id !== peer.id),
-        now,
-        from,
-      );
-    },
-    spreadSuspicion(peer, by, now, from) {
-      peer.changed = true;
-      tell({ ...newsOf(peer), state: "suspect", by }, [...new Set([...targets(), peer.id])], now, from);
-    },
-    catchUp(peer, now) {
-      if (!enabled || !peer.monitored || peer.phase.name === "dead") return;
-      for (const other of peers.values()) {
-        if (other.changed && other !== peer) outbox.add(newsOf(other), [peer.id], now);
-      }
-    },
-    answerAboutSelf(entry, from, now) {
-      if (entry.incarnation !== incarnation || entry.refutation < ownRefutation) return false;
-      ownRefutation = entry.refutation;
-      if (entry.state === "alive") return false;
-      ownRefutation += 1;
-      const doubters = entry.by === undefined ? [from] : [from, entry.by];
-      const known = doubters.filter((id) => peers.has(id));
-      tell({ peer: self, incarnation, refutation: ownRefutation, state: "alive" }, [...new Set([...targets(), ...known])], now);
-      return true;
-    },
-    again(to, entries, now, holdMs) {
-      if (!enabled || !peers.has(to)) return;
-      for (const entry of entries) {
-        if (!("probe" in entry)) outbox.add(entry, [to], now, holdMs);
-      }
-    },
-    withNews: (to, item) => ({ kind: "gossip", to: [to], entries: [item, ...outbox.take(to)] }),
-    dueAt: () => outbox.dueAt(),
-    flush: (now) => outbox.flush(now, (id) => peers.get(id)?.phase.name !== "dead"),
-  };
+  private tellAll(to: AgentId, now: number): void {
+    for (const peer of this.peers.values()) if (peer.changed && peer.id !== to) this.tell(newsOf(peer), [to], now);
+  }
+
+  private reconcile(now: number): void {
+    this.reconcileAt = now + this.options.intervalMs * RECONCILE_INTERVALS;
+    const ring = ringFrom(this.options.self, this.linked());
+    const to = nextAlive(ring, this.reconciliations++ % Math.max(1, ring.length), (id) => this.standing(id));
+    if (to !== null) this.tellAll(to, now);
+  }
+
+  private noteChange(peer: Peer, now: number): void {
+    const { self, intervalMs, phase, gossip } = this.options;
+    peer.changed = true;
+    if (gossip) this.reconcileAt ??= now + intervalMs * RECONCILE_INTERVALS + phase(self);
+  }
+
+  private ownNews(): GossipEntry {
+    const { self, incarnation } = this.options;
+    return { peer: self, incarnation, refutation: this.ownRefutation, state: "alive" };
+  }
+
+  private currentNews(id: AgentId): GossipEntry | null {
+    if (id === this.options.self) return this.ownNews();
+    const peer = this.peers.get(id);
+    return peer === undefined ? null : newsOf(peer);
+  }
+
+  private standing(id: AgentId): PhaseName {
+    return this.peers.get(id)?.phase.name ?? "dead";
+  }
+
+  /** Whom this agent can send to without going through others. */
+  private linked(): AgentId[] {
+    const { fullyLinked = false } = this.options;
+    return [...this.peers.values()].filter(({ monitored }) => fullyLinked || monitored).map(({ id }) => id);
+  }
+
+  private targets(except?: AgentId): readonly AgentId[] {
+    const linked = this.linked();
+    const targets = gossipTargets(this.options.self, linked, (id) => this.standing(id), linked.length === this.peers.size);
+    return targets.filter((id) => id !== except);
+  }
+
+  /** Who comes after `id` on the ring: takes its part in passing on, if it has died unnoticed. */
+  private standInFor(id: AgentId): AgentId | null {
+    const linked = this.linked();
+    if (linked.length < this.peers.size || linked.length <= MAX_FLOOD) return null;
+    const ring = ringFrom(this.options.self, linked);
+    return nextAlive(ring, ring.indexOf(id) + 1, (other) => (other === id ? "dead" : this.standing(other)));
+  }
 }

@@ -1,4 +1,5 @@
 import type { AgentId } from "@failstorm/core";
+import type { PhaseName } from "./peer.ts";
 import type { DetectorEffect, GossipEntry, GossipItem } from "./types.ts";
 
 type News = Pick<GossipEntry, "incarnation" | "refutation" | "state">;
@@ -92,7 +93,7 @@ export function createGossipOutbox(spacingMs: number): GossipOutbox {
 }
 
 /** Up to so many, an agent tells everybody it could tell. */
-const MAX_FLOOD = 8;
+export const MAX_FLOOD = 8;
 
 /** Ids in the order of the ring: agent-2 before agent-10. */
 const byRing = (a: AgentId, b: AgentId): number => a.length - b.length || (a < b ? -1 : Number(a > b));
@@ -105,13 +106,28 @@ export function ringFrom(self: AgentId, others: readonly AgentId[]): readonly Ag
 }
 
 /**
- * Whom to tell, of those an agent can send to directly. Where these are everybody, and many, the ones 1, 2, 4, 8, … places further on the
- * ring of live ids: news passed on once by each reach all in log2 N hops with N log2 N messages. Else all, as no other path may exist.
+ * Whom to tell, of `linked`, those an agent can send to directly. Where these are everybody, and many, the ones 1, 2, 4, 8, … places further
+ * on the ring of ids: news passed on once by each reach all in log2 N hops with N log2 N messages. In a dead one's place comes the next
+ * that lives, beside a suspect too. Else all, as no other path may exist.
  */
-export function gossipTargets(self: AgentId, reachable: readonly AgentId[], isEverybody: boolean): readonly AgentId[] {
-  if (!isEverybody || reachable.length <= MAX_FLOOD) return reachable;
-  const ring = ringFrom(self, reachable);
-  const fingers: AgentId[] = [];
-  for (let step = 1; step <= ring.length; step *= 2) fingers.push(ring[step - 1] as AgentId);
-  return fingers;
+export function gossipTargets(
+  self: AgentId,
+  linked: readonly AgentId[],
+  standing: (id: AgentId) => PhaseName,
+  isEverybody: boolean,
+): readonly AgentId[] {
+  if (!isEverybody || linked.length <= MAX_FLOOD) return linked.filter((id) => standing(id) !== "dead");
+  const ring = ringFrom(self, linked);
+  const fingers = new Set<AgentId>();
+  for (let step = 1; step <= ring.length; step *= 2) {
+    for (const id of [...ring.slice(step - 1), ...ring.slice(0, step - 1)]) {
+      if (standing(id) !== "dead") fingers.add(id);
+      if (standing(id) === "alive") break;
+    }
+  }
+  return [...fingers];
 }
+
+/** The first alive one from `start` on, around the ring. */
+export const nextAlive = (ring: readonly AgentId[], start: number, standing: (id: AgentId) => PhaseName): AgentId | null =>
+  [...ring.slice(start), ...ring.slice(0, start)].find((id) => standing(id) === "alive") ?? null;

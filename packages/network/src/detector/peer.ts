@@ -11,6 +11,8 @@ export type Phase =
   /** backoff: intervals from the last probe to the next. answers: somebody answers at its address, but has not said who it is. */
   | { readonly name: "dead"; readonly declaredAt: number; backoff: number; answers: boolean };
 
+export type PhaseName = Phase["name"];
+
 export const NEVER = Number.NEGATIVE_INFINITY;
 
 /** What the detector knows of one peer. */

@@ -59,7 +59,7 @@ export class PeriodicDetector implements FailureDetector {
         for (const item of input.entries) if (!("probe" in item)) this.beliefs.hearNews(item, input.from, now);
         break;
       case "undelivered":
-        this.beliefs.news.again(input.to, input.entries, now, this.options.intervalMs);
+        this.beliefs.news.undelivered(input.to, input.entries, now);
         break;
       case "unanswered": {
         const peer = this.beliefs.peers.get(input.peer);

@@ -28,9 +28,9 @@ export interface ArrivalHistory {
   readonly stdDeviation: number;
 }
 
-/** Starts as two intervals of `estimateMs` ± a quarter of it, so that something is known before anything was heard (as in Akka). */
-export function createArrivalHistory(estimateMs: number, windowSize: number): ArrivalHistory {
-  const intervals = [estimateMs * 0.75, estimateMs * 1.25];
+/** Starts as two intervals, `estimateMs` ± `deviationMs`, so that something is known before anything was heard (as in Akka). */
+export function createArrivalHistory(estimateMs: number, deviationMs: number, windowSize: number): ArrivalHistory {
+  const intervals = [estimateMs - deviationMs, estimateMs + deviationMs];
   let next = 0;
   let sum = 0;
   let squares = 0;
@@ -94,14 +94,14 @@ export function createPhiAccrualDetector(options: DetectorOptions & { readonly p
   const linkOf = (peer: Peer) => {
     let link = links.get(peer.id);
     if (link === undefined || link.incarnation !== peer.incarnation) {
-      const history = createArrivalHistory(intervalMs, windowSize);
+      const history = createArrivalHistory(intervalMs, minStdDeviationMs, windowSize);
       links.set(peer.id, (link = { incarnation: peer.incarnation, answeredAt: null, history }));
     }
     return link;
   };
   const deathMs = (peer: Peer): number => {
     const { history } = linkOf(peer);
-    return history.mean + deviations * Math.max(history.stdDeviation, minStdDeviationMs) + acceptablePauseMs;
+    return Math.ceil(history.mean + deviations * Math.max(history.stdDeviation, minStdDeviationMs) + acceptablePauseMs);
   };
   return new PeriodicDetector(options, {
     deathMs,

@@ -11,14 +11,15 @@ export interface SilenceRule {
   /** This agent stood still: suspicions that come up now are its own trouble. */
   isStall(lateMs: number): boolean;
   /**
-   * After a late tick. The time of a stall does not count as silence, and the peer gets at least one more interval. A smaller delay does
-   * not count either, but no more than an interval in all for one silence, so that an agent that is always a little late still finds
-   * the dead; when the time ran out during the first of them, the peer is given as long again. Answers whether to ask it at once.
+   * After a late tick. The time of a stall does not count as silence, and the peer gets as long to answer as it may stall itself (answers
+   * that came during the stall may be lost, as requests time out before they are read), at least an interval. A smaller delay does not
+   * count either, but no more than an interval in all for one silence, so that an agent that is always a little late still finds the
+   * dead; when the time ran out during the first of them, the peer is given as long again. Answers whether to ask it at once.
    */
   forgive(peer: Peer, lateMs: number, now: number): boolean;
 }
 
-/** Of the timeout. */
+/** Of the timeout: what a peer may stall without being dead, and what counts as a stall of this agent. */
 const STALL_SHARE = 1 / 2;
 /**
  * Of the interval. While somebody's last interval runs, there is a tick as often as this too: without one, a stall that ends just when
@@ -30,6 +31,7 @@ const LATE_SHARE = 1 / 8;
 export function createSilenceRule(intervalMs: number, timeoutMs: number, patienceMs: (peer: Peer) => number): SilenceRule {
   const lateAfterMs = intervalMs * LATE_SHARE;
   const isStall = (lateMs: number): boolean => lateMs > timeoutMs * STALL_SHARE;
+  const graceMs = Math.max(intervalMs, timeoutMs * STALL_SHARE + intervalMs / 4);
   const deadline = (peer: Peer): number => Math.max(peer.silentSince + patienceMs(peer) + peer.forgivenMs, peer.graceUntil);
 
   return {
@@ -44,7 +46,7 @@ export function createSilenceRule(intervalMs: number, timeoutMs: number, patienc
       const lateMs = Math.min(tickLateMs, now - peer.silentSince);
       if (isStall(tickLateMs)) {
         peer.forgivenMs += lateMs;
-        peer.graceUntil = now + intervalMs;
+        peer.graceUntil = now + graceMs;
         return true;
       }
       const until = now + Math.min(lateMs, intervalMs);

@@ -1,7 +1,7 @@
 import type { AgentId } from "@failstorm/core";
 import { Beliefs } from "../beliefs.ts";
 import { confirmClosed, makeContact, saysNothing } from "../contact.ts";
-import { NEVER, newsOf, type Peer, restartSilence } from "../peer.ts";
+import { NEVER, type Peer, restartSilence } from "../peer.ts";
 import { createSilenceRule, type SilenceRule } from "../silence.ts";
 import type {
   DetectedHow,
@@ -32,6 +32,8 @@ import { createLocalHealth, suspicionMs } from "./suspicion.ts";
 
 /** Of the period: how long an answer is waited for before others are asked. They have as long, and as long again to tell. */
 const DIRECT_SHARE = 1 / 4;
+/** Of the period: who was heard so lately is not probed out of turn. */
+const HASTE_SHARE = 1 / 2;
 /** A suspicion that so many others confirm lasts half the timeout, one that nobody does the whole of it. */
 const CONFIRMATIONS = 3;
 const MIN_SUSPICION_SHARE = 1 / 2;
@@ -110,7 +112,7 @@ class SwimDetector implements FailureDetector {
         }
         break;
       case "undelivered":
-        this.beliefs.news.again(input.to, input.entries, now, this.options.intervalMs);
+        this.beliefs.news.undelivered(input.to, input.entries, now);
         for (const item of input.entries) if ("probe" in item && item.probe === "asked") this.onUnasked(item.peer, input.to, now);
         break;
       case "unanswered":
@@ -169,8 +171,10 @@ class SwimDetector implements FailureDetector {
     this.nextPeriodAt = this.periodAfter(now) + (this.health.multiplier - 1) * this.options.intervalMs;
   }
 
-  private openNext(now: number): void {
-    const candidates = [...this.beliefs.peers.values()].filter((peer) => peer.monitored && peer.phase.name === "alive");
+  private openNext(now: number, silentMs = 0): void {
+    const candidates = [...this.beliefs.peers.values()].filter(
+      (peer) => peer.monitored && peer.phase.name === "alive" && now - peer.lastHeard >= silentMs,
+    );
     const periodStart = this.periodAfter(now) - this.options.intervalMs;
     const peer = this.rotation.next(candidates, periodStart, ({ id }) => this.probes.has(id));
     if (peer !== null) this.open(peer, "direct", now);
@@ -235,7 +239,7 @@ class SwimDetector implements FailureDetector {
       probe.asked.add(helper);
       this.beliefs.act(this.beliefs.news.withNews(helper, { peer: peer.id, incarnation: peer.incarnation, probe: "asked" }));
     }
-    this.openNext(now);
+    this.openNext(now, this.options.intervalMs * HASTE_SHARE);
   }
 
   /** Neither the peer answered nor did anybody get an answer from it. Where nobody could even be asked, the trouble may be here. */
@@ -262,11 +266,11 @@ class SwimDetector implements FailureDetector {
       peer.phase = { name: "suspect", closedAt, asked, by };
       restartSilence(peer, now);
     }
-    for (const doubter of doubters) {
-      if (by.has(doubter)) continue;
-      by.add(doubter);
-      if (by.size <= CONFIRMATIONS + 1) this.beliefs.news.spreadSuspicion(peer, doubter, now, from);
-    }
+    // Told are the first word of it and this agent's own finding, not what else confirms it: that would be news from everybody to everybody.
+    const isOwn = doubters[0] === this.options.self;
+    const told = isOwn || by.size === 0 ? doubters[0] : undefined;
+    for (const doubter of doubters) by.add(doubter);
+    if (told !== undefined) this.beliefs.news.spreadSuspicion(peer, told, now, from);
   }
 
   private condemn(peer: Peer, now: number): void {
@@ -277,7 +281,10 @@ class SwimDetector implements FailureDetector {
 
   /** Others suspect it. Who watches it too looks at once, to refute or to confirm. */
   private onSuspicion(peer: Peer, by: AgentId, from: AgentId, now: number): void {
+    const isNew = peer.phase.name === "alive";
     this.suspect(peer, [by], "gossip", now, from);
+    // Where one has failed, others may have: for each the rotation turns one step faster.
+    if (isNew) this.openNext(now, this.options.intervalMs * HASTE_SHARE);
     if (peer.monitored && isSuspicion(peer) && !peer.phase.by.has(this.options.self) && !this.probes.has(peer.id)) {
       this.open(peer, "confirm", now);
     }
@@ -319,7 +326,7 @@ class SwimDetector implements FailureDetector {
     const peer = this.beliefs.peers.get(item.peer);
     if (peer === undefined || !this.beliefs.peers.has(from)) return;
     const isFirst = this.favours.add(peer.id, from, now + this.directMs);
-    if (peer.changed) this.beliefs.news.again(from, [newsOf(peer)], now, this.options.intervalMs);
+    if (peer.changed) this.beliefs.news.correct(peer.id, from, now);
     if (isFirst) this.beliefs.probe(peer, now);
   }
 

@@ -1,0 +1,200 @@
+import type { DetectorKind } from "@failstorm/core";
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createFailureDetector, decodeGossip, type DetectorEffect, type FailureDetector, type GossipItem } from "../src/index.ts";
+import { INTERVAL_MS, TIMEOUT_MS } from "./detectorWorld.ts";
+
+const KINDS: readonly DetectorKind[] = ["heartbeat", "phi-accrual", "swim"];
+
+describe.each(KINDS)("gossip of %s detectors", (kind) => {
+  const ids = ["agent-0", "agent-1", "agent-2", "agent-3", "agent-4"];
+  const entry = fc.record({
+    peer: fc.constantFrom("agent-3", "agent-4"),
+    incarnation: fc.integer({ min: 1, max: 3 }),
+    refutation: fc.integer({ min: 0, max: 2 }),
+    state: fc.constantFrom("alive" as const, "dead" as const, "suspect" as const),
+    by: fc.constantFrom("agent-1", "agent-2"),
+  });
+  const create = (self: string, all: readonly string[], monitored: readonly string[], transportSignals = false) =>
+    createFailureDetector(kind, {
+      self,
+      incarnation: 1,
+      peers: all.map((agentId) => ({ agentId, incarnation: 1 })),
+      monitored,
+      intervalMs: INTERVAL_MS,
+      timeoutMs: TIMEOUT_MS,
+      transportSignals,
+      gossip: true,
+      phase: () => INTERVAL_MS - 1,
+      startAt: 0,
+    });
+  const beliefs = (detector: FailureDetector) =>
+    detector.status().map(({ peer, incarnation, state }) => `${peer}#${incarnation} ${state}`);
+
+  it("ends in the same belief in whatever order, and however often, it arrives", () => {
+    fc.assert(
+      fc.property(
+        fc
+          .array(entry, { maxLength: 8 })
+          .chain((entries) =>
+            fc.tuple(fc.constant(entries), fc.shuffledSubarray([...entries, ...entries], { minLength: entries.length * 2 })),
+          ),
+        ([entries, shuffled]) => {
+          const [a, b] = [create("agent-0", ids, []), create("agent-0", ids, [])];
+          for (const item of entries) a.receive({ kind: "gossip", from: "agent-1", entries: [item] }, 10);
+          for (const item of shuffled) b.receive({ kind: "gossip", from: "agent-2", entries: [item] }, 20);
+          expect(beliefs(b)).toEqual(beliefs(a));
+        },
+      ),
+    );
+  });
+
+  it("reaches everybody over directed edges, with each agent passing each piece of news on at most once", () => {
+    const count = 24;
+    const all = Array.from({ length: count }, (_, i) => `agent-${i}`);
+    const successors = (i: number): string[] => [1, 2, 3].map((step) => all[(i + step) % count] as string);
+    const detectors = all.map((self, i) => create(self, all, successors(i), true));
+    const queue: { from: string; effect: DetectorEffect }[] = [];
+    const push = (from: string, effects: readonly DetectorEffect[]): void =>
+      void queue.push(...effects.map((effect) => ({ from, effect })));
+    push("agent-4", detectors[4]?.receive({ kind: "closed", peer: "agent-5", incarnation: 1 }, 10) ?? []);
+    push("agent-4", detectors[4]?.receive({ kind: "unanswered", peer: "agent-5", refused: true }, 11) ?? []);
+    let messages = 0;
+    for (const { from, effect } of queue) {
+      if (effect.kind !== "gossip") continue;
+      for (const to of effect.to) {
+        messages += 1;
+        const index = all.indexOf(to);
+        if (to !== "agent-5") push(to, detectors[index]?.receive({ kind: "gossip", from, entries: effect.entries }, 12) ?? []);
+      }
+    }
+    for (const [i, detector] of detectors.entries()) {
+      if (i !== 5) expect(detector.status().find(({ peer }) => peer === "agent-5")?.state, `agent-${i}`).toBe("dead");
+    }
+    expect(messages).toBeLessThanOrEqual((count - 1) * 3);
+  });
+
+  it("where everybody monitors everybody, reaches all in N log N messages", () => {
+    const count = 40;
+    const all = Array.from({ length: count }, (_, i) => `agent-${i}`);
+    const others = (self: string): string[] => all.filter((id) => id !== self);
+    const detectors = new Map(all.map((self) => [self, create(self, all, others(self))]));
+    const queue: { from: string; to: string; entries: readonly GossipItem[] }[] = [
+      { from: "agent-7", to: "agent-8", entries: [{ peer: "agent-3", incarnation: 1, refutation: 0, state: "dead" }] },
+    ];
+    for (const { from, to, entries } of queue) {
+      for (const effect of detectors.get(to)?.receive({ kind: "gossip", from, entries }, 10) ?? []) {
+        if (effect.kind === "gossip") queue.push(...effect.to.map((next) => ({ from: to, to: next, entries: effect.entries })));
+      }
+    }
+    const convinced = all.filter(
+      (id) =>
+        detectors
+          .get(id)
+          ?.status()
+          .find(({ peer }) => peer === "agent-3")?.state === "dead",
+    );
+    expect(convinced).toHaveLength(count - 1);
+    expect(queue.length).toBeLessThanOrEqual(count * Math.ceil(Math.log2(count)) + 1);
+  });
+
+  it("brings several agents to one belief, in whatever order and however often it gets around", () => {
+    const group = ["agent-0", "agent-1", "agent-2"];
+    const found = fc.record({ by: fc.nat({ max: group.length - 1 }), entry });
+    fc.assert(
+      fc.property(fc.array(found, { maxLength: 8 }), fc.array(fc.nat(), { minLength: 1, maxLength: 20 }), (findings, picks) => {
+        const detectors = group.map((self) =>
+          create(
+            self,
+            ids,
+            ids.filter((id) => id !== self),
+          ),
+        );
+        let waiting: { to: string; from: string; entries: readonly GossipItem[] }[] = [];
+        const send = (from: string, effects: readonly DetectorEffect[]): void => {
+          for (const effect of effects)
+            if (effect.kind === "gossip") waiting.push(...effect.to.map((to) => ({ to, from, entries: effect.entries })));
+        };
+        for (const { by, entry } of findings)
+          send(group[by] as string, detectors[by]?.receive({ kind: "gossip", from: "agent-4", entries: [entry] }, 10) ?? []);
+        // Short enough for no suspicion to run out: half the timeout.
+        for (let [now, turn] = [10, 0]; now < TIMEOUT_MS / 2 - INTERVAL_MS / 5; turn++) {
+          const chosen = waiting[(picks[turn % picks.length] as number) % Math.max(1, waiting.length)];
+          if (chosen === undefined) {
+            now += INTERVAL_MS / 20;
+            for (const [i, detector] of detectors.entries()) send(group[i] as string, detector.tick(now));
+            continue;
+          }
+          if (turn % 3 > 0) waiting = waiting.filter((item) => item !== chosen);
+          const { to, from, entries } = chosen;
+          const receiver = detectors[group.indexOf(to)];
+          if (receiver !== undefined) send(to, receiver.receive({ kind: "gossip", from, entries }, now));
+        }
+        const about = (detector: FailureDetector | undefined): string[] =>
+          (detector?.status() ?? [])
+            .filter(({ peer }) => !group.includes(peer))
+            .map(({ peer, incarnation, state }) => `${peer}#${incarnation} ${state === "dead" ? state : "not dead"}`);
+        for (const detector of detectors) expect(about(detector)).toEqual(about(detectors[0]));
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+describe("suspicion", () => {
+  it("kills nobody once it is refuted, whoever suspects, and however late the rest of it comes", () => {
+    const suspicion = fc.record({
+      afterMs: fc.integer({ min: 0, max: 150 }),
+      by: fc.constantFrom("agent-1", "agent-2", "agent-3"),
+      refutation: fc.integer({ min: 0, max: 2 }),
+    });
+    fc.assert(
+      fc.property(fc.array(suspicion, { maxLength: 8 }), fc.nat({ max: 8 }), (suspicions, refutedAfter) => {
+        const ids = ["agent-0", "agent-1", "agent-2", "agent-3", "agent-4"];
+        const detector = createFailureDetector("swim", {
+          self: "agent-0",
+          incarnation: 1,
+          peers: ids.map((agentId) => ({ agentId, incarnation: 1 })),
+          monitored: [],
+          intervalMs: INTERVAL_MS,
+          timeoutMs: TIMEOUT_MS,
+          transportSignals: false,
+          gossip: true,
+          phase: () => 0,
+          startAt: 0,
+        });
+        const said: DetectorEffect[] = [];
+        let now = 0;
+        const hear = (entry: GossipItem): void =>
+          void said.push(...detector.receive({ kind: "gossip", from: "agent-1", entries: [entry] }, now));
+        const refute = (): void => hear({ peer: "agent-4", incarnation: 1, refutation: 3, state: "alive" });
+        for (const [i, { afterMs, by, refutation }] of suspicions.entries()) {
+          if (i === refutedAfter) refute();
+          now += afterMs;
+          hear({ peer: "agent-4", incarnation: 1, refutation, state: "suspect", by });
+        }
+        if (refutedAfter >= suspicions.length) refute();
+        for (let wakeAt = detector.nextWakeAt(); wakeAt !== null && wakeAt < 8 * TIMEOUT_MS; wakeAt = detector.nextWakeAt()) {
+          now = Math.max(now, wakeAt);
+          said.push(...detector.tick(now));
+        }
+        expect(said.filter(({ kind }) => kind === "dead")).toEqual([]);
+        expect(detector.status().find(({ peer }) => peer === "agent-4")?.state).toBe("alive");
+      }),
+    );
+  });
+});
+
+describe("decodeGossip", () => {
+  it("takes in nothing malformed", () => {
+    const good = { peer: "agent-1", incarnation: 1, refutation: 0, state: "dead" };
+    expect(
+      decodeGossip([good, null, 3, {}, { ...good, state: "undead" }, { ...good, incarnation: -1 }, { ...good, refutation: 0.5 }]),
+    ).toEqual([good]);
+    const asked = { peer: "agent-1", incarnation: 1, probe: "asked" };
+    const suspicion = { ...good, state: "suspect", by: "agent-2" };
+    expect(
+      decodeGossip([asked, { ...asked, probe: "told" }, { ...good, state: "suspect" }, suspicion, { ...suspicion, extra: 1 }]),
+    ).toEqual([asked, suspicion, suspicion]);
+  });
+});

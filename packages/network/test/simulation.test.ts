@@ -1,0 +1,63 @@
+import type { DetectorKind } from "@failstorm/core";
+import { describe, expect, it } from "vitest";
+import { detectionMs, falseDeaths, unbearableDeaths, wrongBeliefs } from "./simulation/judge.ts";
+import { SimulatedNetwork } from "./simulation/network.ts";
+import { drawStalling, drawStorm, drawTurbulent, INTERVAL_MS, TIMEOUT_MS } from "./simulation/schedule.ts";
+
+/*
+ * Whole networks over simulated time, one schedule per seed. FAILSTORM_SCHEDULES=5000 runs that many of each sort, FAILSTORM_SEED=n begins
+ * with seed n; a failure names its seed.
+ */
+const SCHEDULES = Number(process.env.FAILSTORM_SCHEDULES ?? 12);
+const FIRST_SEED = Number(process.env.FAILSTORM_SEED ?? 1);
+const SEEDS = Array.from({ length: SCHEDULES }, (_, i) => FIRST_SEED + i);
+const PATIENCE_MS = Math.max(10_000, SCHEDULES * 100);
+
+const KINDS: readonly DetectorKind[] = ["heartbeat", "phi-accrual", "swim"];
+/** After the turbulence, what it set going may still take its course: suspicions, the dead probed with back-off, reconciliations. */
+const SETTLING_MS = 20_000;
+/** Between the first and the last of a storm's hops of gossip. */
+const SPREAD_MS = 200;
+
+const named = (seed: number, kind: string, wrong: readonly string[]): string[] =>
+  wrong.map((line) => `${kind}, seed ${seed}: ${line} (FAILSTORM_SEED=${seed} FAILSTORM_SCHEDULES=1)`);
+
+describe.each(KINDS)("a network of %s detectors", (kind) => {
+  it("after loss, duplication, partitions, crashes and pauses everybody knows who lives", { timeout: PATIENCE_MS }, () => {
+    const wrong = SEEDS.flatMap((seed) => {
+      const schedule = drawTurbulent(seed, kind);
+      const outcome = new SimulatedNetwork(schedule).run();
+      const late = falseDeaths(schedule, outcome, schedule.calmFrom + SETTLING_MS);
+      return named(seed, kind, [...wrongBeliefs(schedule, outcome), ...late]);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it("takes no stall that must be borne for a death", { timeout: PATIENCE_MS }, () => {
+    const wrong = SEEDS.flatMap((seed) => {
+      const schedule = drawStalling(seed, kind);
+      const outcome = new SimulatedNetwork(schedule).run();
+      return named(seed, kind, [...wrongBeliefs(schedule, outcome), ...unbearableDeaths(schedule, outcome)]);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it.each([
+    { count: 8, successors: null },
+    { count: 40, successors: 3 },
+  ])(
+    "finds the third of $count that stops, in time ($successors successors)",
+    { timeout: PATIENCE_MS },
+    ({ count, successors }) => {
+      const withinMs = kind === "swim" ? 6 * INTERVAL_MS : TIMEOUT_MS + INTERVAL_MS + SPREAD_MS;
+      const seeds = SEEDS.slice(0, Math.ceil(SCHEDULES / 10));
+      const wrong = seeds.flatMap((seed) => {
+        const schedule = drawStorm(seed, kind, count, successors, true);
+        const outcome = new SimulatedNetwork(schedule).run();
+        const last = Math.max(...detectionMs(schedule, outcome));
+        return named(seed, kind, last <= withinMs ? unbearableDeaths(schedule, outcome) : [`the last after ${last} ms`]);
+      });
+      expect(wrong).toEqual([]);
+    },
+  );
+});
