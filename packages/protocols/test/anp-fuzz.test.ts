@@ -42,7 +42,7 @@ async function wellAnswered(headers: Record<string, string>, text: string): Prom
   expect(json.error?.code).not.toBe(-32603);
 }
 
-test("any body, signed or not, is answered and never executed", async () => {
+test("[anp-fuzz] any body, signed or not, is answered and never executed", async () => {
   const before = executions;
   await assert(
     asyncProperty(oneof(json(), string(), string({ unit: "binary" })), boolean(), async (text, signed) => {
@@ -54,7 +54,7 @@ test("any body, signed or not, is answered and never executed", async () => {
   expect(executions).toBe(before);
 });
 
-test("a right message with any member replaced or removed is refused or executed once, and the host lives on", async () => {
+test("[anp-fuzz] a right message with any member replaced or removed is refused or executed once, and the host lives on", async () => {
   const paths = [
     ["jsonrpc"],
     ["id"],
@@ -91,7 +91,7 @@ test("a right message with any member replaced or removed is refused or executed
   expect((await stranger.send(host)).json.result).toMatchObject({ accepted: true });
 });
 
-test("any authentication headers are answered, and prove nothing", async () => {
+test("[anp-fuzz] any authentication headers are answered, and prove nothing", async () => {
   const before = executions;
   const names = ["authorization", "signature", "signature-input", "content-digest"] as const;
   const { headers: right, text } = stranger.request(host);
@@ -107,7 +107,7 @@ test("any authentication headers are answered, and prove nothing", async () => {
   expect(executions).toBe(before);
 });
 
-test("any text is a signature or a DID or none, without an exception", () => {
+test("[anp-fuzz] any text is a signature or a DID or none, without an exception", () => {
   assert(
     property(string(), headerText, (a, b) => {
       parseSignature(a, b);

@@ -19,7 +19,7 @@ const workspace = (): string => {
   return dir;
 };
 
-test("the Ed25519 example of RFC 9421 (B.2.6) verifies, and no other base does", () => {
+test("[anp-signature-vector] the Ed25519 example of RFC 9421 (B.2.6) verifies, and no other base does", () => {
   const params =
     '("date" "@method" "@path" "@authority" "content-type" "content-length");created=1618884473;keyid="test-key-ed25519"';
   const parsed = parseSignature(
@@ -42,7 +42,7 @@ test("the Ed25519 example of RFC 9421 (B.2.6) verifies, and no other base does",
   expect(verifyBytes(key, base.replace("POST", "GET"), parsed?.signature ?? Buffer.alloc(0))).toBe(false);
 });
 
-test("Content-Digest is that of RFC 9530, alone or beside others", () => {
+test("[anp-content-digest] Content-Digest is that of RFC 9530, alone or beside others", () => {
   // RFC 9530, appendix B.1.
   const body = '{"hello": "world"}\n';
   const digest = "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:";
@@ -61,11 +61,11 @@ test.each([
   ["the signature is a string", 'sig1=("@method");created=1;keyid="a"', 'sig1="AAAA"'],
   ["no structured field", "sig1=(((", "sig1=:AAAA:"],
   ["endless", `sig1=("@method");created=1;keyid="${"a".repeat(5000)}"`, "sig1=:AAAA:"],
-])("a malformed signature is none: %s", (_what, input, signature) => {
+])("[anp-signature-form] a malformed signature is none: %s", (_what, input, signature) => {
   expect(parseSignature(input, signature)).toBeNull();
 });
 
-test("a DID document of the Rust SDK is accepted with its proof, and not when anything in it was changed", () => {
+test("[anp-e1-proof] a DID document of the Rust SDK is accepted with its proof, and not when anything in it was changed", () => {
   const text = readFileSync(path.join(import.meta.dirname, "anp/did-e1-rust-sdk.json"), "utf8");
   const { id } = JSON.parse(text) as { id: string };
   const document = checkedDocument(id, JSON.parse(text));
@@ -94,7 +94,7 @@ const identityAt = (dir: string, basePath: string, form: "domain" | "e1") =>
     now: () => "2026-01-01T00:00:00Z",
   });
 
-test("an agent keeps its keys, and with them its DID, from one process to the next", () => {
+test("[anp-keys] an agent keeps its keys, and with them its DID, from one process to the next", () => {
   const dir = workspace();
   const [first, second, other] = [identityAt(dir, "", "e1"), identityAt(dir, "", "e1"), identityAt(workspace(), "", "e1")];
   expect(first.did).toMatch(/^did:wba:localhost%3A9003:agent-3:e1_[A-Za-z0-9_-]{43}$/);
@@ -103,7 +103,7 @@ test("an agent keeps its keys, and with them its DID, from one process to the ne
   expect(statSync(path.join(dir, "anp-keys-agent-3.json")).mode & 0o077).toBe(0);
 });
 
-test("the document is where the DID says, binds its key where the DID names it, and names one message service", () => {
+test("[anp-did-document] the document is where the DID says, binds its key where the DID names it, and names one message service", () => {
   const dir = workspace();
   const domain = identityAt(dir, "", "domain");
   expect(domain.did).toBe("did:wba:localhost%3A9003");
@@ -125,7 +125,7 @@ test("the document is where the DID says, binds its key where the DID names it, 
   }
 });
 
-test("DIDs that are none, or that name an IP address, or climb, are refused; addresses without a name have no DID", () => {
+test("[anp-did-form] DIDs that are none, or that name an IP address, or climb, are refused; addresses without a name have no DID", () => {
   for (const did of [
     "",
     "did:web:a",
@@ -140,7 +140,7 @@ test("DIDs that are none, or that name an IP address, or climb, are refused; add
   expect(() => didOf({ host: "10.0.0.1", port: 1 })).toThrow(/needs a host name/);
 });
 
-test("keys of other types are read; what is no key is null", () => {
+test("[anp-key-types] keys of other types are read; what is no key is null", () => {
   const { publicKey } = generateKeyPairSync("ec", { namedCurve: "secp256k1" });
   expect(
     publicKeyOf({ type: "EcdsaSecp256k1VerificationKey2019", publicKeyJwk: publicKey.export({ format: "jwk" }) })?.type,
@@ -154,7 +154,7 @@ test("keys of other types are read; what is no key is null", () => {
     expect(publicKeyOf(method), JSON.stringify(method)).toBeNull();
 });
 
-test("what JSON cannot say has no canonical form", () => {
+test("[anp-canonical] what JSON cannot say has no canonical form", () => {
   expect(() => canonical({ text: "\ud800" })).toThrow(TypeError);
   expect(() => canonical(undefined)).toThrow(TypeError);
   // RFC 8785 §3.2.3: order by UTF-16 code units; §3.2.2.3: numbers as ECMAScript writes them.

@@ -14,7 +14,7 @@ afterEach(() => world.close());
 const introduce = (b: Peer): void => a.backend.registerEndpoint(b.agentId, b.address);
 const send = (text: string) => a.backend.send("agent-0", "agent-1", { text });
 
-test("a handshake opens the connection; messages then share it, each an exchange of its own", async () => {
+test("[anp-websocket] a handshake opens the connection; messages then share it, each an exchange of its own", async () => {
   introduce(await world.peer("agent-1", { section }));
   expect((await a.backend.connect("agent-0", "agent-1")).traffic.roundTrips).toBe(3);
   const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => send(`message ${i}`)));
@@ -23,14 +23,14 @@ test("a handshake opens the connection; messages then share it, each an exchange
   expect((await a.backend.healthCheck("agent-1")).incarnation).toBe(1);
 });
 
-test("a message without a handshake makes one; many at once make one", async () => {
+test("[anp-websocket] a message without a handshake makes one; many at once make one", async () => {
   introduce(await world.peer("agent-1", { section }));
   const answers = await Promise.all(["a", "b", "c"].map(send));
   expect(answers.map(({ text }) => text)).toEqual(["a", "b", "c"]);
   expect(answers.map(({ traffic }) => traffic.roundTrips).toSorted((x, y) => x - y)).toEqual([1, 1, 4]);
 });
 
-test("a peer that dies fails what is under way at once, and the next message with refused; back again it is met by token and signature", async () => {
+test("[anp-websocket-death] a peer that dies fails what is under way at once, and the next message with refused; back again it is met by token and signature", async () => {
   const gate = Promise.withResolvers<void>();
   const begun = Promise.withResolvers<void>();
   const b = await world.peer("agent-1", {
@@ -52,7 +52,7 @@ test("a peer that dies fails what is under way at once, and the next message wit
   expect((await send("z")).text).toBe("z");
 });
 
-test("a caller that gives up is told so, and the connection stays", async () => {
+test("[anp-websocket-abort] a caller that gives up is told so, and the connection stays", async () => {
   const gate = Promise.withResolvers<void>();
   const b = await world.peer("agent-1", {
     section,
@@ -88,7 +88,7 @@ async function open(
   return { socket, next };
 }
 
-test("an upgrade has to be signed, once; frames are answered as requests are", async () => {
+test("[anp-websocket-signed] an upgrade has to be signed, once; frames are answered as requests are", async () => {
   const b = await world.peer("agent-1", { section });
   const stranger = await world.stranger();
   const url = `${b.base}/anp`;

@@ -23,7 +23,7 @@ const get = async (path: string): Promise<{ status: number; json: JsonObject }> 
   return { status: response.status, json: (await response.json()) as JsonObject };
 };
 
-test("discovery leads from the address to the description, its DID and the message service", async () => {
+test("[anp-discovery] [anp-description] discovery leads from the address to the description, its DID and the message service", async () => {
   const page = (await get("/.well-known/agent-descriptions")).json as { "@type": string; items: Array<Record<string, string>> };
   expect(page["@type"]).toBe("CollectionPage");
   expect(page.items).toEqual([
@@ -44,7 +44,7 @@ test("discovery leads from the address to the description, its DID and the messa
   expect((await get("/health")).json).toEqual({ incarnation: 1 });
 });
 
-test("capabilities are told to anybody, and nothing else is", async () => {
+test("[anp-capabilities] [anp-everything-signed] capabilities are told to anybody, and nothing else is", async () => {
   const meta = { profile: "anp.core.binding.v1", security_profile: "transport-protected" };
   const ask = (method: string) =>
     stranger.post(host, {
@@ -67,7 +67,7 @@ test("capabilities are told to anybody, and nothing else is", async () => {
   }
 });
 
-test("a signed message is accepted and answered, with a token that stands for the sender from then on", async () => {
+test("[anp-signed] [anp-direct-send] a signed message is accepted and answered, with a token that stands for the sender from then on", async () => {
   const { status, json, headers } = await stranger.send(host, { meta: { operation_id: "op-1", message_id: "m-1" } });
   expect(status).toBe(200);
   expect(json.result).toMatchObject({
@@ -89,7 +89,7 @@ test("a signed message is accepted and answered, with a token that stands for th
   expect(bad.headers.get("www-authenticate")).toMatch(/^DIDWba .*error="invalid_access_token".*nonce="/);
 });
 
-test("a challenge can be met with its nonce, once", async () => {
+test("[anp-challenge] a challenge can be met with its nonce, once", async () => {
   const { headers } = await stranger.send(host, { headers: { signature: null, "signature-input": null } });
   expect(headers.get("cache-control")).toBe("no-store");
   expect(headers.get("accept-signature")).toContain('"@target-uri"');
@@ -127,14 +127,14 @@ describe("a request whose sender is not proven is refused with the reason", () =
     ["another body", "invalid_content_digest", () => ({ headers: { "content-digest": "sha-256=:AAAA:" } })],
     ["a digest that is not there", "invalid_request", () => ({ headers: { "content-digest": null } })],
   ];
-  test.each(cases)("%s: %s", async (_what, error, options) => {
+  test.each(cases)("[anp-unproven] %s: %s", async (_what, error, options) => {
     const { status, headers, json } = await stranger.send(host, options());
     expect(status).toBe(401);
     expect(headers.get("www-authenticate")).toContain(`error="${error}"`);
     expect(json.error).toMatchObject({ code: 1005, data: { details: { error } } });
   });
 
-  test("a replayed request, and one that was signed for another host", async () => {
+  test("[anp-replay] a replayed request, and one that was signed for another host", async () => {
     const request = stranger.request(host);
     expect((await stranger.post(host, request)).status).toBe(200);
     expect((await stranger.post(host, request)).headers.get("www-authenticate")).toContain('error="invalid_nonce"');
@@ -144,7 +144,7 @@ describe("a request whose sender is not proven is refused with the reason", () =
     expect([status, headers.get("www-authenticate")?.includes('error="invalid_signature"')]).toEqual([401, true]);
   });
 
-  test("a signature that does not cover the body", async () => {
+  test("[anp-covered] a signature that does not cover the body", async () => {
     const { signRequest } = await import("../src/anp/httpSignature.ts");
     const { text } = stranger.request(host);
     const signed = signRequest(stranger.identity.signingKey, { method: "POST", url: `${host.base}/anp` }, { nowS: nowS() });
@@ -188,7 +188,7 @@ describe("a message that is not right is refused with its code", () => {
     ["an origin proof by somebody else", 2006, { meta: { sender_did: "did:wba:localhost%3A1" } }],
     ["a refusal of the agent's", 1010, { body: { text: "refuse" } }],
   ];
-  test.each(cases)("%s: %i", async (_what, code, { nowS: at, ...options }) => {
+  test.each(cases)("[anp-errors] [anp-origin-proof] %s: %i", async (_what, code, { nowS: at, ...options }) => {
     const text = JSON.stringify(stranger.message(host, { ...options, ...(at === undefined ? {} : { nowS: at }) }));
     const { status, json } = await stranger.post(host, stranger.request(host, {}, text));
     expect(json.error?.code).toBe(code);
@@ -197,7 +197,7 @@ describe("a message that is not right is refused with its code", () => {
     expect(json["jsonrpc"]).toBe("2.0");
   });
 
-  test("no JSON, another content type, too big, and what the agent said when it refused", async () => {
+  test("[anp-transport-errors] no JSON, another content type, too big, and what the agent said when it refused", async () => {
     const broken = await stranger.post(host, stranger.request(host, {}, '{"jsonrpc":'));
     expect([broken.status, broken.json.error?.code, broken.json["id"]]).toEqual([400, -32700, null]);
     const plain = await stranger.send(host, { headers: { "content-type": "text/plain" } });
@@ -219,7 +219,7 @@ describe("an operation", () => {
   const again = (text: string, meta: JsonObject = {}) =>
     stranger.send(host, { meta: { operation_id: "op-7", message_id: "m-7", ...meta }, body: { text } });
 
-  test("sent again with a fresh proof gets the same result; another one under its ids is a conflict", async () => {
+  test("[anp-idempotency] sent again with a fresh proof gets the same result; another one under its ids is a conflict", async () => {
     const first = await again("one");
     const second = await again("one", { created_at: "2026-01-01T00:00:00Z" });
     expect(second.json.result).toEqual(first.json.result);
@@ -232,7 +232,7 @@ describe("an operation", () => {
       expect(conflict.json.error).toMatchObject({ code: 1008, data: { anp_code: "anp.idempotency_conflict" } });
   });
 
-  test("with one and the same proof twice is a replay, whoever carries it", async () => {
+  test("[anp-proof-replay] with one and the same proof twice is a replay, whoever carries it", async () => {
     const text = JSON.stringify(stranger.message(host));
     expect((await stranger.post(host, stranger.request(host, {}, text))).json.result).toMatchObject({ accepted: true });
     const replayed = await stranger.post(host, stranger.request(host, {}, text));
@@ -240,7 +240,7 @@ describe("an operation", () => {
   });
 });
 
-test("a notification has no answer: direct.incoming is executed, anything else and anything wrong is dropped", async () => {
+test("[anp-notification] a notification has no answer: direct.incoming is executed, anything else and anything wrong is dropped", async () => {
   const notify = (options: RawMessage) => {
     const withoutId = (message: JsonObject) => {
       return { ...message, id: undefined, method: "direct.incoming" };
@@ -252,7 +252,7 @@ test("a notification has no answer: direct.incoming is executed, anything else a
   expect((await stranger.send(host, { method: "direct.incoming" })).json.error?.code).toBe(-32600);
 });
 
-test("negotiation chooses what the caller prefers and can, or says why not", async () => {
+test("[anp-negotiation] negotiation chooses what the caller prefers and can, or says why not", async () => {
   const negotiate = (body: JsonObject) =>
     stranger.send(host, { method: "anp.negotiate", meta: { profile: "anp.meta.negotiation.v1" }, body });
   const intent = { name: "step" };

@@ -30,7 +30,7 @@ describe("a handshake", () => {
     ["with e1 identities: discovery once", { did: "e1" }, [3, 2]],
     ["with a challenge: the nonce has to be fetched", { challenge: true }, [3, 3]],
     ["with negotiation: one more, by token", { negotiate: true }, [3, 3]],
-  ])("takes its round trips, %s", async (_what, section, roundTrips) => {
+  ])("[anp-handshake] [anp-challenge-round-trip] takes its round trips, %s", async (_what, section, roundTrips) => {
     const [a] = await pair(section);
     const taken: number[] = [];
     for (let i = 0; i < 2; i++) {
@@ -41,7 +41,7 @@ describe("a handshake", () => {
     expect(taken).toEqual(roundTrips);
   });
 
-  test("gives a token that later messages use; without tokens every message is signed and bigger", async () => {
+  test("[anp-bearer] gives a token that later messages use; without tokens every message is signed and bigger", async () => {
     const [a] = await pair();
     const [c, d] = [await world.peer("agent-2", { section: { access_token: false } }), await world.peer("agent-3")];
     introduce(c, d);
@@ -57,7 +57,7 @@ describe("a handshake", () => {
 });
 
 describe("a restarted agent", () => {
-  test("keeps its DID, refuses the tokens of its former life, and gives a new one to whoever signs again", async () => {
+  test("[anp-restart-tokens] keeps its DID, refuses the tokens of its former life, and gives a new one to whoever signs again", async () => {
     const [a, b] = await pair();
     await a.backend.connect("agent-0", "agent-1");
     await b.stop();
@@ -69,7 +69,7 @@ describe("a restarted agent", () => {
     expect(again.address.port).toBe(b.address.port);
   });
 
-  test("answers a repeated operation from the record, but not with another payload", async () => {
+  test("[anp-idempotency-survives] answers a repeated operation from the record, but not with another payload", async () => {
     let executions = 0;
     const a = await world.peer("agent-0");
     const execute = async (_context: unknown, queue: { enqueue(event: { type: "agent_text_message"; text: string }): void }) =>
@@ -92,7 +92,7 @@ describe("a restarted agent", () => {
     expect(executions).toBe(1);
   });
 
-  test("does not accept a request of before a second time", async () => {
+  test("[anp-replay-survives] does not accept a request of before a second time", async () => {
     const stranger = await world.stranger();
     const b = await world.peer("agent-1");
     const request = stranger.request(b);
@@ -107,7 +107,7 @@ describe("a restarted agent", () => {
     expect((await stranger.post(again, carriedAnew)).json.error?.code).toBe(2007);
   });
 
-  test("whose keys are lost is known by its new document: the callers it had, and those it calls", async () => {
+  test("[anp-new-keys] whose keys are lost is known by its new document: the callers it had, and those it calls", async () => {
     const [a, b] = await pair();
     introduce(b, a);
     await a.backend.connect("agent-0", "agent-1");
@@ -120,14 +120,14 @@ describe("a restarted agent", () => {
   });
 });
 
-test("an agent without a host can send: it publishes its DID document by itself, and takes it back", async () => {
+test("[anp-hostless] an agent without a host can send: it publishes its DID document by itself, and takes it back", async () => {
   const b = await world.peer("agent-1");
   const a = await world.peer("agent-0");
   introduce(a, b);
   expect((await a.backend.send("agent-8", "agent-1", { text: "from nowhere" })).text).toBe("from nowhere");
 });
 
-test("an answer that comes as a direct message of its own is the answer", async () => {
+test("[anp-answer-as-message] an answer that comes as a direct message of its own is the answer", async () => {
   const a = await world.peer("agent-0");
   const server = fastify();
   const them = new Stranger(server);
@@ -157,7 +157,7 @@ describe("records", () => {
     time = 0;
   });
 
-  test("of nonces keep each for as long as its signature could be accepted, then forget", () => {
+  test("[anp-nonces] of nonces keep each for as long as its signature could be accepted, then forget", () => {
     const dir = world.tempDir();
     const record = openNonceRecord(dir, "a", now);
     expect([record.use("k", "1"), record.use("k", "1"), record.use("l", "1")]).toEqual([true, false, true]);
@@ -173,7 +173,7 @@ describe("records", () => {
     reopened.close();
   });
 
-  test("of operations survive being cut anywhere, and forget what failed", async () => {
+  test("[anp-operation-record] of operations survive being cut anywhere, and forget what failed", async () => {
     const dir = world.tempDir();
     const key = (operationId: string) => ({ senderDid: "s", targetDid: "t", method: "m", operationId, messageId: operationId });
     const open = () => openOperationRecord(dir, "a", 1000, now);
@@ -200,7 +200,7 @@ describe("records", () => {
     third.close();
   });
 
-  test("take a new file when the present one is big enough, and drop the oldest", () => {
+  test("[anp-operation-record] take a new file when the present one is big enough, and drop the oldest", () => {
     const dir = world.tempDir();
     const lines: string[] = [];
     let rotations = 0;
@@ -223,7 +223,7 @@ describe("records", () => {
   });
 });
 
-test("a token is good until it expires, for its process alone, and not when anything in it was changed", () => {
+test("[anp-token] a token is good until it expires, for its process alone, and not when anything in it was changed", () => {
   let time = 1_000_000;
   const tokens = createAccessTokens(60_000, () => time);
   const info = tokens.issue("did:wba:a");
@@ -238,7 +238,7 @@ test("a token is good until it expires, for its process alone, and not when anyt
   expect(tokens.verify(token)).toBeNull();
 });
 
-test("wrong configuration is named", () => {
+test("[anp-config] wrong configuration is named", () => {
   expect(parseAnpConfig(undefined)).toMatchObject({
     transport: "http",
     accessToken: true,
