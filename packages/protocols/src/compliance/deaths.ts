@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import type { SendOptions } from "@failstorm/core";
+import { type SendOptions, systemClock } from "@failstorm/core";
 import type { Definition } from "./define.ts";
 import { expectFailure, within } from "./expectations.ts";
 import { startProcess } from "./processes.ts";
@@ -9,6 +9,7 @@ import { HOST, introduce, type Peer, type World } from "./world.ts";
 
 const PROCESS_TIMEOUT_MS = 60_000;
 const LATE_MS = 10_000;
+const RESTART_MS = 2_000;
 
 /** agent-0 here, agent-1 in a process of its own; they have met. */
 async function meet(
@@ -63,6 +64,19 @@ async function expectService(a: Peer, subject: Subject, extraRoundTrips: number)
   assert.equal(retried.text, "incarnation 2: retry");
   const { incarnation } = await a.backend.healthCheck("agent-1");
   assert.ok(incarnation === 2 || incarnation === null, `the probe tells incarnation ${incarnation}`);
+}
+
+/** Tries again for as long as a process takes to start. */
+async function untilServed<T>(operation: () => Promise<T>): Promise<T> {
+  const deadline = systemClock.now() + RESTART_MS;
+  for (;;) {
+    try {
+      return await operation();
+    } catch (error) {
+      if (systemClock.now() > deadline) throw error;
+    }
+    await systemClock.sleep(50);
+  }
 }
 
 export const deaths: readonly Definition[] = [
@@ -156,7 +170,10 @@ export const deaths: readonly Definition[] = [
         await caller.local?.close();
         caller = await world.peer("agent-0", { incarnation, workspaceDir, port });
         introduce(caller, b);
-        assert.equal((await caller.backend.connect("agent-0", "agent-1")).peer.agentId, "agent-1");
+        const { backend } = caller;
+        // Whoever is not who it was may be doubted at first: looking up identities at every doubt would be a way to attack.
+        const met = await untilServed(() => backend.connect("agent-0", "agent-1"));
+        assert.equal(met.peer.agentId, "agent-1");
         const key = { idempotencyKey: `t-${incarnation}/1.search` };
         assert.equal((await caller.backend.send("agent-0", "agent-1", { text: `${incarnation}` }, key)).text, `${incarnation}`);
         assert.equal((await b.backend.connect("agent-1", "agent-0")).peer.incarnation, incarnation);

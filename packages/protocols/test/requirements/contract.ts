@@ -73,7 +73,8 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "dies-mid-stream": "SIGKILL between events: reset after the first event.",
     "restart-with-state": "Back with its workspace: met in the declared round trips, served, orphaned work decided.",
     "restart-without-state": "Back with nothing: met, served, orphaned work unknown.",
-    "caller-restarts": "A caller that comes back, with or without its workspace, is served.",
+    "caller-restarts":
+      "A caller that comes back, with or without its workspace, is served within the time a process takes to start.",
   },
   "CommBackend.close": { close: "Nothing keeps the process alive." },
 };
