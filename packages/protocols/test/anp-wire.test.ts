@@ -151,6 +151,15 @@ describe("a request whose sender is not proven is refused with the reason", () =
     const { status } = await stranger.post(host, { headers: { "content-type": "application/json", ...signed }, text });
     expect(status).toBe(401);
   });
+
+  test("[anp-unproven] wrong signatures make the host ask for a DID document again, but not each of them", async () => {
+    const doubted = await world.stranger();
+    expect((await doubted.send(host)).status).toBe(200);
+    expect(doubted.documentsServed).toBe(1);
+    const signer = { ...doubted.identity.signingKey, privateKey: other };
+    for (let i = 0; i < 4; i++) expect((await doubted.send(host, { signer })).status).toBe(401);
+    expect(doubted.documentsServed).toBe(2);
+  });
 });
 
 describe("a message that is not right is refused with its code", () => {

@@ -12,7 +12,7 @@ export interface AnpConfig {
   readonly did: "domain" | "e1";
   /** Whether a handshake ends with a meta-protocol negotiation (ANP-06). */
   readonly negotiate: boolean;
-  /** How long an answered operation is remembered at least. */
+  /** How long an answered operation is remembered at least, as long as the answers of that time are below 32 MB. */
   readonly rememberMs: number;
   /** Members of a JSON payload in which two deliveries of one operation may differ: dotted paths. */
   readonly deliveryMembers: readonly string[];

@@ -13,6 +13,8 @@ export interface DidResolverOptions {
 
 interface Cached {
   readonly at: number;
+  /** When it was last fetched because of a signature that did not verify. */
+  refreshedAt: number;
   readonly document: DidDocument;
 }
 
@@ -59,13 +61,19 @@ export class DidResolver {
   /** The document as it is now, after what the cached one said proved wrong (ANP-P2 §9.5). */
   async refresh(did: string, tag: (did: string) => TrafficTag): Promise<DidDocument | null> {
     const cached = this.cache.get(did);
-    return cached !== undefined && this.age(cached) < REFETCH_MS ? cached.document : this.fetch(did, tag);
+    const now = this.options.clock.now();
+    if (cached !== undefined && now - cached.refreshedAt < REFETCH_MS) return cached.document;
+    const document = await this.fetch(did, tag);
+    const fresh = this.cache.get(did);
+    if (fresh !== undefined) fresh.refreshedAt = now;
+    return document;
   }
 
   /** What a handshake of this process's own has fetched. */
   remember(document: DidDocument): void {
+    const refreshedAt = this.cache.get(document.id)?.refreshedAt ?? Number.NEGATIVE_INFINITY;
     this.cache.delete(document.id);
-    this.cache.set(document.id, { at: this.options.clock.now(), document });
+    this.cache.set(document.id, { at: this.options.clock.now(), refreshedAt, document });
     for (const oldest of this.cache.keys()) {
       if (this.cache.size <= MAX_CACHED) break;
       this.cache.delete(oldest);

@@ -21,7 +21,7 @@ export interface MessageServiceOptions {
   readonly onDeduplicated: (messageId: string) => void;
   /** Hands over a direct message that answers one of this process's own; false when nobody waits for it. */
   readonly onReply: (senderDid: string, replyToMessageId: string, content: Content) => boolean;
-  /** Which agent a DID is, when it says nothing itself. */
+  /** Which agent a DID is known to be; the sender's own word (`x_agent_id`) counts only where nobody knows. */
   readonly agentIdOf: (did: string) => AgentId | null;
   /** Ms since the Unix epoch. */
   readonly wall: () => number;
@@ -29,6 +29,7 @@ export interface MessageServiceOptions {
 
 interface DirectMessage {
   readonly key: OperationKey;
+  /** What the sender calls itself. */
   readonly from: AgentId | null;
   readonly content: Content;
 }
@@ -150,7 +151,7 @@ export class MessageService {
     const { conversation_id } = content.body;
     return run(this.options.executor, {
       messageId: key.operationId,
-      from: from ?? this.options.agentIdOf(key.senderDid),
+      from: this.options.agentIdOf(key.senderDid) ?? from,
       payload: payloadOf(content),
       signal: NEVER,
       ...(typeof conversation_id === "string" ? { contextId: conversation_id } : {}),

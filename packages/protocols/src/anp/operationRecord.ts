@@ -30,6 +30,7 @@ interface Entry {
   readonly operation: Operation;
 }
 
+/** When answers are so big that a generation gets here before its time, they are remembered for less. */
 const MAX_GENERATION_BYTES = 32 * 1024 * 1024;
 
 const operationOf = (key: OperationKey): string => JSON.stringify([key.senderDid, key.targetDid, key.method, key.operationId]);

@@ -1,5 +1,5 @@
 import { type Address, type AgentDescription, type AgentId, CommError, type MeteredClient } from "@failstorm/core";
-import { type DidDocument, didOf, documentUrl, messageEndpoint, parseDid } from "./did.ts";
+import { type DidDocument, didOf, documentUrl, messageEndpoint } from "./did.ts";
 import { fetchDocument } from "./didResolver.ts";
 import { isObject, type JsonObject, parseJson } from "./json.ts";
 
@@ -11,8 +11,10 @@ export interface PeersOptions {
 }
 
 interface Endpoint {
-  readonly address: Address;
+  readonly host: string;
   readonly base: string;
+  /** Its DID where that follows from the address; null under a prefix, or where only an IP number names the host. */
+  readonly derivedDid: string | null;
 }
 
 /** Who a peer is and where its message service listens, as its DID document says. */
@@ -23,11 +25,21 @@ export interface ResolvedPeer {
 
 const baseOf = ({ host, port, basePath = "" }: Address): string => `http://${host}:${port}${basePath}`;
 
+function derivedDid(address: Address): string | null {
+  if ((address.basePath ?? "") !== "") return null;
+  try {
+    return didOf(address);
+  } catch {
+    return null;
+  }
+}
+
 /** Registered addresses, and how one gets from an address to a DID and its document. */
 export class Peers {
   private readonly options: PeersOptions;
   private readonly endpoints = new Map<AgentId, Endpoint>();
   private readonly dids = new Map<AgentId, string>();
+  private readonly agents = new Map<string, AgentId>();
 
   constructor(options: PeersOptions) {
     this.options = options;
@@ -37,8 +49,12 @@ export class Peers {
   register(agentId: AgentId, address: Address): boolean {
     const base = baseOf(address);
     if (this.endpoints.get(agentId)?.base === base) return false;
-    this.endpoints.set(agentId, { address, base });
+    const derived = derivedDid(address);
+    for (const former of [this.endpoints.get(agentId)?.derivedDid, this.dids.get(agentId)])
+      if (typeof former === "string" && this.agents.get(former) === agentId) this.agents.delete(former);
+    this.endpoints.set(agentId, { host: address.host.toLowerCase(), base, derivedDid: derived });
     this.dids.delete(agentId);
+    if (derived !== null) this.agents.set(derived, agentId);
     return true;
   }
 
@@ -47,34 +63,31 @@ export class Peers {
   }
 
   isPlain(host: string): boolean {
-    return [...this.endpoints.values()].some(({ address }) => address.host.toLowerCase() === host);
+    return [...this.endpoints.values()].some((endpoint) => endpoint.host === host);
   }
 
-  /** The agent whose registered address a DID names. */
+  /** The agent whose registered address a DID names, or that was resolved to it. */
   agentIdOf(did: string): AgentId | null {
-    const parsed = parseDid(did);
-    if (parsed === null) return null;
-    for (const [agentId, { address }] of this.endpoints)
-      if (this.dids.get(agentId) === did || (parsed.path.length === 0 && didOf(address) === did)) return agentId;
-    return parsed.path.at(-2) ?? null;
+    return this.agents.get(did) ?? null;
   }
 
   clear(): void {
     this.endpoints.clear();
     this.dids.clear();
+    this.agents.clear();
   }
 
   /** DID resolution (ANP-P2 §9.1): one round trip where the DID is known or follows from the address, else after discovery. */
   async resolve(agentId: AgentId, signal?: AbortSignal): Promise<ResolvedPeer> {
-    const { address } = this.endpoint(agentId);
-    const derived = this.options.form === "domain" && (address.basePath ?? "") === "" ? didOf(address) : undefined;
-    const known = this.dids.get(agentId) ?? derived;
-    let document = known === undefined ? undefined : await this.document(known, signal);
+    const { derivedDid } = this.endpoint(agentId);
+    const known = this.dids.get(agentId) ?? (this.options.form === "domain" ? derivedDid : null);
+    let document = known === null ? undefined : await this.document(known, signal);
     document ??= await this.document(await this.discover(agentId, signal), signal);
     const endpoint = document === undefined ? null : messageEndpoint(document);
     if (document === undefined || endpoint === null)
       throw new CommError("protocol", agentId, `${agentId}: no DID document with an ANPMessageService`);
     this.dids.set(agentId, document.id);
+    this.agents.set(document.id, agentId);
     this.options.onDocument(document);
     return { did: document.id, endpoint: endpoint.replace("://localhost:", "://127.0.0.1:") };
   }

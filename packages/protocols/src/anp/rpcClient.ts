@@ -89,7 +89,8 @@ export class RpcClient {
       this.keepToken(access, response);
       nonce = parameter(header(response, "www-authenticate"), "nonce");
       if (response.status === 401 && tries < MAX_TRIES && (token !== null || nonce !== undefined)) {
-        access.token = null;
+        // Unless another call got a new one meanwhile.
+        if (access.token === token) access.token = null;
         continue;
       }
       return readResult(access.peer, id, parseJson(response.body.toString("utf8")), response.status);

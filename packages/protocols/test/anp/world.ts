@@ -102,7 +102,10 @@ export class World {
     const server = fastify();
     this.onClose(() => server.close());
     const stranger = new Stranger(server);
-    server.get("/.well-known/did.json", async () => stranger.identity.document);
+    server.get("/.well-known/did.json", async () => {
+      stranger.documentsServed += 1;
+      return stranger.identity.document;
+    });
     await server.listen({ host: HOST, port: 0 });
     return stranger;
   }
@@ -134,6 +137,7 @@ export const nowS = (): number => Math.floor(systemClock.wall() / 1000);
 
 /** Talks to an agent as somebody else's implementation would. */
 export class Stranger {
+  documentsServed = 0;
   readonly server: FastifyInstance;
   readonly keys: AgentKeys = { signing: generateKeyPairSync("ed25519"), agreement: generateKeyPairSync("x25519") };
   readonly identity: Identity;
