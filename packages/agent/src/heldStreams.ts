@@ -1,4 +1,5 @@
-import type { AgentId, Clock } from "@failstorm/core";
+import { type AgentId, type Clock, toCommError } from "@failstorm/core";
+import type { MembershipView } from "@failstorm/network";
 import type { OwnMeteredClient } from "@failstorm/protocols";
 import type { FastifyPluginAsync } from "fastify";
 import type { Recorder } from "./recorder.ts";
@@ -25,7 +26,8 @@ interface Held {
 
 /**
  * One dedicated held-open connection to each monitored peer. When the kernel closes it, that is recorded (`transport.notice`);
- * whether anybody acts upon it is the detector's affair. A stream that we end ourselves says nothing.
+ * whether anybody acts upon it is the detector's affair. A stream that we end ourselves says nothing. One that is refused says the same
+ * as a closed one, though it is no notice: who comes to be monitored may be dead already.
  */
 export class HeldStreams {
   private readonly held = new Map<AgentId, Held>();
@@ -42,8 +44,17 @@ export class HeldStreams {
     this.options = options;
   }
 
+  /** Holds streams to the live ones of `monitored`, and to nobody else. */
+  follow(view: MembershipView, monitored: readonly AgentId[]): void {
+    const wanted = new Set(monitored);
+    for (const { id, incarnation } of view.live) {
+      if (wanted.has(id)) this.open(id, incarnation);
+      else this.close(id);
+    }
+  }
+
   /** Holds a stream to this incarnation of the peer, unless one is held already. */
-  open(peer: AgentId, incarnation: number): void {
+  private open(peer: AgentId, incarnation: number): void {
     const present = this.held.get(peer);
     if (present !== undefined && present.incarnation >= incarnation) return;
     present?.abort.abort();
@@ -53,7 +64,7 @@ export class HeldStreams {
   }
 
   /** Ends the stream to a peer that is no longer monitored. */
-  close(peer: AgentId): void {
+  private close(peer: AgentId): void {
     this.held.get(peer)?.abort.abort();
     this.held.delete(peer);
   }
@@ -77,9 +88,10 @@ export class HeldStreams {
       recorder.event({ ev: "transport.notice", peer, peerInc: answering });
       this.forget(peer, held);
       this.options.onClosed(peer, answering);
-    } catch {
-      // Refused or cut before it stood: no stream, no signal. Try again for as long as the peer is believed alive.
+    } catch (error) {
+      // Cut before it stood: no stream, no signal. Try again for as long as the peer is believed alive.
       this.forget(peer, held);
+      if (toCommError(error, peer, signal).code === "refused") this.options.onClosed(peer, held.incarnation);
     }
     if (signal.aborted) return;
     clock.after(REOPEN_MS, () => {

@@ -5,6 +5,7 @@ import {
   type FailureDetector,
   type GossipItem,
   type MembershipView,
+  type PeerStatus,
   recordDetection,
 } from "@failstorm/network";
 import type { Recorder } from "./recorder.ts";
@@ -38,6 +39,8 @@ export class Membership {
     readonly gossip: (to: readonly AgentId[], entries: readonly GossipItem[]) => Promise<readonly AgentId[]>;
     /** A newer incarnation says where it can be reached. */
     readonly register: (from: Sender) => void;
+    /** Somebody has become suspect, or is so no longer; the view is the same. */
+    readonly onDoubt: () => void;
   };
 
   constructor(options: Membership["options"]) {
@@ -46,6 +49,11 @@ export class Membership {
 
   get view(): MembershipView {
     return this.options.registry.view();
+  }
+
+  /** What the detector believes of each peer; nothing before watching begins. */
+  get peers(): readonly PeerStatus[] {
+    return this.detector?.status() ?? [];
   }
 
   start(): void {
@@ -147,12 +155,14 @@ export class Membership {
       case "alive":
         recorder.event({ ev: "detect.alive", peer: effect.peer, peerInc: effect.incarnation, how: effect.how });
         if (effect.was !== "suspect") this.apply(effect, "alive");
+        else this.options.onDoubt();
         return;
       case "suspect":
       case "dead": {
         const { kind, peer, incarnation: peerInc, how, lastHeard } = effect;
         recorder.event({ ev: `detect.${kind}`, peer, peerInc, how, lastHeard });
         if (kind === "dead") this.apply(effect, "dead");
+        else this.options.onDoubt();
       }
     }
   }

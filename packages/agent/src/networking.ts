@@ -10,17 +10,13 @@ import type {
   Sender,
 } from "@failstorm/core";
 import {
-  buildLinks,
   createAgentRegistry,
   createFailureDetector,
   type HomeTools,
   isCloserSuccessor,
-  type Link,
   type MembershipView,
-  monitoredBy,
   neighbours,
   nextHops,
-  repairedLinks,
   shardOwner,
   toolAdoptions,
 } from "@failstorm/network";
@@ -30,6 +26,7 @@ import { Links } from "./links.ts";
 import { Membership, type ViewListener } from "./membership.ts";
 import { Messenger } from "./messenger.ts";
 import type { Recorder } from "./recorder.ts";
+import { createTopology } from "./topology.ts";
 
 interface NetworkingOptions {
   readonly spec: AgentSpec;
@@ -55,22 +52,6 @@ export interface Networking {
   onChange(listener: ViewListener): void;
   /** What this agent tells of the others. */
   members(): { peer: AgentId; incarnation: number; refutation: number; state: "alive" | "dead" }[];
-}
-
-/** The present links of the topology, remembered per view. */
-function createTopology({ spec, roster }: NetworkingOptions) {
-  const { topology, customEdges, monitors } = spec.config.network;
-  const ids = roster.agents.map(({ agentId }) => agentId);
-  const initialLinks = buildLinks(topology, ids, customEdges);
-  const remembered = new WeakMap<MembershipView, readonly Link[]>();
-  const linksIn = (view: MembershipView): readonly Link[] => {
-    let links = remembered.get(view);
-    if (links === undefined) remembered.set(view, (links = repairedLinks(topology, ids, new Set(view.liveIds), customEdges)));
-    return links;
-  };
-  const monitored = (view: MembershipView): AgentId[] =>
-    monitoredBy({ self: spec.agentId, monitors, ids, live: new Set(view.liveIds), initialLinks, links: linksIn(view) });
-  return { ids, linksIn, monitored };
 }
 
 function createRegistry({ roster, self, clock }: NetworkingOptions) {
@@ -108,6 +89,7 @@ function createMembership(
   registry: ReturnType<typeof createRegistry>,
   topology: ReturnType<typeof createTopology>,
   messenger: () => Messenger,
+  onDoubt: () => void,
 ): Membership {
   const { spec, self, clock, prng, recorder, backend } = options;
   const { heartbeatIntervalMs, heartbeatTimeoutMs, transportSignals, detector, connectionTimeoutMs } = spec.config.network;
@@ -124,6 +106,7 @@ function createMembership(
     recorder,
     registry,
     register,
+    onDoubt,
     identify: (peer) => void identify(peer),
     createDetector: () => {
       const view = registry.view();
@@ -258,7 +241,13 @@ export function createNetworking(options: NetworkingOptions): Networking {
   const registry = createRegistry(options);
   for (const { agentId, host, port } of roster.agents) backend.registerEndpoint(agentId, { host, port });
   let messenger: Messenger;
-  const membership = createMembership(options, registry, topology, () => messenger);
+  const membership: Membership = createMembership(
+    options,
+    registry,
+    topology,
+    () => messenger,
+    () => watch(),
+  );
   messenger = createMessenger(options, topology, membership);
   const stabiliseWith = stabiliser(options, membership, messenger);
   const streams = createStreams(options, registry, membership);
@@ -277,17 +266,15 @@ export function createNetworking(options: NetworkingOptions): Networking {
       if (spec.config.network.topology === "ring") void stabiliseWith(agentId);
     },
   });
-  const holdStreams = (): void => {
-    const monitored = new Set(topology.monitored(membership.view));
-    for (const { id, incarnation } of membership.view.live) {
-      if (monitored.has(id)) streams.open(id, incarnation);
-      else streams.close(id);
-    }
+  const watch = (): void => {
+    const { view, peers } = membership;
+    const monitored = topology.monitored(view, new Set(peers.filter(({ state }) => state === "suspect").map(({ peer }) => peer)));
+    membership.monitor(monitored);
+    streams.follow(view, spec.config.network.transportSignals ? monitored : topology.monitored(view));
   };
   membership.onChange((view, change) => {
-    membership.monitor(topology.monitored(view));
+    watch();
     links.follow(view, change);
-    holdStreams();
   });
   return {
     membership,
@@ -296,7 +283,7 @@ export function createNetworking(options: NetworkingOptions): Networking {
     neighbours: () => neighboursIn(membership.view),
     start: () => {
       membership.start();
-      holdStreams();
+      watch();
     },
     stop: () => {
       membership.stop();
@@ -304,12 +291,14 @@ export function createNetworking(options: NetworkingOptions): Networking {
       streams.closeAll();
     },
     onChange: (listener) => membership.onChange(listener),
-    members: () =>
-      registry.nodes().map(({ agentId, incarnation, status }) => ({
+    members: () => {
+      const refutations = new Map(membership.peers.map(({ peer, refutation }) => [peer, refutation]));
+      return registry.nodes().map(({ agentId, incarnation, status }) => ({
         peer: agentId,
         incarnation,
-        refutation: 0,
+        refutation: refutations.get(agentId) ?? 0,
         state: status === "Active" ? "alive" : "dead",
-      })),
+      }));
+    },
   };
 }

@@ -57,9 +57,10 @@ export class Beliefs {
   }
 
   status(): readonly PeerStatus[] {
-    return [...this.peers.values()].map(({ id, incarnation, phase, lastHeard, monitored }) => ({
+    return [...this.peers.values()].map(({ id, incarnation, refutation, phase, lastHeard, monitored }) => ({
       peer: id,
       incarnation,
+      refutation,
       state: phase.name,
       lastHeard,
       monitored,

@@ -66,6 +66,7 @@ export type DetectorEffect =
 export interface PeerStatus {
   readonly peer: AgentId;
   readonly incarnation: number;
+  readonly refutation: number;
   readonly state: "alive" | "suspect" | "dead";
   readonly lastHeard: number;
   readonly monitored: boolean;

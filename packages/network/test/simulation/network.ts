@@ -161,8 +161,8 @@ export class SimulatedNetwork {
         .status()
         .filter((status) => status.peer !== id)
         .map((status): GossipItem => {
-          const { peer, incarnation } = status;
-          return { peer, incarnation, refutation: 0, state: status.state === "dead" ? "dead" : "alive" };
+          const { peer, incarnation, refutation } = status;
+          return { peer, incarnation, refutation, state: status.state === "dead" ? "dead" : "alive" };
         });
       return () => {
         this.feed(process, { kind: "heard", peer, incarnation: receiver.incarnation });
