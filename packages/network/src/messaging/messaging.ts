@@ -43,6 +43,7 @@ class Messaging implements LinkedMessagePassing {
     const connect = options.connect ?? (() => false);
     this.sender = new Sender({ nodeId: self.nodeId, clock, log, limits: this.limits, queue, connect });
     this.receiver = new Receiver({
+      self: self.agentId,
       clock,
       log,
       policy,

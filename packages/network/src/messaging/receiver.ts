@@ -1,7 +1,7 @@
 import type { AgentId, Clock } from "@failstorm/core";
 import type { MessagePayload } from "../json.ts";
 import type { NetworkLogger } from "../logger.ts";
-import { maySend, type Policy } from "../transport/authorization.ts";
+import { maySendTo, type Policy } from "../transport/authorization.ts";
 import type { Link } from "../transport/transport.ts";
 import type { AgentMessage, MessageType, Packet } from "./message.ts";
 import { createPriorityQueue, type PriorityQueue } from "./priorityQueue.ts";
@@ -21,7 +21,7 @@ export interface Sender {
 export type MessageHandler = (
   message: AgentMessage,
   sender: Sender,
-) => MessagePayload | undefined | Promise<MessagePayload | undefined> | Promise<void> | void;
+) => MessagePayload | undefined | void | Promise<MessagePayload | undefined | void>;
 
 export interface ReceiverLimits {
   /** Handlers at work at the same time; what comes meanwhile waits, ordered by priority. */
@@ -41,6 +41,7 @@ export interface ReceiverStatistics {
 }
 
 interface ReceiverOptions {
+  readonly self: AgentId;
   readonly clock: Clock;
   readonly log: NetworkLogger;
   readonly policy: Policy;
@@ -149,7 +150,8 @@ export class Receiver {
   }
 
   private objection(link: Link, { message, ageMs }: MessagePacket): string | null {
-    if (!maySend(this.options.policy, link.peer.role, message.type)) return `role ${link.peer.role} may not send ${message.type}`;
+    if (!maySendTo(this.options.policy, link.peer, message.type, this.options.self))
+      return `role ${link.peer.role} may not send ${message.type}`;
     if (ageMs > message.ttlMs) return "expired";
     const hasReader = this.handlers.has(message.type) || (message.type === "Broadcast" && this.subscriptions.size > 0);
     return hasReader ? null : `nobody handles ${message.type} here`;

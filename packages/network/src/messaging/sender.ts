@@ -221,7 +221,7 @@ export class Sender {
   }
 
   private end(outbox: Outbox, outgoing: Outgoing, delivery: Delivery): void {
-    if (outgoing.recordBytes > 0) this.options.queue.remove(outbox.receiver, outgoing.message.id);
+    if (outgoing.recordBytes > 0) this.onDisk(() => this.options.queue.remove(outbox.receiver, outgoing.message.id));
     outbox.finish(outgoing);
     const { settle } = outgoing;
     outgoing.settle = null;
@@ -242,10 +242,29 @@ export class Sender {
       this.end(outbox, outgoing, { status: "refused", reason: `the offline queue for ${outbox.receiver} is full` });
       return;
     }
-    outbox.recorded(outgoing, queue.add({ receiver: outbox.receiver, message: outgoing.message }));
+    const reason = this.onDisk(() =>
+      outbox.recorded(outgoing, queue.add({ receiver: outbox.receiver, message: outgoing.message })),
+    );
+    if (reason !== null) {
+      this.statistics.refused += 1;
+      this.end(outbox, outgoing, { status: "refused", reason: `the offline queue cannot be written: ${reason}` });
+      return;
+    }
     const { settle } = outgoing;
     outgoing.settle = null;
     settle?.(QUEUED);
+  }
+
+  /** A disk that is full, say, must not take the links down with it: what went wrong is logged and returned. */
+  private onDisk(act: () => void): string | null {
+    try {
+      act();
+      return null;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.options.log("error", "the offline queue could not be written", { reason });
+      return reason;
+    }
   }
 
   /** Gives up the newest of the least urgent waiting messages, if it is less urgent than `incoming`. */

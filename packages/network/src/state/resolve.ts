@@ -1,6 +1,6 @@
 import type { MessagePayload } from "../json.ts";
 import { compareHlc } from "../ledger/hlc.ts";
-import { compareStamps, compareStates, CONSISTENCY_LEVELS, type DistributedState, sealState } from "./state.ts";
+import { compareStates, type DistributedState, sealState } from "./state.ts";
 import { compareClocks, mergeClocks } from "./vectorClock.ts";
 
 /**
@@ -22,22 +22,12 @@ export function resolveConflict(a: DistributedState, b: DistributedState, resolv
   return mergeStates(a, b, resolver(a, b));
 }
 
-const later = <T>(a: T, b: T, compare: (a: T, b: T) => number): T => (compare(a, b) < 0 ? b : a);
-
-/** Knows of both. Field by field a maximum or a union, so that all who merge the same versions have the same state in the end. */
+/**
+ * Knows of both. Who wrote last is the later by hybrid logical clock, then id: whoever had seen a version is later than its writer, so this
+ * is a maximum too.
+ */
 function mergeStates(a: DistributedState, b: DistributedState, data: MessagePayload): DistributedState {
-  const newest = new Map(a.dependencies.map((reference) => [reference.stateId, reference]));
-  for (const reference of b.dependencies) {
-    newest.set(reference.stateId, later(newest.get(reference.stateId) ?? reference, reference, compareStamps));
-  }
-  return sealState({
-    stateId: a.stateId,
-    agentId: a.agentId < b.agentId ? b.agentId : a.agentId,
-    vectorClock: mergeClocks(a.vectorClock, b.vectorClock),
-    consistency: later(a.consistency, b.consistency, (x, y) => CONSISTENCY_LEVELS.indexOf(x) - CONSISTENCY_LEVELS.indexOf(y)),
-    replicas: [...new Set([...a.replicas, ...b.replicas])].sort(),
-    data,
-    updatedAt: later(a.updatedAt, b.updatedAt, compareHlc),
-    dependencies: [...newest.values()].sort((x, y) => (x.stateId < y.stateId ? -1 : 1)),
-  });
+  const order = compareHlc(a.updatedAt, b.updatedAt) || (a.agentId < b.agentId ? -1 : 1);
+  const { checksum: _checksum, version: _version, ...later } = order < 0 ? b : a;
+  return sealState({ ...later, vectorClock: mergeClocks(a.vectorClock, b.vectorClock), data });
 }

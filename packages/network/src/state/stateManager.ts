@@ -23,6 +23,15 @@ export const createStateManager = (options: StateManagerOptions): DrivenStateMan
 /** Dependencies of one causal state. */
 const MAX_DEPENDENCIES = 256;
 const BATCH_BYTES = 128 * 1024;
+/** States of which is remembered what was seen of them; the one not seen for longest is forgotten first. */
+const MAX_REQUIRED = 10_000;
+
+/** Keeps the greater version, as the latest noted. */
+function note(references: Map<string, StateReference>, reference: StateReference): void {
+  const known = references.get(reference.stateId);
+  references.delete(reference.stateId);
+  references.set(reference.stateId, known !== undefined && compareStamps(known, reference) > 0 ? known : reference);
+}
 
 class StateManager implements DrivenStateManager {
   private readonly options: Required<Omit<StateManagerOptions, "resolver">>;
@@ -32,6 +41,8 @@ class StateManager implements DrivenStateManager {
   private readonly sync: StateSync;
   /** What this process has read or written since its last causal write. */
   private context = new Map<string, StateReference>();
+  /** The least version of each state that this process may be shown from now on: seen, or needed by what was seen. */
+  private readonly required = new Map<string, StateReference>();
   private readonly writing = new Map<string, Promise<StoreResult>>();
   private placed: { readonly members: readonly AgentId[]; readonly placement: Placement } | null = null;
 
@@ -59,12 +70,10 @@ class StateManager implements DrivenStateManager {
     return turn;
   }
 
-  async getState(stateId: string): Promise<DistributedState | null> {
+  async getState(stateId: string, consistency: ConsistencyLevel = "eventual"): Promise<DistributedState | null> {
     const replicas = this.replicasOf(stateId);
-    let state = replicas.includes(this.options.self.agentId)
-      ? this.store.visible(stateId)
-      : await this.readAnywhere(stateId, replicas);
-    if (state?.consistency === "strong") {
+    let state = consistency === "strong" ? null : await this.readWeak(stateId, replicas);
+    if (consistency === "strong" || state?.consistency === "strong") {
       const newest = await this.readMajority(stateId, replicas);
       if (typeof newest === "string") throw new Error(newest);
       state = newest;
@@ -103,6 +112,7 @@ class StateManager implements DrivenStateManager {
   }
 
   async maintain(): Promise<void> {
+    this.store.showCircles();
     await this.askForDependencies();
     await this.handOver();
   }
@@ -128,6 +138,8 @@ class StateManager implements DrivenStateManager {
 
   private async write(stateId: string, data: MessagePayload, options: StoreOptions): Promise<StoreResult> {
     const { consistency = "eventual" } = options;
+    if (consistency === "causal" && this.resolver !== undefined)
+      return { status: "refused", reason: "states that are merged by a resolver cannot be causal" };
     const replicas = this.replicasOf(stateId);
     const dependencies = consistency === "causal" ? this.dependenciesOf(stateId, options.dependsOn) : [];
     if (dependencies.length > MAX_DEPENDENCIES)
@@ -179,25 +191,33 @@ class StateManager implements DrivenStateManager {
 
   private remember(state: DistributedState, startsAnew: boolean): void {
     if (startsAnew) this.context = new Map();
-    const known = this.context.get(state.stateId);
-    if (known === undefined || compareStamps(known, state) < 0) this.context.set(state.stateId, referenceTo(state));
+    note(this.context, referenceTo(state));
+    note(this.required, referenceTo(state));
+    for (const reference of state.dependencies) note(this.required, reference);
+    while (this.required.size > MAX_REQUIRED) this.required.delete(this.required.keys().next().value as string);
   }
 
   /** The newest version to write upon: known here, or told by a replica; a text: why nobody knows. */
   private async newest(stateId: string, replicas: readonly AgentId[]): Promise<DistributedState | null | string> {
     if (replicas.includes(this.options.self.agentId)) return this.store.latest(stateId);
-    const answers = await Promise.allSettled(replicas.map((replica) => this.sync.read(replica, stateId, true)));
+    const answers = await Promise.allSettled(replicas.map((replica) => this.sync.read(replica, stateId, "newest")));
     const states = answers.filter((answer) => answer.status === "fulfilled").map(({ value }) => value);
     return states.length === 0 ? "none of its replicas can be reached" : greatest(states);
   }
 
-  private async readAnywhere(stateId: string, replicas: readonly AgentId[]): Promise<DistributedState | null> {
-    const wanted = this.context.get(stateId);
-    const answers = await Promise.allSettled(replicas.map((replica) => this.sync.read(replica, stateId, false)));
+  private async readWeak(stateId: string, replicas: readonly AgentId[]): Promise<DistributedState | null> {
+    const wanted = this.required.get(stateId) ?? null;
+    if (replicas.includes(this.options.self.agentId)) {
+      const isEnough = wanted === null || this.store.covers(wanted);
+      if (isEnough) return this.store.visible(stateId);
+      if (this.store.holds(wanted)) return this.store.latest(stateId);
+    }
+    const others = replicas.filter((replica) => replica !== this.options.self.agentId);
+    const answers = await Promise.allSettled(others.map((replica) => this.sync.read(replica, stateId, wanted)));
     const states = answers.filter((answer) => answer.status === "fulfilled").map(({ value }) => value);
     const best = greatest(states);
     // What was seen once is not unseen by asking somebody else.
-    const isBehind = wanted !== undefined && (best === null || compareStamps(best, wanted) < 0);
+    const isBehind = wanted !== null && (best === null || compareStamps(best, wanted) < 0);
     const failed = answers.find((answer) => answer.status === "rejected");
     if (failed !== undefined && (states.length === 0 || isBehind)) throw failed.reason;
     return best;
@@ -210,7 +230,7 @@ class StateManager implements DrivenStateManager {
   private async readMajority(stateId: string, replicas: readonly AgentId[]): Promise<DistributedState | null | string> {
     const needed = majorityOf(replicas.length);
     const answers = await gather(replicas, needed, async (replica) =>
-      replica === this.options.self.agentId ? this.store.latest(stateId) : this.sync.read(replica, stateId, true),
+      replica === this.options.self.agentId ? this.store.latest(stateId) : this.sync.read(replica, stateId, "newest"),
     );
     if (answers.length < needed) return `${answers.length} of ${replicas.length} replicas can be reached, not a majority`;
     const newest = greatest(answers);
@@ -249,7 +269,10 @@ class StateManager implements DrivenStateManager {
     return written > 0 ? { status: "stored", state } : { status: "refused", reason: "none of its replicas can be reached" };
   }
 
-  /** A state waits for one that is kept elsewhere: when one of its replicas can show that, so can this one show what waits. */
+  /**
+   * A state waits for one that is kept elsewhere: when one of its replicas has that, what waits can be shown here. Whoever sees it and then asks for
+   * the other one says which version it needs, and gets it even from a replica that does not show it to all yet.
+   */
   private async askForDependencies(): Promise<void> {
     const byReplicas = new Map<string, { replicas: readonly AgentId[]; references: StateReference[] }>();
     for (const reference of this.store.missing()) {
@@ -272,9 +295,9 @@ class StateManager implements DrivenStateManager {
   }): Promise<void> {
     for (const replica of replicas) {
       // Whoever cannot be asked now is asked next time.
-      const covered = await this.sync.covers(replica, references).catch(() => []);
-      for (const [index, reference] of references.entries()) if (covered[index] === true) this.store.confirm(reference);
-      if (covered.length > 0 && covered.every(Boolean)) return;
+      const held = await this.sync.holds(replica, references).catch(() => []);
+      for (const [index, reference] of references.entries()) if (held[index] === true) this.store.confirm(reference);
+      if (held.length > 0 && held.every(Boolean)) return;
     }
   }
 

@@ -23,6 +23,13 @@ export interface StateStore {
   covers(reference: StateReference): boolean;
   /** The version is visible where it is kept: nobody need wait for it here. Returns how many states came to be seen by that. */
   confirm(reference: StateReference): number;
+  /**
+   * Shows together what waits for nothing but each other: of a state that changed on the way from one to the next, only the last version
+   * may have come. Returns how many.
+   */
+  showCircles(): number;
+  /** Whether this version of the state, or a newer one, is here, seen or not. */
+  holds(reference: StateReference): boolean;
   /** Everything that some state waits for. */
   missing(): readonly StateReference[];
   remove(stateId: string): void;
@@ -102,6 +109,28 @@ class Store implements StateStore {
     this.confirmed.add(stampKey(reference));
     if (this.confirmed.size > MAX_CONFIRMED) this.confirmed.delete(this.confirmed.values().next().value as string);
     return this.wake([reference.stateId]);
+  }
+
+  showCircles(): number {
+    const candidates = new Map(this.waiting);
+    const isMet = (reference: StateReference): boolean => {
+      const other = candidates.get(reference.stateId);
+      return other !== undefined && compareStamps(other, reference) >= 0;
+    };
+    for (let before = -1; before !== candidates.size; ) {
+      before = candidates.size;
+      for (const [stateId, state] of candidates) if (!this.unmet(state).every(isMet)) candidates.delete(stateId);
+    }
+    for (const [stateId, state] of candidates) {
+      this.seen.set(stateId, state);
+      this.waiting.delete(stateId);
+    }
+    return candidates.size + this.wake([...candidates.keys()]);
+  }
+
+  holds(reference: StateReference): boolean {
+    const state = this.latest(reference.stateId);
+    return state !== null && compareStamps(state, reference) >= 0;
   }
 
   missing(): readonly StateReference[] {

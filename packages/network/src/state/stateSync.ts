@@ -83,6 +83,7 @@ export class StateSync {
       result.received += await this.fetch(peer, idsOf(answer["more"]));
       result.sent += await this.give(peer, idsOf(answer["want"]));
     }
+    store.showCircles();
     return result;
   }
 
@@ -111,9 +112,13 @@ export class StateSync {
     return this.options.messages.tell(peer, { op: "push", states: [stateToWire(state)] });
   }
 
-  /** What `peer` holds of the state; `newest`: also what cannot be seen there yet. */
-  async read(peer: AgentId, stateId: string, newest: boolean): Promise<DistributedState | null> {
-    const answer = await this.ask(peer, { op: "read", stateId, newest });
+  /**
+   * What can be seen of the state at `peer`; what it holds and does not show yet, where that is older than `atLeast`, or `atLeast` is
+   * "newest".
+   */
+  async read(peer: AgentId, stateId: string, atLeast: StateReference | "newest" | null): Promise<DistributedState | null> {
+    const wanted = atLeast === null || atLeast === "newest" ? atLeast : referenceToWire(atLeast);
+    const answer = await this.ask(peer, { op: "read", stateId, atLeast: wanted });
     if (answer["state"] === null) return null;
     const state = stateFromWire(answer["state"]);
     const objection = typeof state === "string" ? state : this.objection(state, this.proved(peer));
@@ -121,11 +126,11 @@ export class StateSync {
     return state;
   }
 
-  /** Whether each reference is visible at `peer`. */
-  async covers(peer: AgentId, references: readonly StateReference[]): Promise<readonly boolean[]> {
-    const answer = await this.ask(peer, { op: "covers", references: references.map(referenceToWire) });
-    const covered: unknown = answer["covered"];
-    return references.map((_, index) => Array.isArray(covered) && covered[index] === true);
+  /** Whether each reference, or something newer, is held by `peer`. */
+  async holds(peer: AgentId, references: readonly StateReference[]): Promise<readonly boolean[]> {
+    const answer = await this.ask(peer, { op: "holds", references: references.map(referenceToWire) });
+    const held: unknown = answer["held"];
+    return references.map((_, index) => Array.isArray(held) && held[index] === true);
   }
 
   /** The answering side. */
@@ -148,13 +153,15 @@ export class StateSync {
       case "push":
         return { have: this.take(fields["states"], sender) };
       case "read": {
+        const wanted = referenceFromWire(fields["atLeast"]);
+        const isNewest = fields["atLeast"] === "newest" || (wanted !== null && !store.covers(wanted));
         const stateId = String(fields["stateId"]);
-        const state = fields["newest"] === true ? store.latest(stateId) : store.visible(stateId);
+        const state = isNewest ? store.latest(stateId) : store.visible(stateId);
         return { state: state === null ? null : stateToWire(state) };
       }
-      case "covers": {
+      case "holds": {
         const references = Array.isArray(fields["references"]) ? fields["references"].map(referenceFromWire) : [];
-        return { covered: references.map((reference) => reference !== null && store.covers(reference)) };
+        return { held: references.map((reference) => reference !== null && store.holds(reference)) };
       }
       default:
         throw new Error("unknown operation");

@@ -33,11 +33,12 @@ export interface DistributedStateManager {
   /** Writes a new version on top of the newest known one. */
   storeState(stateId: string, data: MessagePayload, options?: StoreOptions): Promise<StoreResult>;
   /**
-   * The state as it can be seen: here when this agent keeps it, else at one of its replicas; a strong one by a majority. Null when there is none.
-   * Rejects with QueryError when it is kept elsewhere and nobody answers, or no majority does.
+   * The state as it can be seen: here when this agent keeps it, else at one of its replicas; never older than what this agent has seen, or than
+   * what that depends on. Null when there is none. A state known to be strong, and any when `strong` is asked for, is what a majority of
+   * its replicas says. Rejects with QueryError when it is kept elsewhere and nobody answers, with Error when no majority does.
    */
-  getState(stateId: string): Promise<DistributedState | null>;
-  /** What is visible here, without asking anybody. */
+  getState(stateId: string, consistency?: ConsistencyLevel): Promise<DistributedState | null>;
+  /** What is visible here, without asking anybody, and without being remembered as read. */
   peekState(stateId: string): DistributedState | null;
   /** Anti-entropy with one peer. Rejects with QueryError. */
   syncState(peer: AgentId): Promise<SyncResult>;
@@ -57,7 +58,7 @@ export interface StateManagerOptions {
   readonly policy?: Policy;
   /** Replicas of each state. Default 3. */
   readonly replicationFactor?: number;
-  /** Default: the greater wins. */
+  /** Default: the greater wins. Excludes causal states: a merged version cannot say what it depends on. */
   readonly resolver?: ConflictResolver;
   /** Default null: for ever. */
   readonly maxAgeMs?: number | null;

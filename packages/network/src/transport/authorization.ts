@@ -34,9 +34,6 @@ function scopeOf(policy: Policy, role: string, type: MessageType): Scope {
   return rights[type] ?? (HARMLESS.has(type) ? "anybody" : "nobody");
 }
 
-/** Whether the role may send such a message at all. */
-export const maySend = (policy: Policy, role: string, type: MessageType): boolean => scopeOf(policy, role, type) !== "nobody";
-
 /** Whether `sender`, in its role, may send such a message for `subject`. */
 export function maySendFor(
   policy: Policy,
@@ -49,3 +46,15 @@ export function maySendFor(
   if (scope === "anybody") return true;
   return scope === "self" ? subject === sender.agentId : scope.includes(subject);
 }
+
+/** Types of which only the payload says whom they are about: their handlers ask `maySendFor`. */
+const ABOUT_OTHERS: ReadonlySet<MessageType> = new Set(["StateSync", "Registration", "Deregistration"]);
+
+/** Whether `receiver` may be sent such a message by `sender` at all. */
+export const maySendTo = (
+  policy: Policy,
+  sender: { readonly agentId: AgentId; readonly role: string },
+  type: MessageType,
+  receiver: AgentId,
+): boolean =>
+  ABOUT_OTHERS.has(type) ? scopeOf(policy, sender.role, type) !== "nobody" : maySendFor(policy, sender, type, receiver);

@@ -26,7 +26,12 @@ async function loadMsgpack(): Promise<Codec> {
   const packr = new Packr({ useRecords: false, int64AsType: "number", copyBuffers: true, encodeUndefinedAsNil: true });
   return {
     name: "msgpack",
-    encode: (value) => packr.pack(value),
+    encode(value) {
+      const bytes = packr.pack(value);
+      // What the other side would refuse (a Date, a Map, nesting without end) must not cost the connection.
+      if (!isBoundedMsgpack(bytes)) throw new TypeError("it holds what is neither JSON nor bytes, or is nested too deep");
+      return bytes;
+    },
     decode(bytes) {
       if (!isBoundedMsgpack(bytes)) throw new RangeError("not one whole MessagePack value within bounds");
       return packr.unpack(bytes);

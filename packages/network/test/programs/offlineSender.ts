@@ -1,0 +1,17 @@
+import { systemClock } from "@failstorm/core";
+import { createMessagePassing, openOfflineQueue } from "../../src/index.ts";
+
+/*
+ * A process to be killed: sends numbered messages to an agent that is offline, and says after each that it is queued. Arguments: the
+ * file of the queue, this process's incarnation.
+ */
+const [file = "", incarnation = "1"] = process.argv.slice(2);
+const self = { agentId: "sender", incarnation: Number(incarnation), nodeId: `sender#${incarnation}`, role: "member" };
+const messages = createMessagePassing({ self, clock: systemClock, log: () => {}, queue: openOfflineQueue(file) });
+
+for (let number = 1; ; number++) {
+  const { status } = await messages.sendCommand("receiver", { number, bytes: new Uint8Array([number]) }, { ttlMs: 3_600_000 });
+  if (status !== "queued") throw new Error(status);
+  // To a pipe, this does not return before the kernel has it.
+  process.stdout.write(`${number}\n`);
+}
