@@ -44,8 +44,8 @@ interface Party {
 
 const HOST = "127.0.0.1";
 
-/** The protocols' own copies, so that all load the same files. */
-const require = createRequire(new URL("../../protocols/package.json", import.meta.url));
+/** A library in the protocols' own copy, so that all load the same files. */
+const libraryOf: (name: string) => unknown = createRequire(new URL("../../protocols/package.json", import.meta.url));
 
 /** What a tool step of a storm looks like; the answer is the same again. */
 const PARTS: readonly Part[] = [
@@ -77,14 +77,14 @@ interface BareUndici {
 
 /** What anybody would write with the same two libraries: a JSON text there, a JSON text back. */
 async function raw(): Promise<Party> {
-  const fastify = require("fastify") as () => BareFastify;
+  const fastify = libraryOf("fastify") as () => BareFastify;
   const server = fastify();
   server.post("/", async ({ body }) => body);
   const port = Number(new URL(await server.listen({ host: HOST, port: 0 })).port);
   return {
     address: { host: HOST, port },
     async meet(peer) {
-      const { Agent, request } = require("undici") as BareUndici;
+      const { Agent, request } = libraryOf("undici") as BareUndici;
       const dispatcher = new Agent({ pipelining: 1, keepAliveTimeout: 30_000, headersTimeout: 0, bodyTimeout: 0 });
       const headers = { "content-type": "application/json" };
       let sequence = 0;
