@@ -52,6 +52,22 @@ test("[anp-content-digest] Content-Digest is that of RFC 9530, alone or beside o
   expect(digestMatches("sha-512=:AAAA:", body)).toBe(false);
 });
 
+test("[anp-signature-form] a signature is read the same, however its fields are written", () => {
+  const key = { keyid: "did:wba:localhost%3A9001#key-1", privateKey: generateKeyPairSync("ed25519").privateKey };
+  const { input, signature } = signComponents(key, ["@method", "@target-uri"], () => "x", { nowS: 17, nonce: "a_-9" });
+  const usual = parseSignature(input, signature);
+  expect(usual).toMatchObject({
+    components: ["@method", "@target-uri"],
+    created: 17,
+    expires: 77,
+    nonce: "a_-9",
+    keyid: key.keyid,
+  });
+  expect(parseSignature(` ${input}`, `${signature} `)).toEqual(usual);
+  expect(parseSignature(`${input}, sig2=()`, signature)).toEqual(usual);
+  expect(parseSignature(input.replace("sig1", "sig2"), signature.replace("sig1", "sig2"))).toEqual(usual);
+});
+
 test.each([
   ["no signature of that label", 'sig1=();created=1;keyid="a"', "sig2=:AAAA:"],
   ["created is missing", 'sig1=("@method");keyid="a"', "sig1=:AAAA:"],

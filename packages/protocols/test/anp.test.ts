@@ -234,7 +234,11 @@ test("[anp-token] a token is good until it expires, for its process alone, and n
   for (const other of [`${token}x`, token.slice(0, -1), token.replace(/\.[^.]+\./, `.${forged}.`), "", ".", "a.b.c"])
     expect(tokens.verify(other), other).toBeNull();
   expect(createAccessTokens(60_000, () => time).verify(token)).toBeNull();
-  time += 61_000;
+  time += 29_000;
+  expect(tokens.issue("did:wba:a")).toContain(`"${token}", token_type="Bearer", expires_in=31`);
+  time += 2_000;
+  expect(tokens.issue("did:wba:a")).not.toContain(token);
+  time += 30_000;
   expect(tokens.verify(token)).toBeNull();
 });
 

@@ -2,7 +2,7 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { isObject, parseJson } from "./json.ts";
 
 export interface AccessTokens {
-  /** Value of `Authentication-Info` (ANP-02 §3.2.3). */
+  /** Value of `Authentication-Info` (ANP-02 §3.2.3): the caller's token, a new one when the last is half spent. */
   issue(did: string): string;
   /** The DID a token was issued to, while it is good; else null. */
   verify(token: string): string | null;
@@ -14,8 +14,8 @@ interface Verified {
   readonly until: number;
 }
 
-/** Tokens that were verified once are not verified again: an HMAC costs as much as half of what else a request needs. */
-const MAX_VERIFIED = 1_000;
+/** Tokens that were made or verified once are not made or verified again soon: an HMAC costs as much as parsing the request. */
+const MAX_REMEMBERED = 1_000;
 
 const HEADER = Buffer.from('{"alg":"HS256","typ":"JWT"}').toString("base64url");
 
@@ -26,7 +26,14 @@ const HEADER = Buffer.from('{"alg":"HS256","typ":"JWT"}').toString("base64url");
 export function createAccessTokens(lifetimeMs: number, now: () => number): AccessTokens {
   const secret = randomBytes(32);
   const mac = (text: string): string => createHmac("sha256", secret).update(text).digest("base64url");
+  const lifetimeS = Math.ceil(lifetimeMs / 1000);
   const verified = new Map<string, Verified>();
+  const latest = new Map<string, { readonly token: string; readonly exp: number }>();
+  const sign = (did: string, iat: number): string => {
+    const payload = JSON.stringify({ sub: did, iat, exp: iat + lifetimeS });
+    const signed = `${HEADER}.${Buffer.from(payload).toString("base64url")}`;
+    return `${signed}.${mac(signed)}`;
+  };
   const check = (token: string): Verified | null => {
     const end = token.lastIndexOf(".");
     const given = Buffer.from(token.slice(end + 1));
@@ -38,17 +45,21 @@ export function createAccessTokens(lifetimeMs: number, now: () => number): Acces
   };
   return {
     issue(did) {
-      const iat = Math.floor(now() / 1000);
-      const payload = JSON.stringify({ sub: did, iat, exp: iat + Math.ceil(lifetimeMs / 1000) });
-      const signed = `${HEADER}.${Buffer.from(payload).toString("base64url")}`;
-      return `access_token="${signed}.${mac(signed)}", token_type="Bearer", expires_in=${Math.ceil(lifetimeMs / 1000)}`;
+      const nowS = Math.floor(now() / 1000);
+      let issued = latest.get(did);
+      if (issued === undefined || issued.exp - nowS < lifetimeS / 2) {
+        issued = { token: sign(did, nowS), exp: nowS + lifetimeS };
+        if (latest.size >= MAX_REMEMBERED) latest.clear();
+        latest.set(did, issued);
+      }
+      return `access_token="${issued.token}", token_type="Bearer", expires_in=${issued.exp - nowS}`;
     },
     verify(token) {
       const known = verified.get(token);
       if (known !== undefined) return known.until > now() ? known.did : null;
       const fresh = check(token);
       if (fresh === null || fresh.until <= now()) return null;
-      if (verified.size >= MAX_VERIFIED) verified.clear();
+      if (verified.size >= MAX_REMEMBERED) verified.clear();
       verified.set(token, fresh);
       return fresh.did;
     },
