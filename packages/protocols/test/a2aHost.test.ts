@@ -158,6 +158,13 @@ describe("JSON-RPC", () => {
     expect(await answer.json()).toMatchObject({ jsonrpc: "2.0", id: null, error: { code: -32600 } });
   });
 
+  test("[a2a-size] takes 64 MB, whatever the server it is mounted on takes elsewhere", async () => {
+    const { url } = await serve(a2aPeer("agent-1", { prefix: "/a2a" }));
+    const text = "x".repeat(3_000_000);
+    const { result } = await rpc(url, "SendMessage", { message: { ...message("big"), parts: [{ text }] } });
+    expect(result).toMatchObject({ task: { artifacts: [{ parts: [{ text }] }] } });
+  });
+
   test("[a2a-version] speaks 1.0 and 0.3, which no version means, and no other", async () => {
     const { url } = await serve(a2aPeer("agent-1"));
     const codeOf = async (method: string, version: string | null, at = url) =>
@@ -216,6 +223,8 @@ describe("HTTP+JSON", () => {
       expect([status, type?.split(";")[0]]).toEqual([200, "application/a2a+json"]);
       expect(answer?.["task"]).toMatchObject({ status: { state: "TASK_STATE_COMPLETED" } });
     }
+    const plain = await rest(`${url}/message:send`, { method: "POST", body, headers: { "content-type": "application/json" } });
+    expect(plain.type).toMatch(/^application\/json/);
     const { tasks } = (await rest(`${url}/tasks/?pageSize=1`)).body as { tasks: { id: string }[] };
     const id = tasks[0]?.id ?? "";
     expect((await rest(`${url}/tasks/${id}?historyLength=0`)).body).not.toHaveProperty("history");

@@ -106,8 +106,11 @@ export class Execution {
   async cancel(messageId: string): Promise<void> {
     this.finish("canceled", "canceled on request");
     this.controller.abort(new Error("the task was canceled"));
-    // The task is canceled already; an executor that can not stop says so to nobody.
-    await this.options.executor.cancel(messageId).catch(() => {});
+    try {
+      await this.options.executor.cancel(messageId);
+    } catch {
+      // The task is canceled already; an executor that can not stop says so to nobody.
+    }
   }
 
   private async run(message: Message): Promise<void> {

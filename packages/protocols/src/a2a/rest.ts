@@ -19,6 +19,14 @@ import { checkRawMessage } from "./validation.ts";
 import { VERSION } from "./wire.ts";
 
 const MEDIA_TYPE = "application/a2a+json";
+const PLAIN_MEDIA_TYPE = "application/json";
+
+/** A2A's own media type (spec §11.1), unless the caller speaks plain JSON, as 1.0.0 had it. */
+function mediaTypeFor({ headers }: FastifyRequest): string {
+  const { accept = "", "content-type": sent = "" } = headers;
+  const plain = accept.includes(PLAIN_MEDIA_TYPE) || sent.startsWith(PLAIN_MEDIA_TYPE);
+  return plain && !accept.includes(MEDIA_TYPE) ? PLAIN_MEDIA_TYPE : MEDIA_TYPE;
+}
 
 interface Call {
   readonly request: FastifyRequest;
@@ -42,7 +50,7 @@ function refuse(reply: FastifyReply, error: unknown, status = restStatusFor(erro
 }
 
 const ok = (reply: FastifyReply, body: unknown, status: number = HTTP_STATUS.OK): FastifyReply =>
-  reply.code(status).type(MEDIA_TYPE).send(JSON.stringify(body));
+  reply.code(status).type(mediaTypeFor(reply.request)).send(JSON.stringify(body));
 
 /** A number in the query; undefined when absent. RequestMalformedError when it is no whole number. */
 function numberIn(query: Record<string, unknown>, name: string): number | undefined {
@@ -77,7 +85,7 @@ const isError = (event: unknown): event is { error: { code: number } } =>
 
 async function stream({ reply, gone }: Call, events: AsyncGenerator<StreamResponse>): Promise<FastifyReply> {
   return sendEvents(reply, gone, encoded(events), (first) => {
-    if (isError(first)) reply.code(first.error.code).type(MEDIA_TYPE);
+    if (isError(first)) reply.code(first.error.code).type(mediaTypeFor(reply.request));
     return isError(first);
   });
 }
@@ -187,14 +195,14 @@ export function restRoutes(binding: Binding): FastifyPluginAsync {
     if (user === null) {
       const error = new RequestMalformedError("Authenticate with a bearer token");
       const body = toRestErrorBody(error, HTTP_STATUS.UNAUTHORIZED);
-      reply.code(HTTP_STATUS.UNAUTHORIZED).header("www-authenticate", "Bearer").type(MEDIA_TYPE);
+      reply.code(HTTP_STATUS.UNAUTHORIZED).header("www-authenticate", "Bearer").type(mediaTypeFor(request));
       return reply.send(JSON.stringify({ error: { ...body.error, status: "UNAUTHENTICATED", details: [] } }));
     }
     const gone = new AbortController();
     const { tenant = "", id = "", configId = "" } = request.params as Record<string, string | undefined>;
     try {
       const version = versionOf(request, [VERSION]);
-      checkContentType(request, [MEDIA_TYPE, "application/json"]);
+      checkContentType(request, [MEDIA_TYPE, PLAIN_MEDIA_TYPE]);
       const state = new Map([[CALLER_GONE, gone.signal]]);
       const context = callContext(user, version, tenant === "" ? undefined : tenant, state);
       return await handler({ request, reply, context, gone, service: binding.service, tenant, id, configId });

@@ -1,16 +1,17 @@
 import type { Requirement } from "../requirements.ts";
 
 const spec = (section: string): string => `A2A 1.0, ${section}`;
-const ours = (what: string): string => `packages/protocols/README.md, A2A: ${what}`;
+const ours = (what: string): string => `packages/protocols/src/a2a/README.md, ${what}`;
 
 const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   [spec("3.1, 9")]: {
     jsonrpc: "A stranger's client sends, gets, lists, streams, subscribes and cancels over JSON-RPC.",
+    size: "A request of 64 MB, under a server that takes less elsewhere.",
     slash: "The JSON-RPC URL is served with and without a slash at its end.",
     "jsonrpc-errors": "No JSON -32700, no request -32600, no method -32601, another content type -32005, too big 413.",
   },
   [spec("3.1, 11")]: {
-    rest: "The same over HTTP+JSON, each path also under a tenant's; answers are application/a2a+json.",
+    rest: "The same over HTTP+JSON, each path also under a tenant's; answers are application/a2a+json, or plain JSON to plain JSON.",
     "rest-errors": "Errors are google.rpc.Status with ErrorInfo, under the HTTP status of section 5.4.",
   },
   [spec("3.1.2")]: { streaming: "A stream begins with the task and ends with its last status; artifacts come as they are made." },
