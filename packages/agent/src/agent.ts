@@ -45,7 +45,10 @@ export class Agent {
     this.handlers = this.createHandlers();
     this.networking = createNetworking({ ...parts, roster, homeTools, serve: serveWith(this.handlers) });
     this.work = createWork({ parts, roster, homeTools, networking: this.networking, document: () => this.document.stored });
-    this.networking.onChange((view) => {
+    this.networking.onChange((view, { peer, incarnation, state }) => {
+      const { hooks } = parts.backend;
+      if (state === "dead") hooks?.peerDown?.(peer, incarnation);
+      else hooks?.peerUp?.(peer, incarnation);
       if (!this.serving) return;
       this.work.holdings.follow(view);
       this.work.runner.sweepSoon();
@@ -67,10 +70,14 @@ export class Agent {
   /** The t=0 broadcast: links are made, the document is pulled over them until it is stored, the home shard is indexed. */
   async broadcast(t0: number): Promise<{ sha256: string; passages: number }> {
     this.setEpoch(t0);
+    const { hooks } = this.parts.backend;
+    const { sha256, bytes } = this.roster.document;
     const linked = this.networking.links.setUp(this.networking.membership.view, this.stopping.signal);
+    const setUp = linked.then(() => hooks?.meshSetUp?.(this.networking.neighbours()));
     await this.obtainDocument("broadcast");
-    await linked;
-    return { sha256: this.roster.document.sha256, passages: this.work.holdings.indexOwn() };
+    await hooks?.broadcast?.({ sha256, bytes });
+    await setUp;
+    return { sha256, passages: this.work.holdings.indexOwn() };
   }
 
   /** Work begins; after a restart only once anti-entropy with a live peer is done. */
@@ -82,6 +89,7 @@ export class Agent {
     this.work.holdings.follow(this.networking.membership.view);
     this.work.ledgerSync.start();
     this.work.runner.start(message.tasks, message.t0);
+    this.parts.backend.hooks?.normalPhase?.();
   }
 
   /** Resolves when every task due has an outcome, or an owner that is somebody else, and the others have been told. */

@@ -168,6 +168,7 @@ export class AgentProcess {
       intervalMs: Math.max(MIN_SAMPLE_MS, SAMPLE_MS * this.spec.config.scenario.timeScale),
       tasksInFlight: () => this.agent?.tasksInFlight ?? 0,
       socketTotals: () => this.parts.client.socketTotals(),
+      protocolCounters: () => this.parts.backend.hooks?.extraMetrics?.(),
     });
     this.endSampling = () => {
       stats.sample();

@@ -9,4 +9,5 @@ if (specPath === undefined) {
   process.exit(2);
 }
 const spec = JSON.parse(readFileSync(specPath, "utf8")) as AgentSpec;
-await new AgentProcess(spec, await loadProtocol(spec.config.scenario.protocol)).run();
+const { protocol, protocolModule = protocol } = spec.config.scenario;
+await new AgentProcess(spec, await loadProtocol(protocolModule)).run();

@@ -12,6 +12,8 @@ export function sampleProcess(options: {
   readonly intervalMs: number;
   readonly tasksInFlight: () => number;
   readonly socketTotals: () => { bytesSent: number; bytesReceived: number };
+  /** The protocol's own counters, if it has any. */
+  readonly protocolCounters: () => Readonly<Record<string, number>> | undefined;
 }): { sample(): void; stop(): void } {
   const { clock, recorder } = options;
   const lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
@@ -22,8 +24,10 @@ export function sampleProcess(options: {
     const sockets = options.socketTotals();
     const p99 = lag.count === 0 ? 0 : Math.max(0, lag.percentile(99) / 1e6 - LAG_RESOLUTION_MS);
     lag.reset();
+    const protocol = options.protocolCounters();
     recorder.event({
       ev: "process",
+      ...(protocol === undefined ? {} : { protocol }),
       rssBytes: process.memoryUsage.rss(),
       cpuMs: (cpu.user + cpu.system) / 1000,
       loopLagP99Ms: Math.round(p99 * 100) / 100,

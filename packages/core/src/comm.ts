@@ -161,10 +161,30 @@ export interface LocalAgent {
 }
 
 /**
+ * What a protocol may take part in beyond answering; the agent calls them. A hook that throws ends the agent: it is the protocol's
+ * bug, and a run with it is none.
+ */
+export interface ProtocolHooks {
+  /** After t=0: the first handshakes with these peers are done. The document may be on its way already. */
+  meshSetUp?(peers: readonly AgentId[]): Promise<void>;
+  /** The document is stored. */
+  broadcast?(document: { readonly sha256: string; readonly bytes: number }): Promise<void>;
+  /** Work begins. */
+  normalPhase?(): void;
+  /** This agent's failure detector has declared an incarnation of a peer dead. */
+  peerDown?(peer: AgentId, incarnation: number): void;
+  /** It has declared one alive: back, or not dead after all. */
+  peerUp?(peer: AgentId, incarnation: number): void;
+  /** Counters of the protocol's own, recorded with every `process` event. */
+  extraMetrics?(): Readonly<Record<string, number>>;
+}
+
+/**
  * What every protocol implements, one instance per agent. Failures are thrown as CommError. `src` is always an agent of
  * this process; `dst` may be in this process, in another, or already running elsewhere (a registered endpoint is enough).
  */
 export interface CommBackend {
+  readonly hooks?: ProtocolHooks;
   registerEndpoint(agentId: AgentId, address: Address): void;
   /** The protocol's own handshake, from its first byte to the peer's description. */
   connect(src: AgentId, dst: AgentId, options?: CallOptions): Promise<ConnectResult>;

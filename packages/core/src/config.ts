@@ -27,6 +27,8 @@ export interface RunConfig {
   readonly scenario: {
     readonly name: string;
     readonly protocol: string;
+    /** What to load it by: the path of its module; absent = by its name. */
+    readonly protocolModule?: string;
     readonly agentCount: number;
     readonly killFraction: number;
     readonly killCount: number;

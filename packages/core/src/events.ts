@@ -184,6 +184,8 @@ const agentEvents = [
       /** Time spent writing events. */
       eventUs: z.number(),
     }),
+    /** The protocol's own counters (`ProtocolHooks.extraMetrics`). */
+    protocol: z.record(z.string(), z.number()).optional(),
   }),
   /** At the end: what this agent's ledger says. `outcomes` maps task → `status|owner|incarnation|attempt`, only from one agent. */
   event("ledger.final", {

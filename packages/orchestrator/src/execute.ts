@@ -134,7 +134,10 @@ async function supervise({ plan, options, recorder, ports, end, onFatal }: RunPa
   server.attach(supervisor.handlers);
   cleanup.defer(registerRun(supervisor));
   try {
-    if (options.agentWarmUp !== null) await launcher.warmUp?.(options.agentWarmUp, config.scenario.protocol, signal);
+    if (options.agentWarmUp !== null) {
+      const { protocol, protocolModule = protocol } = config.scenario;
+      await launcher.warmUp?.(options.agentWarmUp, protocolModule, signal);
+    }
     await runFlow({ plan, supervisor, storm, recorder, clock, startTimeoutMs: timeouts.startMs, signal, onFatal });
   } catch (error) {
     onFatal(error);

@@ -1,7 +1,7 @@
 import { existsSync, statSync } from "node:fs";
 import path from "node:path";
 import { InputError, type Protocol, type RunConfig } from "@failstorm/core";
-import { loadProtocol, protocolNames } from "@failstorm/protocols";
+import { loadProtocol, locateProtocol, protocolNames } from "@failstorm/protocols";
 import { ALIAS_KEYS, renameAlias } from "./aliases.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { type Entry, nameEntry, redact } from "./entry.ts";
@@ -131,7 +131,7 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
   if (typeof protocolSection !== "object" || protocolSection === null)
     throw new InputError(`${name} ${JSON.stringify(protocolSection)}: must be a section with keys`);
   protocol.parseConfig(protocolSection);
-  const config = toRunConfig(settings, { name: isPath(given) ? given : name, config: protocolSection });
+  const config = toRunConfig(settings, { name, module: locateProtocol(given), config: protocolSection });
   return { config, settings, protocol, protocolSection: protocolSection as Record<string, unknown>, warnings };
 }
 

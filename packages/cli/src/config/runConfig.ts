@@ -7,7 +7,7 @@ const roundToMicroseconds = (ms: number): number => Math.round(ms * 1000) / 1000
  * Settings in seconds → the RunConfig in ms. The time scale multiplies every time together. The rate stays: more tasks a second
  * would saturate the machine and measure it, so a scaled run has fewer tasks, and measures that need many are null.
  */
-export function toRunConfig(settings: ResolvedSettings, protocol: { name: string; config: unknown }): RunConfig {
+export function toRunConfig(settings: ResolvedSettings, protocol: { name: string; module: string; config: unknown }): RunConfig {
   const { scenario, network, tasks, qa, logging, output, mutants } = settings;
   const scale = scenario.time_scale;
   const ms = (seconds: number): number => roundToMicroseconds(seconds * 1000 * scale);
@@ -16,6 +16,7 @@ export function toRunConfig(settings: ResolvedSettings, protocol: { name: string
     scenario: {
       name: scenario.name,
       protocol: protocol.name,
+      ...(protocol.module === protocol.name ? {} : { protocolModule: protocol.module }),
       agentCount: scenario.agent_count,
       killFraction: scenario.kill_count === "auto" ? scenario.kill_fraction : scenario.victims / scenario.agent_count,
       killCount: scenario.victims,

@@ -95,6 +95,7 @@ export function createAgoraBackend(context: BackendContext): AgoraBackend {
       agoraHost({ agentId, executor, describeSelf, selfAddress: address, clock, config, store, sources, negotiator });
 
   return {
+    hooks: { extraMetrics: () => ({ ...counters }) },
     registerEndpoint: (agentId, address) => caller.register(agentId, address),
     connect,
     send,
