@@ -33,7 +33,7 @@ async function loadUndici({ connectTimeoutMs }: MeteredClientOptions, accounts: 
   const connector = undici.buildConnector({ timeout: connectTimeoutMs });
   const agent = new undici.Agent({
     pipelining: 1,
-    keepAliveTimeout: 30_000,
+    keepAliveTimeout: 4_000,
     headersTimeout: 0,
     bodyTimeout: 0,
     connect: (connectOptions, callback) =>
