@@ -13,6 +13,8 @@ export interface Measure {
   readonly better: "lower" | "higher" | null;
   /** In the unit of the file (ms, bytes, share); null = not reached or not there. */
   readonly pick: (metrics: FailstormMetrics) => number | null;
+  /** Of a measure that is a statistic over members: the members that got there, and all. */
+  readonly spread?: (metrics: FailstormMetrics) => { readonly reached: number; readonly total: number } | null;
   /** Multiplies what `pick` gives to come to `unit`. */
   readonly factor: number;
   /** The key of `reasons` that says why it is null. */
@@ -47,6 +49,7 @@ const RECOVERY: readonly Measure[] = [
     better: "lower",
     definition: `Until the first survivor declared a victim dead (not merely suspect). ${FROM}`,
     pick: (m) => m.detection_ms?.first ?? null,
+    spread: (m) => m.detection_ms,
     reasonKey: "detection_ms",
   }),
   measure({
@@ -56,6 +59,7 @@ const RECOVERY: readonly Measure[] = [
     better: "lower",
     definition: `Median over all pairs of a survivor and a victim of the time until that survivor declared that victim dead, or learned of its newer incarnation. ${FROM}`,
     pick: (m) => m.detection_ms?.p50 ?? null,
+    spread: (m) => m.detection_ms,
     reasonKey: "detection_ms",
   }),
   measure({
@@ -65,6 +69,7 @@ const RECOVERY: readonly Measure[] = [
     better: "lower",
     definition: `Until the last pair of a survivor and a victim had its detection; none when a survivor never noticed. ${FROM}`,
     pick: (m) => m.detection_ms?.last ?? null,
+    spread: (m) => m.detection_ms,
     reasonKey: "detection_ms",
   }),
   measure({
@@ -74,6 +79,7 @@ const RECOVERY: readonly Measure[] = [
     better: "lower",
     definition: `Until the survivor's kernel closed the held-open connection to the victim, median over the pairs. Recorded always, acted upon only with --transport-signals: the floor of the same run. ${FROM}`,
     pick: (m) => m.transport_notice_ms?.p50 ?? null,
+    spread: (m) => m.transport_notice_ms,
     reasonKey: "transport_notice_ms",
   }),
   measure({
@@ -99,6 +105,7 @@ const RECOVERY: readonly Measure[] = [
     better: "lower",
     definition: `Median over the orphaned tasks of the time until a new owner answered them right; tasks that never were count as infinitely late. ${FROM}`,
     pick: (m) => m.takeover_ms?.task.p50 ?? null,
+    spread: (m) => m.takeover_ms?.task ?? null,
     reasonKey: "takeover_ms.task",
   }),
   measure({
@@ -117,6 +124,7 @@ const RECOVERY: readonly Measure[] = [
     better: "lower",
     definition: "Restarted victims: from the spawn of the new process to the last handshake that completed all of its links.",
     pick: (m) => m.rejoin_ms?.last ?? null,
+    spread: (m) => m.rejoin_ms,
     reasonKey: "rejoin_ms",
   }),
 ];

@@ -1,5 +1,8 @@
+import { createHash } from "node:crypto";
 import { agentRows, phaseRows, summariseTasks, TASK_COLUMNS, taskRows } from "./breakdown.ts";
 import { scoreAnswers } from "./answers.ts";
+import { measureLoad } from "./load.ts";
+import { createHistogram } from "./statistics/histogram.ts";
 import { measureAccuracy } from "./detectorAccuracy.ts";
 import type { RunRecord } from "./run.ts";
 import { type FailstormMetrics, METRICS_SCHEMA_VERSION, type StormMetrics, stormSchema } from "./schema.ts";
@@ -30,7 +33,7 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
   const due = timeline.partial === null ? tasks : tasks.filter((task) => task.deadlineAt + noticeMs(run) <= timeline.lastEventAt);
   const lost = due.filter((task) => task.first === null).map((task) => task.task.task);
   const accuracy = measureAccuracy(run, timeline);
-  const load = measureLoad(timeline, measuredFrom, firstFault);
+  const load = measureLoad(run, timeline, measuredFrom, firstFault);
   const invalid = invalidBecause(run, timeline, storms);
   return {
     schemaVersion: METRICS_SCHEMA_VERSION,
@@ -57,6 +60,8 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
       measured: goodputIn(tasks, measuredFrom, lastStart),
     },
     work: summariseTasks(due),
+    latency_histogram: latencyHistogram(due),
+    schedule_sha256: hashSchedule(run),
     answers: { calibrated: run.schedule.calibrated, ...scoreAnswers(tasks) },
     conflicting_answers: tasks.filter((task) => task.conflicting).length,
     late_outcomes: tasks.reduce((sum, task) => sum + Math.max(0, task.outcomes.length - 1), 0),
@@ -65,6 +70,19 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
     ...recordFacts(run, timeline),
     ...tables(run, timeline, tasks),
   };
+}
+
+function latencyHistogram(tasks: readonly TaskResult[]): [number, number][] {
+  const histogram = createHistogram();
+  for (const task of tasks) if (task.right && task.latencyMs !== null) histogram.record(task.latencyMs);
+  return histogram.data().map(([bucket, n]) => [bucket, n]);
+}
+
+/** Runs with the same hash had the same questions at the same times with the same home owners. */
+function hashSchedule({ schedule }: RunRecord): string {
+  const hash = createHash("sha256");
+  for (const { task, atMs, homeOwner, questionId } of schedule.tasks) hash.update(`${task} ${atMs} ${homeOwner} ${questionId}\n`);
+  return hash.digest("hex");
 }
 
 /** How long after its deadline an outcome may be logged: the owner's death has to be noticed first. */
@@ -99,30 +117,6 @@ function invalidBecause(run: RunRecord, timeline: Timeline, storms: readonly Sto
     }
   }
   return because;
-}
-
-const mean = (values: readonly number[]): number | null =>
-  values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
-
-const largest = (values: readonly number[]): number | null =>
-  values.length === 0 ? null : values.reduce((a, b) => Math.max(a, b));
-
-/** How busy machine and agents were in [from, to): between the end of warm-up and the fault. */
-function measureLoad(timeline: Timeline, from: number, to: number): FailstormMetrics["load"] {
-  const within = (event: { t: number }): boolean => event.t >= from && event.t < to;
-  const machine = timeline.index.of("machine").filter(within);
-  const samples = timeline.index.of("process").filter(within);
-  const medians = [...Map.groupBy(samples, (sample) => sample.src).values()].map((own) => {
-    const sorted = own.map((sample) => sample.loopLagP99Ms).sort((a, b) => a - b);
-    return sorted[Math.floor((sorted.length - 1) / 2)] ?? 0;
-  });
-  return {
-    machine_busy: mean(machine.map((event) => event.busy)),
-    machine_busy_max: largest(machine.map((event) => event.busy)),
-    orchestrator_cpu: mean(machine.map((event) => event.orchestratorCpu)),
-    loop_lag_p99_ms: largest(medians),
-    loop_lag_p99_ms_max: largest(samples.map((sample) => sample.loopLagP99Ms)),
-  };
 }
 
 function recordFacts(run: RunRecord, timeline: Timeline): Pick<FailstormMetrics, "unexpected_exits" | "events"> {

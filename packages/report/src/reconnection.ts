@@ -4,10 +4,16 @@ import { type Spread, spreadOf, toMicroseconds } from "./spread.ts";
 import { type Life, lifeAt, livesAt, type Storm, type Timeline, type Victim } from "./timeline.ts";
 import { expectedLinks } from "./topology.ts";
 
-/** A number, or why there is none. */
-export type Measured = { readonly value: number; readonly reason: null } | { readonly value: null; readonly reason: string };
+/**
+ * A number, or why there is none. `censored`: there was something to reach, and the observation ended before it was; else there was
+ * nothing to measure.
+ */
+export type Measured =
+  | { readonly value: number; readonly reason: null }
+  | { readonly value: null; readonly reason: string; readonly censored: boolean };
 
-const missing = (reason: string): Measured => ({ value: null, reason });
+const missing = (reason: string): Measured => ({ value: null, reason, censored: false });
+const unreached = (reason: string): Measured => ({ value: null, reason, censored: true });
 
 const RECONNECT_REASONS: ReadonlySet<RunEventOf<"link.up">["reason"]> = new Set([
   "incarnation",
@@ -31,7 +37,7 @@ export function measureRecovery(timeline: Timeline, storm: Storm): Measured {
     if (first === null || up.startedAt - since < first) first = up.startedAt - since;
   }
   return first === null
-    ? missing("no survivor completed a handshake because of a lost link")
+    ? unreached("no survivor completed a handshake because of a lost link")
     : { value: toMicroseconds(first), reason: null };
 }
 
@@ -165,7 +171,7 @@ function firstEquality(
     if (change.t >= from && settledAtFrom !== true && equal()) return { value: toMicroseconds(change.t - since), reason: null };
   }
   if (settledAtFrom ?? equal()) return missing("nothing to repair: no link was lost and no link had to be added");
-  return missing(`the links did not become those of the repaired topology: ${describeGap(absent, surplus, awaited)}`);
+  return unreached(`the links did not become those of the repaired topology: ${describeGap(absent, surplus, awaited)}`);
 }
 
 function describeGap(absent: ReadonlySet<string>, surplus: ReadonlySet<string>, awaited: ReadonlySet<string>): string {

@@ -99,6 +99,9 @@ export const stormSchema = z.object({
     "duplicates / executions, over the fault-affected tasks and those taken over from a victim that had finished them",
   ),
   duplicate_work: duplicateWork,
+  censored: z
+    .array(z.string())
+    .describe("measures that are null because the observation ended before they were reached: longer than until_ms, not unknown"),
   too_small: z.boolean().describe("fewer than 5 orphaned tasks: nothing was at stake"),
   reasons,
 });
@@ -150,6 +153,8 @@ export const metricsSchema = z
       orchestrator_cpu: z.number().nullable(),
       loop_lag_p99_ms: ms.describe("the worst agent's median, over its samples in that time, of the p99 in a sample interval"),
       loop_lag_p99_ms_max: ms.describe("the largest of those samples"),
+      steal: rate.describe("mean share of the machine's time that the hypervisor gave to others, load to end"),
+      foreign: rate.describe("mean share of the machine's time taken by processes that are no part of the run, load to end"),
     }),
     ...(Object.fromEntries(Object.entries(headline).map(([key, schema]) => [key, schema.nullable()])) as Headline),
     reasons,
@@ -171,6 +176,10 @@ export const metricsSchema = z
     }),
     goodput: z.object({ whole: goodput, measured: goodput.describe("from the end of warm-up to a deadline before the end") }),
     work: taskSummary,
+    latency_histogram: z
+      .array(z.tuple([count, count]))
+      .describe("right answers in buckets of 1/128 relative width (statistics/histogram.ts): [bucket, count]"),
+    schedule_sha256: z.string().describe("of the tasks' times, owners and questions: equal where runs had the same work"),
     answers: z.object({ calibrated: z.boolean(), answered: count, exact_match: rate, token_f1: rate, evidence_recall: rate }),
     conflicting_answers: count,
     late_outcomes: count.describe("outcomes beyond the first of a task"),

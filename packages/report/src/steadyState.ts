@@ -24,6 +24,8 @@ export interface GoodputWindow {
 export interface SteadyState {
   readonly ms: number | null;
   readonly reason: string | null;
+  /** There were windows enough, and none passed in time. */
+  readonly censored: boolean;
   readonly windows: readonly GoodputWindow[];
 }
 
@@ -57,7 +59,12 @@ export const windowAlpha = FALSE_ALARM / WINDOWS_IN_A_ROW;
  */
 export function measureSteadyState(run: RunRecord, storm: Storm, tasks: readonly TaskResult[], pre: Goodput): SteadyState {
   if (pre.n < WINDOW_MIN_TASKS) {
-    return { ms: null, reason: `only ${pre.n} tasks before the fault to compare with (${WINDOW_MIN_TASKS} needed)`, windows: [] };
+    return {
+      ms: null,
+      reason: `only ${pre.n} tasks before the fault to compare with (${WINDOW_MIN_TASKS} needed)`,
+      censored: false,
+      windows: [],
+    };
   }
   const lastStart = storm.until - run.config.tasks.deadlineMs;
   const windows = formWindows(storm.at, lastStart, tasks, (n) => neededGood(n, pre, windowAlpha));
@@ -65,13 +72,14 @@ export function measureSteadyState(run: RunRecord, storm: Storm, tasks: readonly
     const reason =
       `only ${windows.length} full windows (of ≥ ${WINDOW_MIN_MS / 1000} s and ≥ ${WINDOW_MIN_TASKS} tasks, deadlines included) ` +
       `fit between the fault and the end; ${WINDOWS_IN_A_ROW} needed`;
-    return { ms: null, reason, windows };
+    return { ms: null, reason, censored: false, windows };
   }
   for (let i = 0; i + WINDOWS_IN_A_ROW <= windows.length; i++) {
     const row = windows.slice(i, i + WINDOWS_IN_A_ROW);
-    if (row.every((window) => window.good >= window.needed)) return { ms: row[0]?.from_ms ?? null, reason: null, windows };
+    if (row.every((window) => window.good >= window.needed))
+      return { ms: row[0]?.from_ms ?? null, reason: null, censored: false, windows };
   }
-  return { ms: null, reason: `no ${WINDOWS_IN_A_ROW} windows in a row at or above the threshold`, windows };
+  return { ms: null, reason: `no ${WINDOWS_IN_A_ROW} windows in a row at or above the threshold`, censored: true, windows };
 }
 
 function formWindows(

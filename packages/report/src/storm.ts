@@ -29,13 +29,17 @@ export function measureStorm(options: {
 }): StormMetrics {
   const { run, timeline, storm, tasks, pre, control } = options;
   const reasons: Record<string, string> = {};
+  const censored: string[] = [];
   const value = (name: string, measured: Measured): number | null => {
-    if (measured.reason !== null) reasons[name] = storm.fake ? `${FAKE}; ${measured.reason}` : measured.reason;
-    return measured.value;
+    if (measured.reason === null) return measured.value;
+    reasons[name] = storm.fake ? `${FAKE}; ${measured.reason}` : measured.reason;
+    if (measured.censored && !storm.fake) censored.push(name);
+    return null;
   };
   const affected = affectedTasks(timeline, storm, tasks);
   const steady = measureSteadyState(run, storm, tasks, pre);
   if (steady.reason !== null) reasons["steady_state_ms"] = steady.reason;
+  if (steady.censored) censored.push("steady_state_ms");
   const success = measureSuccess(run, storm, tasks, pre, control, steady.ms);
   if (success.reason !== null) reasons["success_rate_drop"] = success.reason;
   const affectedIds = new Set([...affected.map((task) => task.result.task.task), ...redoneTasks(timeline, storm)]);
@@ -72,6 +76,7 @@ export function measureStorm(options: {
     duplicate_work_ratio: work.executions === 0 ? null : work.duplicates / work.executions,
     duplicate_work: work,
     too_small: isTooSmall(run, storm, affected),
+    censored,
     reasons,
   };
 }

@@ -57,11 +57,11 @@ function rightAfter(storm: Storm, affected: AffectedTask, wanted: "by a new owne
 
 /** From the *before* stamp to the first right answer, in its deadline, to a task whose owner or needed holder died. */
 export function measureServiceGap(storm: Storm, affected: readonly AffectedTask[]): Measured {
-  if (storm.fake) return { value: null, reason: "nothing was interrupted: the fault was fake, no signal was sent" };
-  if (affected.length === 0) return { value: null, reason: "no task's owner or holder was hit" };
+  const none = (reason: string, censored: boolean): Measured => ({ value: null, reason, censored });
+  if (storm.fake) return none("nothing was interrupted: the fault was fake, no signal was sent", false);
+  if (affected.length === 0) return none("no task's owner or holder was hit", false);
   const served = affected.map((task) => rightAfter(storm, task, "in its deadline")).filter((ms) => ms !== null);
-  if (served.length === 0)
-    return { value: null, reason: `none of the ${affected.length} affected tasks was answered right in its deadline` };
+  if (served.length === 0) return none(`none of the ${affected.length} affected tasks was answered right in its deadline`, true);
   return { value: Math.min(...served), reason: null };
 }
 
