@@ -8,6 +8,7 @@ const SPACING_SHARE = 1 / 10;
 /** Of the interval: so long a suspicion waits for other news to ride with. */
 const SUSPICION_HOLD_SHARE = 1 / 5;
 const RECONCILE_INTERVALS = 10;
+const MAX_PAUSE_INTERVALS = 8;
 
 /**
  * Decides what is told to whom; used by every kind of detector. Tells nothing when gossip is off. News are told once to each target; whoever
@@ -22,6 +23,8 @@ export class Dissemination {
   /** null until something changes. */
   private reconcileAt: number | null = null;
   private reconciliations = 0;
+  /** Who could not be reached, and until when nothing is sent there, but to who makes itself heard. */
+  private readonly failures = new Map<AgentId, { readonly count: number; readonly at: number; readonly until: number }>();
 
   constructor(options: DetectorOptions, peers: ReadonlyMap<AgentId, Peer>) {
     this.options = options;
@@ -75,15 +78,21 @@ export class Dissemination {
     if (news !== null && this.peers.has(to)) this.tell(news, [to], now);
   }
 
-  /** These did not arrive: what still holds is told again an interval later, and in the meantime to another in its place. */
+  /**
+   * These did not arrive: what still holds is told again after a pause, that doubles with each failure in a row, and in the meantime to
+   * another in its place. So a network in which nothing gets through is not flooded with attempts.
+   */
   undelivered(to: AgentId, entries: readonly GossipItem[], now: number): void {
     if (!this.peers.has(to)) return;
-    const standIn = this.standInFor(to);
+    const count = (this.pausedUntil(to) === null ? 0 : (this.failures.get(to)?.count ?? 0)) + 1;
+    const pauseMs = this.options.intervalMs * Math.min(2 ** (count - 1), MAX_PAUSE_INTERVALS);
+    this.failures.set(to, { count, at: now, until: now + pauseMs });
+    const standIn = count === 1 ? this.standInFor(to) : null;
     for (const entry of entries) {
       const current = "probe" in entry ? null : this.currentNews(entry.peer);
       if ("probe" in entry || current === null) continue;
       const news = compareNews(entry, current) < 0 ? current : entry;
-      this.tell(news, [to], now, { holdMs: this.options.intervalMs });
+      this.tell(news, [to], now);
       if (standIn !== null && standIn !== news.peer) this.tell(news, [standIn], now);
     }
   }
@@ -110,8 +119,17 @@ export class Dissemination {
     { from, holdMs = 0 }: { readonly from?: AgentId | undefined; readonly holdMs?: number } = {},
   ): void {
     if (!this.options.gossip) return;
-    const others = to.filter((id) => id !== from && id !== this.options.self);
-    this.outbox.add(entry, others, now, holdMs);
+    for (const id of to) {
+      if (id !== from && id !== this.options.self)
+        this.outbox.add(entry, id, Math.max(now + holdMs, this.pausedUntil(id) ?? now));
+    }
+  }
+
+  /** null for who can be sent to: nothing failed to arrive, or it was heard since. */
+  private pausedUntil(id: AgentId): number | null {
+    const failure = this.failures.get(id);
+    const heard = this.peers.get(id)?.lastHeard ?? Number.NEGATIVE_INFINITY;
+    return failure === undefined || heard > failure.at ? null : failure.until;
   }
 
   private tellAll(to: AgentId, now: number): void {
@@ -142,8 +160,10 @@ export class Dissemination {
     return peer === undefined ? null : newsOf(peer);
   }
 
+  /** Who could not be reached is as doubtful as a suspect. */
   private standing(id: AgentId): PhaseName {
-    return this.peers.get(id)?.phase.name ?? "dead";
+    const standing = this.peers.get(id)?.phase.name ?? "dead";
+    return standing === "alive" && this.pausedUntil(id) !== null ? "suspect" : standing;
   }
 
   /** Whom this agent can send to without going through others. */

@@ -28,8 +28,8 @@ export const decodeGossip = (values: readonly unknown[]): GossipItem[] =>
 
 /** News waiting to be sent. The first goes at once; what follows within `spacingMs` travels together, at the end of it. */
 export interface GossipOutbox {
-  /** `holdMs`: not before so long from now, unless other news for the same target go sooner. */
-  add(entry: GossipEntry, to: readonly AgentId[], now: number, holdMs?: number): void;
+  /** To go at `dueAt`, or sooner, with other news for the same target. */
+  add(entry: GossipEntry, to: AgentId, dueAt: number): void;
   /** When `flush` has something to do; null = nothing waits. */
   dueAt(): number | null;
   /** What is due: one effect for all targets that get the same entries. Targets not `reachable` any more are left out. */
@@ -57,11 +57,9 @@ export function createGossipOutbox(spacingMs: number): GossipOutbox {
   let notBefore = Number.NEGATIVE_INFINITY;
   const waiting = new Map<AgentId, Waiting>();
   return {
-    add(entry, to, now, holdMs = 0) {
-      for (const target of to) {
-        const { dueAt, news } = waiting.get(target) ?? { dueAt: Number.POSITIVE_INFINITY, news: [] };
-        waiting.set(target, { dueAt: Math.min(dueAt, now + holdMs), news: withEntry(news, entry) });
-      }
+    add(entry, to, dueAt) {
+      const present = waiting.get(to) ?? { dueAt, news: [] };
+      waiting.set(to, { dueAt: Math.min(dueAt, present.dueAt), news: withEntry(present.news, entry) });
     },
     dueAt() {
       if (waiting.size === 0) return null;
