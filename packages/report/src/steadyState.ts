@@ -6,6 +6,8 @@ import type { Storm } from "./timeline.ts";
 /** Windows are never scaled with the run: shorter ones would hold too few tasks to tell a rate from chance. */
 export const WINDOW_MIN_MS = 5000;
 export const WINDOW_MIN_TASKS = 80;
+/** Before the fault fewer will do: the bound below is the wider for it. `--fault-time 25` leaves about 54 at the defaults. */
+export const PRE_MIN_TASKS = 40;
 /** So many windows in a row make a steady state. */
 export const WINDOWS_IN_A_ROW = 3;
 /** At most this share of runs without a fault may fail one of their first WINDOWS_IN_A_ROW windows. */
@@ -58,10 +60,10 @@ export const windowAlpha = FALSE_ALARM / WINDOWS_IN_A_ROW;
  * observation is censored.
  */
 export function measureSteadyState(run: RunRecord, storm: Storm, tasks: readonly TaskResult[], pre: Goodput): SteadyState {
-  if (pre.n < WINDOW_MIN_TASKS) {
+  if (pre.n < PRE_MIN_TASKS) {
     return {
       ms: null,
-      reason: `only ${pre.n} tasks before the fault to compare with (${WINDOW_MIN_TASKS} needed)`,
+      reason: `only ${pre.n} tasks before the fault to compare with (${PRE_MIN_TASKS} needed)`,
       censored: false,
       windows: [],
     };
