@@ -18,7 +18,11 @@ export interface Patience {
   /** The silence that means death, ms. */
   deathMs(peer: Peer): number;
   /** The peer answered a probe, `now - sentAt` after it was sent. */
-  answered(peer: Peer, sentAt: number, now: number): void;
+  answered?(peer: Peer, sentAt: number, now: number): void;
+  /** A probe was due before anything was heard after the last one. */
+  missed?(peer: Peer): void;
+  /** Between two probes, ms; absent = as configured. */
+  intervalMs?(peer: Peer): number;
 }
 
 /** Of the interval: a probe not answered for so long makes the peer suspect. */
@@ -105,16 +109,18 @@ export class PeriodicDetector implements FailureDetector {
     if (now >= this.silence.deadline(peer))
       this.beliefs.declareDead(peer, "probe", now); // [1]
     else if (listened && peer.awaited && now >= this.overdueAt(peer)) this.suspect(peer);
+    if (now >= peer.nextProbeAt && listened && peer.awaited) this.patience.missed?.(peer);
     if (now >= peer.nextProbeAt || askAgain) this.beliefs.probe(peer, now);
     if (now < peer.nextProbeAt) return;
-    const missed = Math.floor((now - peer.nextProbeAt) / this.options.intervalMs);
-    peer.nextProbeAt += (missed + 1) * this.options.intervalMs;
+    const intervalMs = this.patience.intervalMs?.(peer) ?? this.options.intervalMs;
+    const skipped = Math.floor((now - peer.nextProbeAt) / intervalMs);
+    peer.nextProbeAt += (skipped + 1) * intervalMs;
   }
 
   private onAnswered(id: AgentId, sentAt: number, now: number): void {
     const peer = this.beliefs.peers.get(id);
     if (peer === undefined || peer.phase.name === "dead") return;
-    if (sentAt >= this.stalledAt && !this.silence.isLate(this.lateness(now))) this.patience.answered(peer, sentAt, now);
+    if (sentAt >= this.stalledAt && !this.silence.isLate(this.lateness(now))) this.patience.answered?.(peer, sentAt, now);
   }
 
   private onUnanswered(peer: Peer, refused: boolean, sentAt: number, now: number): void {

@@ -83,6 +83,11 @@ export interface DetectorOptions {
   readonly intervalMs: number;
   /** Heartbeat: the silence that means death. The other kinds derive their patience from it, as they say. */
   readonly timeoutMs: number;
+  /**
+   * Heartbeat: interval and timeout of each link follow its round trips and losses, from a quarter to twice the interval and from half to
+   * twice the timeout, so that deaths are still found in about `timeoutMs`. Absent = false. The others have their own ways to adapt.
+   */
+  readonly adaptive?: boolean;
   /** Act upon closed streams. */
   readonly transportSignals: boolean;
   /** Tell others what was learnt; gossip received is believed either way. SWIM cannot do without. */
