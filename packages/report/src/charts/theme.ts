@@ -31,7 +31,7 @@ export const CATEGORIES: readonly Colour[] = ["blue", "orange", "green", "purple
 export const withFixedColours = (svg: string): string =>
   svg.replaceAll(/var\(--([a-z0-9-]+)\)/g, (variable, name: string) => COLOURS[name as Colour]?.[0] ?? variable);
 
-const FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif";
+export const FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif";
 const axis = {
   labelColor: ink("ink-2"),
   titleColor: ink("ink-2"),

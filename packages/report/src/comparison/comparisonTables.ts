@@ -1,34 +1,19 @@
 import { findMeasure, formatValue, MEASURES, type Measure } from "../measures.ts";
-import { meanOf } from "../statistics/bootstrap.ts";
 import type { Interval } from "../statistics/bootstrap.ts";
 import type { Comparison, Stratum } from "./analysis.ts";
-import { type Cell, cell, type Column, type DataTable } from "./dataTable.ts";
+import { type Cell, cell, type DataTable } from "./dataTable.ts";
+import { controlsTable, publishedTable, runsTable } from "./listTables.ts";
 import type { PairResult } from "./pairs.ts";
-import { findPublished, type PublishedTable } from "./published.ts";
-import { isFlagged, type MeasureSummary, type RunEntry, standIn } from "./summaries.ts";
-
-export const intervalText = (interval: Interval | null, sign = false): string => {
-  if (interval === null) return "–";
-  const plus = (value: number): string => `${sign && value > 0 ? "+" : ""}${formatValue(value).replace("-", "−")}`;
-  return `${plus(interval.estimate)} [${plus(interval.low)}, ${plus(interval.high)}]`;
-};
-
-export const pText = (p: number | null): string => (p === null ? "–" : p < 0.0001 ? "<0.0001" : p.toFixed(4));
-
-const column = (key: string, name = key, numeric = true): Column => ({ key, name, numeric });
-
-/** Names of a stratum's variants: its levels of the compared factor are enough where there is one stratum. */
-export const labelOf = (comparison: Comparison, id: string): string =>
-  comparison.experiment.variants.find((variant) => variant.id === id)?.label ?? id;
-
-const inFile = (stratum: Stratum): string => (stratum.name === "" ? "" : `-${stratum.name.replaceAll(/[^A-Za-z0-9.]+/g, "_")}`);
-const inTitle = (stratum: Stratum): string => (stratum.name === "" ? "" : ` (${stratum.name})`);
+import type { MeasureSummary } from "./summaries.ts";
+import { column, inFile, inTitle, intervalText, labelOf, pText } from "./tableParts.ts";
 
 function summaryCell(summary: MeasureSummary | undefined, isBest: boolean): Cell {
   if (summary === undefined || summary.median === null) return cell("–", null);
+  const { estimate, low, high } = summary.median;
   const bound = summary.isLowerBound ? "≥ " : "";
-  const censored = summary.censored > 0 ? ` (${summary.censored} of ${summary.n} never)` : "";
-  return cell(`${bound}${intervalText(summary.median)}${censored}`, summary.median.estimate, isBest);
+  const censored = summary.censored > 0 ? `, ${summary.censored} never` : "";
+  const text = `${bound}${formatValue(estimate)}`;
+  return Object.assign(cell(text, estimate, isBest), { detail: `[${formatValue(low)}, ${formatValue(high)}]${censored}` });
 }
 
 function summaryRow({ experiment }: Comparison, stratum: Stratum, measure: Measure): Cell[] {
@@ -61,6 +46,13 @@ export function summaryTable(comparison: Comparison, stratum: Stratum): DataTabl
   };
 }
 
+/** A difference over its interval. */
+function intervalCell(interval: Interval | null, best = false): Cell {
+  if (interval === null) return cell("–", null);
+  const [text = "", ...rest] = intervalText(interval, true).split(" ");
+  return Object.assign(cell(text, interval.estimate, best), { detail: rest.join(" ") });
+}
+
 function pairRow(comparison: Comparison, stratum: Stratum, pair: PairResult): Cell[] {
   const measure = findMeasure(pair.measure) as Measure;
   const harness = stratum.harness.find((spread) => spread.measure === pair.measure);
@@ -70,7 +62,7 @@ function pairRow(comparison: Comparison, stratum: Stratum, pair: PairResult): Ce
     cell(`${labelOf(comparison, pair.a)} − ${labelOf(comparison, pair.b)}`, `${pair.a} - ${pair.b}`),
     cell(measure.unit),
     cell(String(pair.n), pair.n),
-    cell(intervalText(pair.meanDifference, true), pair.meanDifference?.estimate ?? null, pair.significant),
+    intervalCell(pair.meanDifference, pair.significant),
     cell("", pair.meanDifference?.low ?? null),
     cell("", pair.meanDifference?.high ?? null),
     cell(
@@ -81,12 +73,48 @@ function pairRow(comparison: Comparison, stratum: Stratum, pair: PairResult): Ce
     cell(`${pair.lower} of ${pair.n}`, pair.lower),
     cell(pText(pair.p), pair.p),
     cell(pText(pair.pCorrected), pair.pCorrected, pair.significant),
-    cell(intervalText(harness?.meanDifference ?? null, true), harness?.meanDifference?.estimate ?? null),
-    cell(
-      unflagged.n === pair.n ? "–" : `${formatValue(unflagged.meanDifference)} (n = ${unflagged.n}, p = ${pText(unflagged.p)})`,
-      unflagged.meanDifference,
-    ),
+    intervalCell(harness?.meanDifference ?? null),
+    unflagged.n === pair.n
+      ? cell("–", null)
+      : Object.assign(cell(formatValue(unflagged.meanDifference), unflagged.meanDifference), {
+          detail: `n = ${unflagged.n}, p = ${pText(unflagged.p)}`,
+        }),
   ];
+}
+
+/** The same in full, a row a median, for programs. */
+export function mediansTable(stratum: Stratum): DataTable {
+  const number = (value: number | null): Cell => cell(formatValue(value), value);
+  const numbers = ["n", "censored", "missing", "median", "low", "high", "q25", "q75", "min", "max"] as const;
+  return {
+    id: `medians${inFile(stratum)}`,
+    title: `Medians and quantiles${inTitle(stratum)}`,
+    columns: [
+      column("measure", "measure", false),
+      column("unit", "unit", false),
+      column("variant", "variant", false),
+      ...numbers.map((name) => column(name)),
+    ],
+    rows: MEASURES.flatMap((measure) =>
+      stratum.variants.flatMap(({ variant, measures }) => {
+        const own = measures[measure.key];
+        if (own === undefined) return [];
+        const { n, censored, missing, median, q25, q75, min, max } = own;
+        const values = [n, censored, missing, median?.estimate, median?.low, median?.high, q25, q75, min, max];
+        return [
+          [
+            cell(measure.label, measure.key),
+            cell(measure.unit),
+            cell(variant.label, variant.id),
+            ...values.map((value) => number(value ?? null)),
+          ],
+        ];
+      }),
+    ),
+    notes: [
+      "n: runs with a value; censored: of these, runs that did not get there and count with the time they were observed for; missing: runs with nothing to measure.",
+    ],
+  };
 }
 
 /** Paired differences: of the primary measure between all variants, of the others to the baseline (all in the CSV's second part: `all`). */
@@ -120,169 +148,11 @@ export function differencesTable(comparison: Comparison, stratum: Stratum, all: 
   };
 }
 
-const yes = (value: boolean): Cell => cell(value ? "yes" : "", value);
-const share = (value: number | null | undefined): Cell =>
-  cell(value === null || value === undefined ? "–" : `${(value * 100).toFixed(1)} %`, value ?? null);
-
-function remarks({ digest, problem, made }: RunEntry): string {
-  const said = [
-    problem,
-    made !== null && made.exitCode !== 0 ? `exit code ${made.exitCode}` : null,
-    ...(digest?.invalidBecause ?? []),
-    digest?.saturated ? "saturated" : null,
-    ...(digest?.disturbed ?? []),
-  ];
-  return said.filter((words) => words !== null).join("; ");
-}
-
-/** Every planned run: what it gave, and what speaks against it. None is left out. */
-export function runsTable(comparison: Comparison): DataTable {
-  const measure = findMeasure(comparison.experiment.primary) as Measure;
-  return {
-    id: "runs",
-    title: "All runs",
-    columns: [
-      column("run", "run", false),
-      column("block"),
-      column("variant", "variant", false),
-      column("role", "role", false),
-      column("seed"),
-      column(measure.key, `${measure.label}, ${measure.unit}`),
-      column("busy", "machine busy"),
-      column("foreign", "other processes"),
-      column("steal"),
-      column("valid", "valid", false),
-      column("flagged", "flagged", false),
-      column("remarks", "remarks", false),
-      column("dir", "folder", false),
-    ],
-    rows: comparison.runs.map((entry) => {
-      const { planned, digest, made } = entry;
-      const value = digest === null ? null : standIn(digest.observed[measure.key] ?? { kind: "missing", reason: "" });
-      const isCensored = digest?.observed[measure.key]?.kind === "censored";
-      return [
-        cell(planned.id),
-        cell(String(planned.block), planned.block),
-        cell(labelOf(comparison, planned.variant), planned.variant),
-        cell({ variant: "compared", aa: "A/A", no_fault: "no fault" }[planned.role], planned.role),
-        cell(String(planned.seed), planned.seed),
-        cell(`${isCensored ? "≥ " : ""}${formatValue(value)}`, value),
-        share(digest?.load.machine_busy),
-        share(digest?.load.foreign),
-        share(digest?.load.steal),
-        yes(digest?.valid === true),
-        yes(digest !== null && isFlagged(digest)),
-        cell(remarks(entry)),
-        cell(made?.dir ?? ""),
-      ];
-    }),
-    notes: [
-      "Flagged: saturated (machine more than 60 % busy before the fault, or loop lag p99 above 20 ms), or disturbed by others (other processes above 15 % of the machine, steal above 2 %).",
-    ],
-  };
-}
-
-/** The harness's own spread, and what the questions cost without a fault. */
-export function controlsTable(stratum: Stratum): DataTable {
-  return {
-    id: `controls${inFile(stratum)}`,
-    title: `A/A: the same variant twice in each block${inTitle(stratum)}`,
-    columns: [
-      column("measure", "measure", false),
-      column("unit", "unit", false),
-      column("n"),
-      column("mean_difference", "mean difference [95 %]"),
-      column("typical", "95 % of single differences below"),
-      column("p"),
-    ],
-    rows: stratum.harness
-      .filter((spread) => spread.n > 0)
-      .map((spread) => {
-        const measure = findMeasure(spread.measure) as Measure;
-        return [
-          cell(measure.label, measure.key),
-          cell(measure.unit),
-          cell(String(spread.n), spread.n),
-          cell(intervalText(spread.meanDifference, true), spread.meanDifference?.estimate ?? null),
-          cell(formatValue(spread.typical), spread.typical),
-          cell(pText(spread.p), spread.p),
-        ];
-      }),
-    notes: ["Not corrected for their number: about one in twenty p-values below 0.05 is to be expected."],
-  };
-}
-
-/** Our numbers beside published ones, each with its own words. Null when the experiment repeats none. */
-export function publishedTable(comparison: Comparison): DataTable | null {
-  const published = findPublished(comparison.experiment.published);
-  if (published === null) return null;
-  const names = [...new Set(comparison.runs.flatMap(({ digest }) => (digest === null ? [] : [digest.protocol])))];
-  const head: [string, string][] = [
-    ["discovery_pre", "answered right before, %"],
-    ["discovery_post", "after, %"],
-    ["retention", "after / before, %"],
-    ["latency_pre", "latency before, s"],
-    ["latency_post", "after, s"],
-    ["recovery", "recovery, s"],
-  ];
-  return {
-    id: "published",
-    title: `Beside ${published.source}`,
-    columns: [
-      column("protocol", "protocol", false),
-      column("source", "source", false),
-      ...head.map(([key, name]) => column(key, name)),
-    ],
-    rows: names.flatMap((protocol) => publishedRows(comparison, published, protocol)),
-    notes: published.differences,
-  };
-}
-
-function publishedRows(comparison: Comparison, published: PublishedTable, protocol: string): Cell[][] {
-  const number = (value: number | null, digits: number): Cell => cell(value === null ? "–" : value.toFixed(digits), value);
-  const theirs = published.rows.find((row) => row.protocol === protocol);
-  const windows = comparison.runs.flatMap(({ planned, digest }) =>
-    digest !== null && digest.protocol === protocol && planned.role === "variant" && digest.valid && digest.windows !== null
-      ? [digest.windows]
-      : [],
-  );
-  const mean = (values: readonly (number | null | undefined)[]): number | null => {
-    const known = values.filter((value) => value !== null && value !== undefined);
-    return known.length === 0 ? null : meanOf(known);
-  };
-  const rate = (window: { n: number; good: number } | null): number | null =>
-    window === null || window.n === 0 ? null : (window.good / window.n) * 100;
-  const pre = mean(windows.map((own) => rate(own.pre)));
-  const post = mean(windows.map((own) => rate(own.post)));
-  const rows: Cell[][] = [];
-  if (theirs !== undefined)
-    rows.push([
-      cell(protocol),
-      cell("published"),
-      number(theirs.discoveryPre, 2),
-      number(theirs.discoveryPost, 2),
-      number((theirs.discoveryPost / theirs.discoveryPre) * 100, 2),
-      number(theirs.latencyPre, 2),
-      number(theirs.latencyPost, 2),
-      number(theirs.recovery, 2),
-    ]);
-  rows.push([
-    cell(protocol),
-    cell(`ours, mean of ${windows.length} runs`, "ours"),
-    number(pre, 2),
-    number(post, 2),
-    number(pre === null || post === null ? null : (post / pre) * 100, 2),
-    number(mean(windows.map((own) => own.pre.meanLatencySeconds)), 2),
-    number(mean(windows.map((own) => own.post?.meanLatencySeconds)), 2),
-    number(mean(windows.map((own) => own.recoverySeconds)), 2),
-  ]);
-  return rows;
-}
-
 /** Every table of a comparison. */
 export const comparisonTables = (comparison: Comparison): DataTable[] => [
   ...comparison.strata.flatMap((stratum) => [
     summaryTable(comparison, stratum),
+    mediansTable(stratum),
     differencesTable(comparison, stratum, false),
     differencesTable(comparison, stratum, true),
     ...(stratum.harness.length > 0 ? [controlsTable(stratum)] : []),

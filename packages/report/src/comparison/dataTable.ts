@@ -2,6 +2,8 @@
 export interface Cell {
   readonly text: string;
   readonly value: string | number | boolean | null;
+  /** What belongs to it (an interval), said after it or below it. */
+  readonly detail?: string;
   /** Better than all others of its row, with significance. */
   readonly best?: boolean;
 }
@@ -40,6 +42,8 @@ export const cell = (text: string, value: Cell["value"] = text, best = false): C
 
 const markdownText = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
 
+const whole = ({ text, detail }: Cell): string => (detail === undefined ? text : `${text} ${detail}`);
+
 export function toMarkdown(table: DataTable): string {
   const { title, columns, rows, notes } = readable(table);
   const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
@@ -48,7 +52,7 @@ export function toMarkdown(table: DataTable): string {
     "",
     line(columns.map(({ name }) => markdownText(name))),
     line(columns.map(({ numeric }) => (numeric ? "---:" : ":---"))),
-    ...rows.map((row) => line(row.map(({ text, best }) => (best ? `**${markdownText(text)}**` : markdownText(text))))),
+    ...rows.map((row) => line(row.map((own) => (own.best ? `**${markdownText(whole(own))}**` : markdownText(whole(own)))))),
     "",
     ...notes.flatMap((note) => [note, ""]),
   ].join("\n");
@@ -103,7 +107,7 @@ export function toLatex(table: DataTable): string {
     "    \\toprule",
     line(columns.map(({ name }) => latexText(name))),
     "    \\midrule",
-    ...rows.map((row) => line(row.map(({ text, best }) => (best ? `\\textbf{${latexText(text)}}` : latexText(text))))),
+    ...rows.map((row) => line(row.map((own) => (own.best ? `\\textbf{${latexText(whole(own))}}` : latexText(whole(own)))))),
     "    \\bottomrule",
     "  \\end{tabular}",
     ...notes.map((note) => `  \\par\\footnotesize ${latexText(note)}`),

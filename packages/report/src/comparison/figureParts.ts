@@ -23,7 +23,7 @@ const KEY_MEASURES = [
   "work.latency_ms.p50",
 ];
 
-export const WIDTH = 620;
+export const WIDTH = 760;
 
 export const suffix = (stratum: Stratum): string =>
   stratum.name === "" ? "" : `-${stratum.name.replaceAll(/[^A-Za-z0-9.]+/g, "_")}`;

@@ -92,6 +92,9 @@ td{border-bottom:1px solid var(--line);vertical-align:top}
 td.note{color:var(--ink-2);font-size:.8rem}
 table.events td{white-space:nowrap}
 tr.victim td:first-child{color:var(--fault)}
+td small{display:block;color:var(--ink-2);font-weight:400;white-space:nowrap}
+td:first-child{min-width:6.5rem}
+figure.narrow{max-width:900px;margin-bottom:1.8rem}
 td.best{font-weight:700;color:var(--green)}
 .none{color:var(--ink-2);font-style:italic}
 dl.glossary{display:grid;grid-template-columns:minmax(150px,220px) 1fr;gap:.35rem 1.2rem;font-size:.85rem}

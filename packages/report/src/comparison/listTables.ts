@@ -1,0 +1,166 @@
+import { findMeasure, formatValue, type Measure } from "../measures.ts";
+import { meanOf } from "../statistics/bootstrap.ts";
+import type { Comparison, Stratum } from "./analysis.ts";
+import { type Cell, cell, type DataTable } from "./dataTable.ts";
+import { findPublished, type PublishedTable } from "./published.ts";
+import { isFlagged, type RunEntry, standIn } from "./summaries.ts";
+import { column, inFile, inTitle, intervalText, labelOf, pText } from "./tableParts.ts";
+
+const yes = (value: boolean): Cell => cell(value ? "yes" : "", value);
+const share = (value: number | null | undefined): Cell =>
+  cell(value === null || value === undefined ? "–" : `${(value * 100).toFixed(1)} %`, value ?? null);
+
+function remarks({ digest, problem, made }: RunEntry): string {
+  const said = [
+    problem,
+    made !== null && made.exitCode !== 0 ? `exit code ${made.exitCode}` : null,
+    ...(digest?.invalidBecause ?? []),
+    digest?.saturated ? "saturated" : null,
+    ...(digest?.disturbed ?? []),
+  ];
+  return said.filter((words) => words !== null).join("; ");
+}
+
+/** Every planned run: what it gave, and what speaks against it. None is left out. */
+export function runsTable(comparison: Comparison): DataTable {
+  const measure = findMeasure(comparison.experiment.primary) as Measure;
+  return {
+    id: "runs",
+    title: "All runs",
+    columns: [
+      column("run", "run", false),
+      column("block"),
+      column("variant", "variant", false),
+      column("role", "role", false),
+      column("seed"),
+      column(measure.key, `${measure.label}, ${measure.unit}`),
+      column("busy", "machine busy"),
+      column("foreign", "other processes"),
+      column("steal"),
+      column("valid", "valid", false),
+      column("flagged", "flagged", false),
+      column("remarks", "remarks", false),
+      column("dir", "folder", false),
+    ],
+    rows: comparison.runs.map((entry) => {
+      const { planned, digest, made } = entry;
+      const value = digest === null ? null : standIn(digest.observed[measure.key] ?? { kind: "missing", reason: "" });
+      const isCensored = digest?.observed[measure.key]?.kind === "censored";
+      return [
+        cell(planned.id),
+        cell(String(planned.block), planned.block),
+        cell(labelOf(comparison, planned.variant), planned.variant),
+        cell({ variant: "compared", aa: "A/A", no_fault: "no fault" }[planned.role], planned.role),
+        cell(String(planned.seed), planned.seed),
+        cell(`${isCensored ? "≥ " : ""}${formatValue(value)}`, value),
+        share(digest?.load.machine_busy),
+        share(digest?.load.foreign),
+        share(digest?.load.steal),
+        yes(digest?.valid === true),
+        yes(digest !== null && isFlagged(digest)),
+        cell(remarks(entry)),
+        cell(made?.dir ?? ""),
+      ];
+    }),
+    notes: [
+      "Flagged: saturated (machine more than 60 % busy before the fault, or loop lag p99 above 20 ms), or disturbed by others (other processes above 15 % of the machine, steal above 2 %).",
+    ],
+  };
+}
+
+/** The harness's own spread, and what the questions cost without a fault. */
+export function controlsTable(stratum: Stratum): DataTable {
+  return {
+    id: `controls${inFile(stratum)}`,
+    title: `A/A: the same variant twice in each block${inTitle(stratum)}`,
+    columns: [
+      column("measure", "measure", false),
+      column("unit", "unit", false),
+      column("n"),
+      column("mean_difference", "mean difference [95 %]"),
+      column("typical", "95 % of single differences below"),
+      column("p"),
+    ],
+    rows: stratum.harness
+      .filter((spread) => spread.n > 0)
+      .map((spread) => {
+        const measure = findMeasure(spread.measure) as Measure;
+        return [
+          cell(measure.label, measure.key),
+          cell(measure.unit),
+          cell(String(spread.n), spread.n),
+          cell(intervalText(spread.meanDifference, true), spread.meanDifference?.estimate ?? null),
+          cell(formatValue(spread.typical), spread.typical),
+          cell(pText(spread.p), spread.p),
+        ];
+      }),
+    notes: ["Not corrected for their number: about one in twenty p-values below 0.05 is to be expected."],
+  };
+}
+
+/** Our numbers beside published ones, each with its own words. Null when the experiment repeats none. */
+export function publishedTable(comparison: Comparison): DataTable | null {
+  const published = findPublished(comparison.experiment.published);
+  if (published === null) return null;
+  const names = [...new Set(comparison.runs.flatMap(({ digest }) => (digest === null ? [] : [digest.protocol])))];
+  const head: [string, string][] = [
+    ["discovery_pre", "answered right before, %"],
+    ["discovery_post", "after, %"],
+    ["retention", "after / before, %"],
+    ["latency_pre", "latency before, s"],
+    ["latency_post", "after, s"],
+    ["recovery", "recovery, s"],
+  ];
+  return {
+    id: "published",
+    title: `Beside ${published.source}`,
+    columns: [
+      column("protocol", "protocol", false),
+      column("source", "source", false),
+      ...head.map(([key, name]) => column(key, name)),
+    ],
+    rows: names.flatMap((protocol) => publishedRows(comparison, published, protocol)),
+    notes: published.differences,
+  };
+}
+
+function publishedRows(comparison: Comparison, published: PublishedTable, protocol: string): Cell[][] {
+  const number = (value: number | null, digits: number): Cell => cell(value === null ? "–" : value.toFixed(digits), value);
+  const theirs = published.rows.find((row) => row.protocol === protocol);
+  const windows = comparison.runs.flatMap(({ planned, digest }) =>
+    digest !== null && digest.protocol === protocol && planned.role === "variant" && digest.valid && digest.windows !== null
+      ? [digest.windows]
+      : [],
+  );
+  const mean = (values: readonly (number | null | undefined)[]): number | null => {
+    const known = values.filter((value) => value !== null && value !== undefined);
+    return known.length === 0 ? null : meanOf(known);
+  };
+  const rate = (window: { n: number; good: number } | null): number | null =>
+    window === null || window.n === 0 ? null : (window.good / window.n) * 100;
+  const pre = mean(windows.map((own) => rate(own.pre)));
+  const post = mean(windows.map((own) => rate(own.post)));
+  const rows: Cell[][] = [];
+  if (theirs !== undefined)
+    rows.push([
+      cell(protocol),
+      cell("published"),
+      number(theirs.discoveryPre, 2),
+      number(theirs.discoveryPost, 2),
+      number((theirs.discoveryPost / theirs.discoveryPre) * 100, 2),
+      number(theirs.latencyPre, 2),
+      number(theirs.latencyPost, 2),
+      number(theirs.recovery, 2),
+    ]);
+  rows.push([
+    cell(protocol),
+    cell(`ours, mean of ${windows.length} runs`, "ours"),
+    number(pre, 2),
+    number(post, 2),
+    number(pre === null || post === null ? null : (post / pre) * 100, 2),
+    number(mean(windows.map((own) => own.pre.meanLatencySeconds)), 2),
+    number(mean(windows.map((own) => own.post?.meanLatencySeconds)), 2),
+    number(mean(windows.map((own) => own.recoverySeconds)), 2),
+  ]);
+  return rows;
+}
