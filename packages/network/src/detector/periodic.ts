@@ -27,6 +27,8 @@ export interface Patience {
 
 /** Of the interval: a probe not answered for so long makes the peer suspect. */
 const OVERDUE_SHARE = 1 / 4;
+/** Of the timeout: three quarters of it are left, half as much again as a peer may stall. */
+const HEAD_START_SHARE = 1 / 4;
 
 export class PeriodicDetector implements FailureDetector {
   private readonly options: DetectorOptions;
@@ -95,8 +97,17 @@ export class PeriodicDetector implements FailureDetector {
     return this.beliefs.status();
   }
 
+  /**
+   * Who comes to be monitored is asked at once, and its silence counts from a bit earlier: one that has been monitored for long has not been
+   * asked either since it was last heard, for up to an interval.
+   */
   monitor(monitored: readonly AgentId[], now: number): void {
-    this.beliefs.monitor(monitored, now);
+    const { intervalMs, timeoutMs } = this.options;
+    for (const peer of this.beliefs.monitor(monitored, now)) {
+      peer.nextProbeAt = now;
+      if (peer.phase.name !== "alive") continue;
+      peer.silentSince = Math.max(peer.lastHeard, now - Math.min(intervalMs, timeoutMs * HEAD_START_SHARE));
+    }
   }
 
   /** How late a tick at `now` would be. */
