@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { Readable } from "node:stream";
 import { type AgentCard, AgentSkill, formatSSEEvent, Role, type Task, TaskState } from "@a2a-js/sdk";
 import {
@@ -8,7 +9,7 @@ import {
   JsonRpcTransportHandler,
   ServerCallContext,
 } from "@a2a-js/sdk/server";
-import type { AgentEvent } from "@failstorm/core";
+import type { AgentEvent, HealthResult } from "@failstorm/core";
 import fastify from "fastify";
 import { afterEach, describe, expect, test } from "vitest";
 import { protocol } from "../src/a2a/protocol.ts";
@@ -236,13 +237,25 @@ describe("reconnection", () => {
 });
 
 describe("the client", () => {
-  test("[a2a-heartbeat] probes with HEAD of the card, which tells the incarnation; cheaper than the card", async () => {
-    const { a } = await pair();
-    const probe = await a.backend.healthCheck("agent-1");
+  test("[a2a-heartbeat] asks for the card if it is another than the known one, which tells the incarnation, without a connection of its own", async () => {
+    const { a, b } = await pair();
+    const sockets = new Set<unknown>();
+    const onConnected = ({ socket }: { socket: unknown }) => void sockets.add(socket);
+    const listener = (message: unknown) => onConnected(message as { socket: unknown });
+    subscribe("undici:client:connected", listener);
+    closing(() => unsubscribe("undici:client:connected", listener));
     const card = await a.backend.connect("agent-0", "agent-1");
-    expect(probe).toMatchObject({ incarnation: 4, traffic: { roundTrips: 1 } });
-    expect(probe.traffic.bytesReceived).toBeLessThan(card.traffic.bytesReceived / 2);
     expect(card.peer).toEqual({ agentId: "agent-1", incarnation: 4, capabilities: ["tool:search", "shard:1"] });
+    const probes: HealthResult[] = [];
+    for (let i = 0; i < 5; i++) probes.push(await a.backend.healthCheck("agent-1"));
+    for (const { incarnation, traffic } of probes) {
+      expect({ incarnation, roundTrips: traffic.roundTrips }).toEqual({ incarnation: 4, roundTrips: 1 });
+      expect(traffic.bytesReceived).toBeLessThan(card.traffic.bytesReceived / 3);
+    }
+    b.capabilities.push("tool:extract");
+    expect((await a.backend.healthCheck("agent-1")).traffic.bytesReceived).toBeGreaterThan(card.traffic.bytesReceived);
+    expect((await a.backend.healthCheck("agent-1")).traffic).toMatchObject({ bytesReceived: probes[1]?.traffic.bytesReceived });
+    expect(sockets.size).toBeLessThanOrEqual(2);
   });
 
   test("[a2a-resume] follows what still runs, with the part that was missed", async () => {

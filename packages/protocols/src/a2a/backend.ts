@@ -63,7 +63,7 @@ class A2aClient {
   };
 
   healthCheck = async (peer: AgentId, options: CallOptions = {}): Promise<HealthResult> => {
-    const { value, traffic } = await this.caller.measured(peer, options, PROBE, (signal) => this.caller.cardHead(peer, signal));
+    const { value, traffic } = await this.caller.measured(peer, options, PROBE, (signal) => this.caller.probe(peer, signal));
     return { incarnation: incarnationOf(value.headers["etag"]), traffic };
   };
 

@@ -16,6 +16,8 @@ interface Endpoint {
   readonly base: string;
   /** Where its JSON-RPC is; a stranger's card may move it. */
   rpc: string;
+  /** Of the card it sent last. */
+  etag: string | undefined;
 }
 
 export type CallDefaults = { readonly kind: "handshake" | "probe" | "tool"; readonly cause: "setup" | "heartbeat" | "work" };
@@ -59,7 +61,7 @@ export class Caller {
 
   register(agentId: AgentId, { host, port, basePath = "" }: Address): void {
     const base = `http://${host.includes(":") ? `[${host}]` : host}:${port}${basePath}`;
-    this.endpoints.set(agentId, { base, rpc: base });
+    this.endpoints.set(agentId, { base, rpc: base, etag: undefined });
   }
 
   forgetAll(): void {
@@ -86,16 +88,23 @@ export class Caller {
   /** GET of the card. A stranger's card moves its JSON-RPC endpoint to where the card says. */
   async card(peer: AgentId, signal: AbortSignal | undefined): Promise<CardContent> {
     const endpoint = this.endpoint(peer);
-    const answer = await this.cardRequest("GET", endpoint, signal);
+    const answer = await this.cardRequest(endpoint, {}, signal);
     if (answer.status !== 200) throw new CommError("protocol", peer, `${peer}: HTTP ${answer.status} for its agent card`);
     const card = readCard(parse(answer.body.toString("utf8"), answer.status, peer), peer);
     if (card.rpcUrl !== null) endpoint.rpc = card.rpcUrl;
     return card;
   }
 
-  /** HEAD of the card: any answer at all is a sign of life. */
-  cardHead(peer: AgentId, signal: AbortSignal | undefined): Promise<MeteredResponse> {
-    return this.cardRequest("HEAD", this.endpoint(peer), signal);
+  /**
+   * A sign of life: GET of the card unless it is the one that is known (304, without a body). Not HEAD, after which undici gives the
+   * connection up.
+   */
+  async probe(peer: AgentId, signal: AbortSignal | undefined): Promise<MeteredResponse> {
+    const endpoint = this.endpoint(peer);
+    const condition = endpoint.etag === undefined ? {} : { "if-none-match": endpoint.etag };
+    const answer = await this.cardRequest(endpoint, condition, signal);
+    if (answer.status === 200 || answer.status === 304) return answer;
+    throw new CommError("protocol", peer, `${peer}: HTTP ${answer.status} for its agent card`);
   }
 
   /** One unary call. */
@@ -141,7 +150,18 @@ export class Caller {
     return endpoint;
   }
 
-  private cardRequest(method: string, { base }: Endpoint, signal: AbortSignal | undefined): Promise<MeteredResponse> {
-    return this.client.request(base + CARD_PATH, { method, headers: this.headers, ...(signal ? { signal } : {}) });
+  private async cardRequest(
+    endpoint: Endpoint,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal | undefined,
+  ): Promise<MeteredResponse> {
+    const answer = await this.client.request(endpoint.base + CARD_PATH, {
+      method: "GET",
+      headers: { ...this.headers, ...headers },
+      ...(signal ? { signal } : {}),
+    });
+    const { etag } = answer.headers;
+    if (typeof etag === "string") endpoint.etag = etag;
+    return answer;
   }
 }

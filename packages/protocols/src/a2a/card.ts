@@ -75,7 +75,7 @@ export function withLegacyFields(card: Record<string, unknown>): Record<string, 
   };
 }
 
-/** Derived from the card's content (spec §8.6.1); the incarnation in front lets a HEAD of the card tell who is alive. */
+/** Derived from the card's content (spec §8.6.1); the incarnation in front lets a probe tell who is alive. */
 export const etagOf = (self: AgentDescription, json: string): string =>
   `"${self.incarnation}-${createHash("sha256").update(json).digest("base64url").slice(0, 12)}"`;
 

@@ -14,7 +14,7 @@ const info: ProtocolInfo = {
     "tasks survive the process; orphans fail",
     "push notifications",
     "JSON-RPC 1.0 and 0.3, HTTP+JSON 1.0",
-    "HEAD of the card as heartbeat",
+    "conditional GET of the card as heartbeat",
   ],
   heartbeat: "added",
   capabilities: {

@@ -49,7 +49,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   [ours("client")]: {
     client: "The SDK's server is met by its card and spoken to where the card says; tasks and messages are answers.",
     "client-refusals": "A task that fails, or waits for its client, and a JSON-RPC error are code remote with the detail.",
-    heartbeat: "HEAD of the card: added, one round trip; the ETag tells the incarnation.",
+    heartbeat: "GET of the card unless it is known: added, one round trip, no new connection; the ETag tells the incarnation.",
     resume: "GetTask; while the task runs, SubscribeToTask to its end, with what was missed.",
     garbage: "What is not A2A's answer is code protocol.",
     "stream-cut": "A stream cut at any byte is code reset, unless its last event had come.",
