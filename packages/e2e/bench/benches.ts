@@ -1,6 +1,8 @@
 import type { Bench } from "./bench.ts";
 import { control } from "./control.ts";
 import { idleLoad } from "./idleLoad.ts";
+import { antiEntropy } from "./networkAntiEntropy.ts";
+import { networkMessaging } from "./networkMessaging.ts";
 import { protocols } from "./protocols.ts";
 import { heartbeat64, scale, sigstop } from "./scale.ts";
 import { spawn } from "./spawn.ts";
@@ -17,4 +19,6 @@ export const benches: readonly Bench[] = [
   scale,
   heartbeat64,
   sigstop,
+  networkMessaging,
+  antiEntropy,
 ];

@@ -29,10 +29,13 @@ export interface Outgoing {
   settle: ((delivery: Delivery) => void) | null;
 }
 
-type OutgoingState =
-  | { readonly name: "waiting" }
-  | { readonly name: "inFlight"; readonly retryAt: number; readonly retryMs: number }
-  | { readonly name: "over" };
+export interface InFlight {
+  readonly name: "inFlight";
+  readonly retryAt: number;
+  readonly retryMs: number;
+}
+
+type OutgoingState = { readonly name: "waiting" } | InFlight | { readonly name: "over" };
 
 const WAITING: OutgoingState = { name: "waiting" };
 const OVER: OutgoingState = { name: "over" };
@@ -46,8 +49,8 @@ export interface Outbox {
   /** Bytes of their records in the offline queue. */
   readonly recordBytes: number;
   add(outgoing: Outgoing): void;
-  /** Gives the next one to be sent and counts it as under way; null when nothing waits. */
-  next(now: number, retryMs: number): Outgoing | null;
+  /** Gives the next one to be sent and counts it as under way, in the state given; null when nothing waits. */
+  next(state: InFlight): Outgoing | null;
   find(namespace: string, sequence: number): Outgoing | null;
   /** It is over, however it ended. */
   finish(outgoing: Outgoing): void;
@@ -73,6 +76,7 @@ class OutboxOf implements Outbox {
   recordBytes = 0;
   size = 0;
   private readonly queue: PriorityQueue<Outgoing> = createPriorityQueue();
+  private lowestKnown = { namespace: "", sequence: 0 };
   /** By namespace (one, but for what an earlier process left), then in the order sent: Maps keep it. */
   private readonly open = new Map<string, Map<number, Outgoing>>();
 
@@ -88,12 +92,12 @@ class OutboxOf implements Outbox {
     this.size += 1;
   }
 
-  next(now: number, retryMs: number): Outgoing | null {
+  next(state: InFlight): Outgoing | null {
     for (;;) {
       const outgoing = this.queue.shift();
       if (outgoing === undefined) return null;
       if (outgoing.state.name !== "waiting") continue; // it ended while it waited
-      outgoing.state = { name: "inFlight", retryAt: now + retryMs, retryMs };
+      outgoing.state = state;
       outgoing.attempts += 1;
       this.inFlight += 1;
       return outgoing;
@@ -137,8 +141,13 @@ class OutboxOf implements Outbox {
   }
 
   lowest(namespace: string): number {
-    const first = this.open.get(namespace)?.keys().next();
-    return first?.done === false ? first.value : 0;
+    const known = this.open.get(namespace);
+    if (known === undefined || known.size === 0) return 0;
+    // The first key of a Map lies behind all that were deleted since it was last laid out anew: not looked for with every message.
+    if (this.lowestKnown.namespace !== namespace || !known.has(this.lowestKnown.sequence)) {
+      this.lowestKnown = { namespace, sequence: known.keys().next().value ?? 0 };
+    }
+    return this.lowestKnown.sequence;
   }
 
   recorded(outgoing: Outgoing, bytes: number): void {

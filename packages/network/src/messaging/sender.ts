@@ -87,7 +87,7 @@ export class Sender {
       return;
     }
     outbox.add(outgoing);
-    if (this.links.has(receiver)) this.pump(receiver);
+    if (this.links.has(receiver)) this.pump(receiver, message.timestamp);
     else if (!this.options.connect(receiver)) this.setAside(outbox, outgoing);
   }
 
@@ -190,16 +190,16 @@ export class Sender {
     this.links.clear();
   }
 
-  private pump(receiver: AgentId): void {
+  private pump(receiver: AgentId, wall = this.options.clock.wall()): void {
     const outbox = this.outbox(receiver);
     const link = this.links.get(receiver)?.[0];
     if (link === undefined || outbox.size === outbox.inFlight) return;
     const { limits, nodeId, clock } = this.options;
-    const now = clock.now();
-    const wall = clock.wall();
+    const { retryMs } = limits;
+    const state = { name: "inFlight", retryAt: clock.now() + retryMs, retryMs } as const;
     const low = outbox.lowest(nodeId);
     while (link.isWritable && outbox.inFlight < limits.window) {
-      const outgoing = outbox.next(now, limits.retryMs);
+      const outgoing = outbox.next(state);
       if (outgoing === null) break;
       this.put(outbox, outgoing, link, { low, wall });
     }

@@ -77,37 +77,62 @@ export function differingBuckets(store: StateStore, keeps: BucketFilter, answer:
   return buckets;
 }
 
-/** What is in a bucket, by id and checksum. */
+/** What is in a bucket: id, checksum and version of each. */
 export const listBucket = (store: StateStore, bucket: number): MessagePayload => [
   bucket,
-  store.inBucket(bucket).flatMap(({ stateId, checksum }) => [stateId, checksum.slice(0, SHORT_CHECKSUM)]),
+  store.inBucket(bucket).flatMap(({ stateId, checksum, version }) => [stateId, checksum.slice(0, SHORT_CHECKSUM), version]),
 ];
 
 export interface BucketDifference {
-  /** Held here, and by the other not, or in another version. */
+  /** Held here, and by the other not, or in an earlier version. */
   readonly give: readonly string[];
-  /** The other way round. */
+  /** The other way round. Concurrent versions may be in both. */
   readonly want: readonly string[];
 }
 
-/** Compares lists of buckets with what is here. Null when they are malformed. */
-export function compareLists(store: StateStore, keeps: BucketFilter, lists: unknown): BucketDifference | null {
+interface Listed {
+  readonly checksum: string;
+  readonly version: number;
+}
+
+const FIELDS = 3;
+
+function readList(values: readonly unknown[]): Map<string, Listed> | null {
+  const listed = new Map<string, Listed>();
+  for (let i = 0; i < values.length; i += FIELDS) {
+    const [stateId, checksum, version] = values.slice(i, i + FIELDS);
+    if (typeof stateId !== "string" || typeof checksum !== "string" || typeof version !== "number") return null;
+    listed.set(stateId, { checksum, version });
+  }
+  return listed;
+}
+
+/** Compares lists of buckets with what is here. Null when they are malformed. `isMerging`: versions are merged, so that both must travel. */
+export function compareLists(
+  store: StateStore,
+  keeps: BucketFilter,
+  lists: unknown,
+  isMerging: boolean,
+): BucketDifference | null {
   if (!Array.isArray(lists)) return null;
   const give: string[] = [];
   const want: string[] = [];
   for (const item of lists as readonly unknown[]) {
     if (!Array.isArray(item)) return null;
-    const [bucket, listed] = item as readonly unknown[];
-    if (!Number.isSafeInteger(bucket) || !Array.isArray(listed) || !listed.every((text) => typeof text === "string")) return null;
+    const [bucket, values] = item as readonly unknown[];
+    const theirs = Array.isArray(values) ? readList(values) : null;
+    if (!Number.isSafeInteger(bucket) || theirs === null) return null;
     if (!keeps(bucket as number)) continue;
-    const theirs = new Map<string, string>();
-    for (let i = 0; i + 1 < listed.length; i += 2) theirs.set(listed[i] as string, listed[i + 1] as string);
-    for (const { stateId, checksum } of store.inBucket(bucket as number)) {
-      if (theirs.get(stateId) !== checksum.slice(0, SHORT_CHECKSUM)) give.push(stateId);
+    for (const { stateId, checksum, version } of store.inBucket(bucket as number)) {
+      const other = theirs.get(stateId);
+      if (other === undefined) give.push(stateId);
+      else if (other.checksum !== checksum.slice(0, SHORT_CHECKSUM)) {
+        // The greater version is the winner, if it comes to that.
+        if (isMerging || version >= other.version) give.push(stateId);
+        if (isMerging || version <= other.version) want.push(stateId);
+      }
     }
-    for (const [stateId, checksum] of theirs) {
-      if (store.latest(stateId)?.checksum.slice(0, SHORT_CHECKSUM) !== checksum) want.push(stateId);
-    }
+    for (const stateId of theirs.keys()) if (store.latest(stateId) === null) want.push(stateId);
   }
   return { give, want };
 }

@@ -59,7 +59,16 @@ class StateManager implements DrivenStateManager {
     this.store = createStateStore(options.resolver);
     const { store, hlc } = this;
     const { agentId: self } = options.self;
-    this.sync = new StateSync({ ...this.options, self, store, hlc, placement: () => this.placement(), batchBytes: BATCH_BYTES });
+    const isMerging = options.resolver !== undefined;
+    this.sync = new StateSync({
+      ...this.options,
+      isMerging,
+      self,
+      store,
+      hlc,
+      placement: () => this.placement(),
+      batchBytes: BATCH_BYTES,
+    });
   }
 
   storeState(stateId: string, data: MessagePayload, options: StoreOptions = {}): Promise<StoreResult> {

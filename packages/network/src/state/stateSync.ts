@@ -33,6 +33,8 @@ export interface SyncOptions {
   readonly store: StateStore;
   readonly hlc: HybridLogicalClock;
   readonly placement: () => Placement;
+  /** Concurrent versions are merged, instead of the greater winning. */
+  readonly isMerging: boolean;
   /** For one request. */
   readonly timeoutMs: number;
   /** Of states in one message, about; it must fit a frame. */
@@ -141,7 +143,7 @@ export class StateSync {
       case "groups":
         return { groups: answerGroups(store, this.keptWith(sender.agentId), fields["hashes"]) ?? [] };
       case "lists": {
-        const difference = compareLists(store, this.keptWith(sender.agentId), fields["lists"]);
+        const difference = compareLists(store, this.keptWith(sender.agentId), fields["lists"], this.options.isMerging);
         if (difference === null) throw new Error("malformed lists");
         const { states, count } = this.batch(difference.give);
         return { states, more: difference.give.slice(count), want: difference.want };

@@ -1,7 +1,7 @@
 import type { Packet } from "../messaging/message.ts";
 import { fromWire, type LinkEnds, toWire, type WireNames, type WirePacket } from "../messaging/wire.ts";
 import type { Codec, CodecName } from "./codec.ts";
-import { createFrameReader, frame, type FrameReader } from "./frames.ts";
+import { createFrameReader, fillHeader, frame, type FrameReader, HEADER_BYTES } from "./frames.ts";
 import type { Dialling, Handshake, HandshakeStep, PeerCertificate, Session } from "./handshake.ts";
 import { createRecordSeal, type RecordSeal } from "./records.ts";
 import type { Link, PeerIdentity } from "./transport.ts";
@@ -52,7 +52,7 @@ type State =
 /** Of a frame before anybody has proved anything. */
 const MAX_GREETING_BYTES = 8 * 1024;
 /** So many packets, at most, are encoded as one frame: the receiver works on the first while the next are encoded. */
-const PACKETS_PER_FRAME = 64;
+const PACKETS_PER_FRAME = 128;
 
 /** One connection: first the handshake, then frames of packets. Whatever is wrong with what arrives ends this connection, and no other. */
 export class Connection implements Link {
@@ -217,7 +217,9 @@ export class Connection implements Link {
   private put(packets: readonly Packet[], state: Extract<State, { name: "open" }>): void {
     const record = this.encoded(packets, state.codec);
     if (typeof record !== "string") {
-      this.write(frame(record, state.seal?.seal(record) ?? null));
+      const { seal } = state;
+      const body = seal === null ? null : record.subarray(HEADER_BYTES);
+      this.write(seal === null || body === null ? fillHeader(record) : frame(body, seal.seal(body)));
       return;
     }
     const [packet] = packets;
@@ -232,12 +234,12 @@ export class Connection implements Link {
     this.put(packets.slice(half), state);
   }
 
-  /** A text: why it cannot travel. */
-  private encoded(packets: readonly Packet[], codec: Codec): Uint8Array | string {
+  /** With room for the header of the frame. A text: why it cannot travel. */
+  private encoded(packets: readonly Packet[], codec: Codec): Buffer | string {
     try {
       const wire: WirePacket[] = packets.map((packet) => toWire(packet, this.names));
-      const record = codec.encode(wire);
-      const fits = record.length + SEAL_ROOM <= this.limits.maxFrameBytes;
+      const record = codec.encode(wire, HEADER_BYTES);
+      const fits = record.length - HEADER_BYTES + SEAL_ROOM <= this.limits.maxFrameBytes;
       return fits ? record : `larger than a frame may be (${this.limits.maxFrameBytes} bytes)`;
     } catch (error) {
       return `cannot be encoded: ${error instanceof Error ? error.message : String(error)}`;

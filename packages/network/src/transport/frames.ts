@@ -1,5 +1,5 @@
 /** A frame is its length (32 bits, big endian) and that many bytes. */
-const HEADER_BYTES = 4;
+export const HEADER_BYTES = 4;
 
 export interface FrameReader {
   /**
@@ -21,7 +21,7 @@ export function createFrameReader(maxBytes: number): FrameReader {
   const gathered = (): Buffer => {
     const whole = parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts, have);
     parts = [whole];
-    return Buffer.from(whole.buffer, whole.byteOffset, whole.byteLength);
+    return Buffer.isBuffer(whole) ? whole : Buffer.from(whole.buffer, whole.byteOffset, whole.byteLength);
   };
 
   return {
@@ -50,6 +50,12 @@ export function createFrameReader(maxBytes: number): FrameReader {
       return true;
     },
   };
+}
+
+/** Fills in the header of a frame that is already there. */
+export function fillHeader(framed: Buffer): Buffer {
+  framed.writeUInt32BE(framed.length - HEADER_BYTES, 0);
+  return framed;
 }
 
 /** One buffer with header, body and what follows the body inside the frame. */

@@ -62,11 +62,11 @@ function tokenOf(first: number): Token {
 
 const TOKENS: readonly Token[] = Array.from({ length: 256 }, (_, first) => tokenOf(first));
 
-/** Whether `bytes` are one whole value that a decoder may be given. */
-export function isBoundedMsgpack(bytes: Uint8Array): boolean {
+/** Whether `bytes`, from `from` on, are one whole value that a decoder may be given. */
+export function isBoundedMsgpack(bytes: Uint8Array, from = 0): boolean {
   const open: number[] = [];
   let left = 1; // values still to come in the innermost container
-  let at = 0;
+  let at = from;
   for (;;) {
     while (left === 0) {
       const outer = open.pop();
