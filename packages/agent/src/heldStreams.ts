@@ -31,6 +31,7 @@ interface Held {
  */
 export class HeldStreams {
   private readonly held = new Map<AgentId, Held>();
+  private monitored: ReadonlySet<AgentId> = new Set();
   private readonly options: {
     readonly client: OwnMeteredClient;
     readonly clock: Clock;
@@ -46,9 +47,9 @@ export class HeldStreams {
 
   /** Holds streams to the live ones of `monitored`, and to nobody else. */
   follow(view: MembershipView, monitored: readonly AgentId[]): void {
-    const wanted = new Set(monitored);
+    this.monitored = new Set(monitored);
     for (const { id, incarnation } of view.live) {
-      if (wanted.has(id)) this.open(id, incarnation);
+      if (this.monitored.has(id)) this.open(id, incarnation);
       else this.close(id);
     }
   }
@@ -70,6 +71,7 @@ export class HeldStreams {
   }
 
   closeAll(): void {
+    this.monitored = new Set();
     for (const peer of this.held.keys()) this.close(peer);
   }
 
@@ -95,7 +97,7 @@ export class HeldStreams {
     }
     if (signal.aborted) return;
     clock.after(REOPEN_MS, () => {
-      if (!signal.aborted && this.options.isAlive(peer, held.incarnation)) this.open(peer, held.incarnation);
+      if (this.monitored.has(peer) && this.options.isAlive(peer, held.incarnation)) this.open(peer, held.incarnation);
     });
   }
 

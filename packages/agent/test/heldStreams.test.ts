@@ -1,0 +1,90 @@
+import { FakeClock } from "@failstorm/core";
+import { createView } from "@failstorm/network";
+import { createMeteredClient, type OwnMeteredClient } from "@failstorm/protocols";
+import fastify, { type FastifyInstance } from "fastify";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { HeldStreams, heldStreamHost } from "../src/heldStreams.ts";
+import { recording } from "./recorded.ts";
+
+const REOPENED_MS = 200;
+const view = (incarnation: number) =>
+  createView([
+    { id: "agent-0", incarnation: 1 },
+    { id: "agent-1", incarnation },
+  ]);
+
+const clock = new FakeClock();
+let client: OwnMeteredClient;
+let server: FastifyInstance | null = null;
+beforeEach(() => {
+  client = createMeteredClient({ clock, connectTimeoutMs: 5_000, onResidual: () => {} });
+});
+afterEach(async () => {
+  await client.close();
+  await server?.close();
+  server = null;
+});
+
+async function listen(incarnation: number, port = 0): Promise<number> {
+  server = fastify({ forceCloseConnections: true });
+  await server.register(heldStreamHost(incarnation));
+  await server.listen({ host: "127.0.0.1", port });
+  const [address] = server.addresses();
+  return typeof address === "object" ? address.port : 0;
+}
+
+/** Streams of agent-0 to agent-1, which is reached at `port`. */
+function hold(port: number) {
+  const { recorder, of } = recording(clock);
+  const closed: string[] = [];
+  const streams = new HeldStreams({
+    client,
+    clock,
+    recorder,
+    urlOf: () => `http://127.0.0.1:${port}`,
+    onClosed: (peer, incarnation) => closed.push(`${peer}#${incarnation}`),
+    isAlive: (_peer, incarnation) => incarnation === 1,
+  });
+  const notices = (): string[] => of("transport.notice").map(({ peer, peerInc }) => `${peer}#${peerInc}`);
+  return { streams, closed, notices };
+}
+
+test("a stream that the other side's kernel closes is noticed, with the incarnation that had answered", async () => {
+  const { streams, closed, notices } = hold(await listen(7));
+  streams.follow(view(1), ["agent-1"]);
+  await vi.waitFor(() => expect(client.socketTotals().bytesReceived).toBeGreaterThan(0));
+  expect(closed).toEqual([]);
+  await server?.close();
+  await vi.waitFor(() => expect(closed).toEqual(["agent-1#7"]));
+  expect(notices()).toEqual(["agent-1#7"]);
+});
+
+test("a refused stream counts as closed, but is no notice; it is tried again while the peer is believed alive", async () => {
+  const port = await listen(1);
+  await server?.close();
+  const { streams, closed, notices } = hold(port);
+  streams.follow(view(1), ["agent-1"]);
+  await vi.waitFor(() => expect(closed).toEqual(["agent-1#1"]));
+  await clock.advance(REOPENED_MS);
+  await vi.waitFor(() => expect(closed).toEqual(["agent-1#1", "agent-1#1"]));
+  expect(notices()).toEqual([]);
+});
+
+test("who is no longer monitored is not tried again, and a stream that is ended here says nothing", async () => {
+  const port = await listen(1);
+  const { streams, closed } = hold(port);
+  streams.follow(view(1), ["agent-1"]);
+  await vi.waitFor(() => expect(client.socketTotals().bytesReceived).toBeGreaterThan(0));
+  streams.follow(view(1), []);
+  await server?.close();
+  await clock.advance(REOPENED_MS);
+  expect(closed).toEqual([]);
+
+  streams.follow(view(1), ["agent-1"]);
+  await vi.waitFor(() => expect(closed).toEqual(["agent-1#1"]));
+  streams.follow(view(1), []);
+  const { bytesSent } = client.socketTotals();
+  await clock.advance(REOPENED_MS);
+  expect(closed).toEqual(["agent-1#1"]);
+  expect(client.socketTotals().bytesSent).toBe(bytesSent);
+});

@@ -1,0 +1,94 @@
+import { FakeClock } from "@failstorm/core";
+import { createAgentRegistry, createFailureDetector, type GossipItem } from "@failstorm/network";
+import { expect, test } from "vitest";
+import { Membership } from "../src/membership.ts";
+import { recording } from "./recorded.ts";
+
+const IDS = ["agent-0", "agent-1", "agent-2", "agent-3"];
+
+/** agent-0 among four, watching agent-1 with real heartbeats; who is in `silent` answers no probe, who is in `deaf` gets no gossip. */
+function setUp() {
+  const clock = new FakeClock();
+  const { recorder, of } = recording(clock);
+  const registry = createAgentRegistry();
+  for (const agentId of IDS)
+    registry.registerNode({ agentId, incarnation: 1, address: "127.0.0.1", port: 1, capabilities: [] }, clock.now());
+  const silent = new Set<string>();
+  const deaf = new Set<string>();
+  const gossip: { to: readonly string[]; entries: readonly GossipItem[] }[] = [];
+  const doubts: string[][] = [];
+  const suspects = (): string[] => membership.peers.filter(({ state }) => state === "suspect").map(({ peer }) => peer);
+  const membership: Membership = new Membership({
+    self: "agent-0",
+    clock,
+    recorder,
+    registry,
+    createDetector: () =>
+      createFailureDetector("heartbeat", {
+        self: "agent-0",
+        incarnation: 1,
+        peers: IDS.slice(1).map((agentId) => ({ agentId, incarnation: 1 })),
+        monitored: ["agent-1", "agent-2"],
+        intervalMs: 1000,
+        timeoutMs: 3000,
+        transportSignals: false,
+        gossip: true,
+        phase: () => 0,
+        startAt: clock.now(),
+      }),
+    probe: async (peer) => {
+      if (silent.has(peer)) throw new Error("no answer");
+      return { incarnation: 1 };
+    },
+    identify: () => {},
+    gossip: async (to, entries) => {
+      gossip.push({ to, entries });
+      return to.filter((id) => deaf.has(id));
+    },
+    register: () => {},
+    onDoubt: () => doubts.push(suspects()),
+  });
+  return { clock, membership, silent, deaf, gossip, doubts, of };
+}
+
+test("a death is recorded before the view changes, and who waits for it is told", async () => {
+  const { clock, membership, silent, of } = setUp();
+  const views: string[] = [];
+  membership.onChange((view, { peer, state }) =>
+    views.push(`${peer} ${state}: ${view.liveIds.join(" ")} (${of("detect.dead").length})`),
+  );
+  membership.start();
+  await clock.advance(1500);
+  const { signal } = membership.watchDeath("agent-1");
+  silent.add("agent-1");
+  await clock.advance(4000);
+  expect(views).toEqual(["agent-1 dead: agent-0 agent-2 agent-3 (1)"]);
+  expect(signal.aborted).toBe(true);
+});
+
+test("doubts are told of as they come and go, and change no view", async () => {
+  const { clock, membership, silent, doubts, of } = setUp();
+  membership.start();
+  await clock.advance(500);
+  silent.add("agent-1");
+  await clock.advance(1000);
+  silent.clear();
+  await clock.advance(1000);
+  expect(doubts).toEqual([["agent-1"], []]);
+  expect(of("view.changed")).toHaveLength(1);
+});
+
+test("news that do not arrive are told again", async () => {
+  const { clock, membership, deaf, gossip } = setUp();
+  membership.start();
+  await clock.advance(100);
+  deaf.add("agent-2");
+  const death: GossipItem = { peer: "agent-3", incarnation: 1, refutation: 0, state: "dead" };
+  membership.feed({ kind: "gossip", from: "agent-1", entries: [death] });
+  await clock.advance(100);
+  expect(gossip).toEqual([{ to: ["agent-2"], entries: [death] }]);
+  deaf.clear();
+  await clock.advance(2000);
+  expect(gossip).toHaveLength(2);
+  expect(gossip[1]).toEqual({ to: ["agent-2"], entries: [death] });
+});
