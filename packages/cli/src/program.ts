@@ -70,13 +70,14 @@ function addValidate(program: Command, done: Done): void {
 function addReport(program: Command, done: Done): void {
   program
     .command("report")
-    .argument("<dir>", "a run's folder, for example results/latest")
-    .description("recompute the metrics from the recorded events alone, even of a run that broke off")
+    .argument("<dir>", "a run's folder, for example results/latest, or an experiment's")
+    .description("metrics and page again from the recorded events alone, even of a run that broke off")
+    .option("--fresh", "of an experiment: compute every run anew from its events, not from its metrics")
     .option("--json", "the metrics as JSON on stdout, and nothing else there")
     .option("--no-color", "no colours (as does NO_COLOR)")
-    .action(async (dir: string, options: { json?: boolean }) => {
+    .action(async (dir: string, options: { json?: boolean; fresh?: boolean }) => {
       const { report } = await import("./commands/report.ts");
-      done(await report(dir, { json: options.json === true }));
+      done(await report(dir, { json: options.json === true, fresh: options.fresh === true }));
     });
   program
     .command("table")
@@ -86,6 +87,78 @@ function addReport(program: Command, done: Done): void {
       const { table } = await import("./commands/table.ts");
       done(table(dirs));
     });
+}
+
+const list = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+
+/** Options of an experiment, beside those of its runs. */
+function experimentOptions(command: Command): Command {
+  const group = "The experiment:";
+  const option = (flags: string, help: string): Command => command.addOption(new Option(flags, help).helpGroup(group));
+  option("--protocols <list>", "protocols to compare, for example a2a,acp (default: all)");
+  option("--detectors <list>", "failure detectors, as a factor");
+  option("--topologies <list>", "topologies, as a factor");
+  option("--kill-fractions <list>", "shares of the agents to kill, as a factor; --agents 8,16,32 is one too");
+  command.addOption(
+    new Option("--vary <key=list>", "any key of the configuration as a factor (repeatable)").argParser(list).helpGroup(group),
+  );
+  option("--repeats <n>", "blocks: each variant runs once in each, with the same seed (default: 20)");
+  option("--compare <factor>", "the factor whose levels are compared (default: the first with several)");
+  option("--baseline <level>", "the level the others are set against (default: simple_json, else the first)");
+  option("--primary <measure>", "the one measure that is tested by itself (default: service_gap_ms)");
+  option("--alpha <x>", "level of significance (default: 0.05)");
+  option("--no-aa", "without the second run of the baseline in each block (A/A)");
+  option("--fault-free <who>", "runs without a fault in each block: none, baseline or all (default: baseline)");
+  option("--preset <name>", "an experiment of configs/experiments, for example paper");
+  option("--name <name>", "its folder in results/experiments (default: made of what it is; the same call continues it)");
+  option("--retry-failed", "make runs again that failed before");
+  return option("--dry-run", "say what would be run, and what it can show");
+}
+
+const OWN = [
+  "protocols",
+  "detectors",
+  "topologies",
+  "killFractions",
+  "repeats",
+  "compare",
+  "baseline",
+  "primary",
+  "alpha",
+  "faultFree",
+  "name",
+];
+
+function addCompare(program: Command, done: Done): void {
+  const command = program
+    .command("compare")
+    .argument("[experiment]", "YAML file (see configs/experiments)")
+    .description("repeat runs in blocks, resumable, and say what differs: tables, figures, report.html");
+  experimentOptions(addConfigOptions(command.addOption(configOption())));
+  command.addOption(
+    new Option("--json", "the comparison as JSON on stdout, and nothing else there").helpGroup("What comes out:"),
+  );
+  command.action(async (file: string | undefined, options: Record<string, string | boolean | undefined>) => {
+    const { compare } = await import("./commands/compare.ts");
+    const own = Object.fromEntries(OWN.map((name) => [name, options[name]]));
+    const given = { ...own, aa: options["aa"] === false ? false : undefined };
+    const vary = (options["vary"] ?? []) as unknown as string[];
+    const { preset, config } = options as { preset?: string; config?: string };
+    const flag = (name: string): boolean => options[name] === true;
+    done(
+      await compare({
+        ...flagEntries(command),
+        file: file ?? null,
+        preset: preset ?? null,
+        config: config ?? null,
+        own: given,
+        vary,
+        dryRun: flag("dryRun"),
+        retryFailed: flag("retryFailed"),
+        json: flag("json"),
+      }),
+    );
+  });
 }
 
 function addData(program: Command, done: Done): void {
@@ -137,6 +210,7 @@ export function createProgram(done: Done): Command {
   addRun(program, done);
   addValidate(program, done);
   addReport(program, done);
+  addCompare(program, done);
   addData(program, done);
   addLists(program, done);
   return program;

@@ -1,3 +1,4 @@
+export { findMeasure, formatValue, formatWithUnit, type Measure, MEASURES } from "./measures.ts";
 export { computeMetrics } from "./metrics.ts";
 export { PAGE_FILE, writeRunPage } from "./page/writeRunPage.ts";
 export { type ResultRow, detectionRows, resultRows } from "./rows.ts";

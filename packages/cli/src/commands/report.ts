@@ -2,6 +2,7 @@ import { existsSync, readFileSync, realpathSync } from "node:fs";
 import path from "node:path";
 import { InputError } from "@failstorm/core";
 import { printSummary } from "./print.ts";
+import { reportExperiment } from "./reportExperiment.ts";
 import { summarise } from "./summary.ts";
 import { userFolder } from "../project.ts";
 
@@ -28,12 +29,17 @@ function rejectUnfinished(dir: string): void {
     throw new InputError(`report ${dir}: this run is still going on (process ${String(pid)}); wait for its end`);
 }
 
-/** `failstorm report DIR`: the metrics again, from the recorded events alone. */
-export async function report(given: string, options: { json: boolean }): Promise<number> {
+/** `failstorm report DIR`: metrics, tables and page again, of a run or an experiment, from the recorded events alone. */
+export async function report(given: string, options: { json: boolean; fresh: boolean }): Promise<number> {
   const dir = path.resolve(userFolder(), given);
   if (!existsSync(dir))
     throw new InputError(`report ${given}: there is no such folder; give a run's folder, for example results/latest`);
   const runDir = realpathSync(dir);
+  const { isExperiment } = await import("@failstorm/report/comparison/readExperiment.ts");
+  if (isExperiment(runDir)) {
+    await reportExperiment(runDir, options);
+    return 0;
+  }
   rejectUnfinished(runDir);
   const { findScenario } = await import("@failstorm/scenarios");
   const summary = await summarise(runDir, findScenario);

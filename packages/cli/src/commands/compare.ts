@@ -1,0 +1,251 @@
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { type Clock, InputError, systemClock } from "@failstorm/core";
+import { findMeasure, formatWithUnit } from "@failstorm/report";
+import type { MadeRun, PlannedRun } from "@failstorm/report/comparison/experiment.ts";
+import { blockPower } from "@failstorm/report/statistics/effectSize.ts";
+import type { Entry } from "../config/entry.ts";
+import { loadConfig, type LoadedConfig } from "../config/load.ts";
+import { type ExperimentStore, openExperiment } from "../experiment/folder.ts";
+import { planExperiment } from "../experiment/plan.ts";
+import { createProgress, formatDuration, type Progress } from "../experiment/progress.ts";
+import { type CompareRequest, requestLayers } from "../experiment/request.ts";
+import { type ChildRun, newFolder, settle, startRun, withoutSettings } from "../experiment/runOne.ts";
+import { type ExperimentSpec, readSpec } from "../experiment/spec.ts";
+import { projectRoot, userFolder } from "../project.ts";
+import { checkWritable } from "../run/folder.ts";
+import { type Interrupts, watchInterrupts } from "../run/interrupts.ts";
+import { log } from "../view/log.ts";
+import { shownPath } from "./config.ts";
+import { reportExperiment } from "./reportExperiment.ts";
+
+export interface CompareOptions extends CompareRequest {
+  /** `--config FILE`: what all runs have in common, below the experiment's settings. */
+  readonly config: string | null;
+  readonly dryRun: boolean;
+  readonly retryFailed: boolean;
+  readonly json: boolean;
+}
+
+const FAILED = 1;
+const BAD_INPUT = 2;
+const INVARIANT_BROKEN = 3;
+
+/** The configuration of every variant, checked before anything is run. Throws InputError. */
+async function loadVariants(
+  spec: ExperimentSpec,
+  experiment: ReturnType<typeof planExperiment>,
+  file: string | null,
+): Promise<Map<string, LoadedConfig>> {
+  const configs = new Map<string, LoadedConfig>();
+  for (const variant of experiment.variants) {
+    const levels = [...spec.factors].map(([name, { key, entry }]): Entry => {
+      const { origin } = entry;
+      return { path: key, value: variant.levels[name], origin };
+    });
+    const flags = [...spec.settings.filter(({ path }) => path !== "output.dir"), ...levels];
+    configs.set(
+      variant.id,
+      await loadConfig({
+        flags,
+        assignments: [],
+        file,
+        env: withoutSettings(process.env),
+        cwd: userFolder(),
+        root: projectRoot,
+        drawSeed: () => spec.seed,
+      }),
+    );
+  }
+  return configs;
+}
+
+/** Says what the experiment is and what its size can show, before its first run. */
+function announce(store: ExperimentStore, todo: readonly PlannedRun[], progress: Progress): void {
+  const { experiment, dir } = store;
+  const { variants, repeats, runs, alpha } = experiment;
+  const strata = Map.groupBy(variants, ({ stratum }) => stratum);
+  const comparisons = [...strata.values()].reduce((sum, own) => sum + (own.length * (own.length - 1)) / 2, 0);
+  const power = blockPower(repeats, comparisons, alpha);
+  log("INFO", `${experiment.name}: ${variants.map(({ label }) => label).join(" · ")}`);
+  log(
+    "INFO",
+    `${runs.length} runs in ${repeats} blocks (controls: A/A ${experiment.controls.aa ? "yes" : "no"}, without a fault ${experiment.controls.no_fault}); primary measure ${experiment.primary}, baseline ${experiment.baseline}`,
+  );
+  const p = (value: number): string => value.toPrecision(2);
+  if (power.canPass)
+    log(
+      "INFO",
+      `${repeats} blocks can show: p ≥ ${p(power.smallestP)} where Holm over ${comparisons} pairs asks for ${p(power.neededP)}${power.detectableDz === null ? "" : `; a difference of ${power.detectableDz.toFixed(2)} standard deviations is found in 4 of 5 such experiments`}`,
+    );
+  else
+    log(
+      "WARNING",
+      `${repeats} blocks can show no significant difference: a sign-flip test gives p ≥ ${p(power.smallestP)}, and Holm over ${comparisons} pairs asks for ${p(power.neededP)}; ${power.blocksNeeded} blocks are needed`,
+    );
+  log(
+    "INFO",
+    `${todo.length === runs.length ? "" : `${runs.length - todo.length} made before; `}${todo.length} to make, about ${formatDuration(progress.remaining(todo))}; ${shownPath(dir)}`,
+  );
+}
+
+/** Planned runs that have no record yet, or with `retry` no success. */
+function remainingRuns(store: ExperimentStore, retry: boolean): PlannedRun[] {
+  const made = store.made();
+  return store.experiment.runs.filter(({ id }) => {
+    const run = made.get(id);
+    return run === undefined || (retry && (run.dir === null || run.exitCode === FAILED));
+  });
+}
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(path.join("cli", "src", "main.ts"));
+  } catch {
+    return false;
+  }
+};
+
+/** A run whose compare was killed goes on by itself: it is waited for, and counted. */
+async function adopt(store: ExperimentStore, clock: Clock, signal: AbortSignal): Promise<void> {
+  const run = store.running();
+  if (run === null) return;
+  if (isAlive(run.pid)) {
+    log("INFO", `${run.id} is still going on (process ${run.pid}) from an interrupted call: waiting for it`);
+    while (isAlive(run.pid)) await clock.sleep(500, signal);
+    const dir = newFolder(store, run.before);
+    const { id, startedAt, attempt } = run;
+    if (dir !== null && (await isWhole(path.join(store.dir, dir))))
+      store.record({ id, dir, exitCode: null, startedAt, wallMs: 0, busyBefore: null, attempt });
+  }
+  store.setRunning(null);
+}
+
+async function isWhole(dir: string): Promise<boolean> {
+  const { readMetricsFile } = await import("@failstorm/report/comparison/readExperiment.ts");
+  return (await readMetricsFile(path.join(dir, "failstorm_metrics.json")))?.partial === false;
+}
+
+/** What a run that was made says, in a line. */
+async function describeRun(store: ExperimentStore, run: MadeRun): Promise<string> {
+  const { readMetricsFile } = await import("@failstorm/report/comparison/readExperiment.ts");
+  const { disturbances } = await import("@failstorm/report/comparison/digest.ts");
+  const metrics = run.dir === null ? null : await readMetricsFile(path.join(store.dir, run.dir, "failstorm_metrics.json"));
+  if (metrics === null) return `exit code ${run.exitCode}, no metrics; see logs/${run.id}.log`;
+  const measure = findMeasure(store.experiment.primary);
+  const value = measure?.pick(metrics) ?? null;
+  const flags = [...metrics.invalid_because, ...(metrics.saturated ? ["saturated"] : []), ...disturbances(metrics)];
+  const said =
+    metrics.storms.length === 0
+      ? "no fault"
+      : `${measure?.label.toLowerCase()} ${formatWithUnit(value === null ? null : value * (measure?.factor ?? 1), measure?.unit ?? "ms")}`;
+  return `${said}${flags.length === 0 ? "" : `; ${flags.join("; ")}`}`;
+}
+
+interface Session {
+  readonly store: ExperimentStore;
+  readonly todo: readonly PlannedRun[];
+  readonly progress: Progress;
+  readonly interrupts: Interrupts;
+  /** The run that is going on, for signals. */
+  readonly now: { child: ChildRun | null };
+}
+
+/** Makes what is left, one after the other. Stops at an interruption, and at a run that says its input is bad. */
+async function makeRuns({ store, todo, progress, interrupts, now }: Session): Promise<void> {
+  for (const [i, planned] of todo.entries()) {
+    if (interrupts.signal.aborted) return;
+    const begun = systemClock.now();
+    const attempt = (store.made().get(planned.id)?.attempt ?? 0) + 1;
+    const busyBefore = await settle(systemClock, interrupts.signal).catch(() => null);
+    if (interrupts.signal.aborted) return;
+    now.child = startRun(store, planned, { clock: systemClock, busyBefore, attempt });
+    const run = await now.child.ended;
+    now.child = null;
+    if (run === null) {
+      if (interrupts.signal.aborted) return;
+      log("WARNING", `${planned.id}: ended by a signal; it is made again by the next call`);
+      continue;
+    }
+    if (run.exitCode === BAD_INPUT)
+      throw new InputError(`${planned.id} could not start: ${readFileSync(store.logOf(planned), "utf8").trim()}`);
+    store.record(run);
+    progress.note(planned.variant, systemClock.now() - begun);
+    const left = progress.remaining(todo.slice(i + 1));
+    const until = new Date(systemClock.wall() + left).toTimeString().slice(0, 5);
+    log(
+      run.exitCode === 0 ? "PROGRESS" : "WARNING",
+      `${i + 1} of ${todo.length} ${planned.id}: ${await describeRun(store, run)} (${formatDuration(run.wallMs)}); ${i + 1 < todo.length ? `${formatDuration(left)} left, until ${until}` : "done"}`,
+    );
+  }
+}
+
+/** `failstorm compare`: an experiment from plan to page. Returns the exit code; throws InputError before the first run. */
+export async function compare(options: CompareOptions): Promise<number> {
+  const spec = readSpec(requestLayers(options, userFolder(), projectRoot, withoutSettings(process.env)));
+  const planned = planExperiment(spec, new Date(systemClock.wall()).toISOString());
+  const configs = await loadVariants(spec, planned, options.config);
+  const [sample] = configs.values();
+  for (const warning of new Set([...configs.values()].flatMap(({ warnings }) => warnings))) log("WARNING", warning);
+  const progress = createProgress(new Map([...configs].map(([id, { config }]) => [id, config.scenario.runtimeMs])));
+  const results = path.resolve(projectRoot, resultsDir(spec) ?? sample?.config.output.dir ?? "results");
+  checkWritable(results);
+  if (options.dryRun) {
+    announce(
+      { experiment: planned, dir: path.join(results, "experiments", planned.name) } as ExperimentStore,
+      planned.runs,
+      progress,
+    );
+    for (const { id, seed } of planned.runs) process.stdout.write(`${id} seed ${seed}\n`);
+    return 0;
+  }
+  const now: Session["now"] = { child: null };
+  const interrupts = watchInterrupts(systemClock, {
+    onFirst: () => {
+      log("WARNING", "interrupted: the run that is going on is broken off and will be made again; what is finished is kept");
+      now.child?.signal("SIGINT");
+    },
+    onSecond: () => now.child?.signal("SIGINT"),
+  });
+  try {
+    return await carryOut(openExperiment(results, planned, configs), {
+      progress,
+      interrupts,
+      now,
+      retry: options.retryFailed,
+      json: options.json,
+    });
+  } finally {
+    interrupts.close();
+  }
+}
+
+/** `--results DIR`, relative to where the user is. */
+function resultsDir({ settings }: ExperimentSpec): string | null {
+  const given = settings.find(({ path }) => path === "output.dir")?.value;
+  return typeof given === "string" ? path.resolve(userFolder(), given) : null;
+}
+
+async function carryOut(
+  store: ExperimentStore,
+  options: Pick<Session, "progress" | "interrupts" | "now"> & { readonly retry: boolean; readonly json: boolean },
+): Promise<number> {
+  const { interrupts } = options;
+  await adopt(store, systemClock, interrupts.signal).catch((error: unknown) => {
+    if (!interrupts.signal.aborted) throw error;
+  });
+  const todo = remainingRuns(store, options.retry);
+  announce(store, todo, options.progress);
+  await makeRuns({ store, todo, ...options });
+  if (store.made().size === 0) return interrupts.exitCode() ?? FAILED;
+  await reportExperiment(store.dir, { json: options.json, fresh: false });
+  const interrupted = interrupts.exitCode();
+  if (interrupted !== null) {
+    log("INFO", "the same command goes on from here");
+    return interrupted;
+  }
+  const codes = new Set([...store.made().values()].map(({ exitCode }) => exitCode));
+  if (remainingRuns(store, false).length > 0 || codes.has(FAILED)) return FAILED;
+  return codes.has(INVARIANT_BROKEN) ? INVARIANT_BROKEN : 0;
+}
