@@ -18,8 +18,12 @@ export type PeerAnswer =
   | { readonly type: "dialled" }
   | { readonly type: "measured"; readonly p50Us: number; readonly perSecond: number };
 
-/** Sends one message; resolves when the other process has handed it over and said so. */
-type SendOne = () => Promise<void>;
+/** Sends one message; resolves when the other process has handed it over and said so: with that, where the wire can say so. */
+type SendOne = () => Promise<{ readonly status: string } | void>;
+
+function check(result: { readonly status: string } | void): void {
+  if (result !== undefined && result.status !== "delivered") throw new RunError("BENCH_NOT_DELIVERED", result.status);
+}
 
 interface Peer {
   readonly address: Address;
@@ -56,10 +60,7 @@ async function networkPeer(agentId: string, security: Security): Promise<Peer> {
     address,
     async dial(to) {
       const { peer } = await transport.dial(to);
-      return async () => {
-        const { status } = await messages.sendCommand(peer.agentId, PAYLOAD);
-        if (status !== "delivered") throw new RunError("BENCH_NOT_DELIVERED", status);
-      };
+      return () => messages.sendCommand(peer.agentId, PAYLOAD);
     },
   };
 }
@@ -145,7 +146,7 @@ async function measure(
   const latencies: number[] = [];
   for (let i = 0; i < oneByOne; i++) {
     const from = systemClock.now();
-    await sendOne();
+    check(await sendOne());
     latencies.push((systemClock.now() - from) * 1000);
   }
   const from = systemClock.now();
@@ -153,7 +154,7 @@ async function measure(
   const lane = async (): Promise<void> => {
     for (; left > 0; ) {
       left -= 1;
-      await sendOne();
+      check(await sendOne());
     }
   };
   await Promise.all(Array.from({ length: window }, lane));

@@ -49,6 +49,8 @@ export interface Outbox {
   /** Bytes of their records in the offline queue. */
   readonly recordBytes: number;
   add(outgoing: Outgoing): void;
+  /** The same for one that is sent at once; nothing may be waiting. */
+  addInFlight(outgoing: Outgoing, state: InFlight): void;
   /** Gives the next one to be sent and counts it as under way, in the state given; null when nothing waits. */
   next(state: InFlight): Outgoing | null;
   find(namespace: string, sequence: number): Outgoing | null;
@@ -85,11 +87,13 @@ class OutboxOf implements Outbox {
   }
 
   add(outgoing: Outgoing): void {
-    let known = this.open.get(outgoing.namespace);
-    if (known === undefined) this.open.set(outgoing.namespace, (known = new Map()));
-    known.set(outgoing.sequence, outgoing);
+    this.note(outgoing);
     this.queue.push(outgoing, outgoing.message.priority);
-    this.size += 1;
+  }
+
+  addInFlight(outgoing: Outgoing, state: InFlight): void {
+    this.note(outgoing);
+    this.launch(outgoing, state);
   }
 
   next(state: InFlight): Outgoing | null {
@@ -97,9 +101,7 @@ class OutboxOf implements Outbox {
       const outgoing = this.queue.shift();
       if (outgoing === undefined) return null;
       if (outgoing.state.name !== "waiting") continue; // it ended while it waited
-      outgoing.state = state;
-      outgoing.attempts += 1;
-      this.inFlight += 1;
+      this.launch(outgoing, state);
       return outgoing;
     }
   }
@@ -166,17 +168,34 @@ class OutboxOf implements Outbox {
   prune(): void {
     this.queue.remove(({ state }) => state.name === "over");
   }
+
+  private note(outgoing: Outgoing): void {
+    let known = this.open.get(outgoing.namespace);
+    if (known === undefined) this.open.set(outgoing.namespace, (known = new Map()));
+    known.set(outgoing.sequence, outgoing);
+    this.size += 1;
+  }
+
+  private launch(outgoing: Outgoing, state: InFlight): void {
+    outgoing.state = state;
+    outgoing.attempts += 1;
+    this.inFlight += 1;
+  }
 }
 
+// Field by field: with every message sent, spreading two objects into a third would be a good part of the work.
 export const newOutgoing = (
   message: AgentMessage,
-  id: { readonly namespace: string; readonly sequence: number },
+  namespace: string,
+  sequence: number,
   options: { readonly isQueueable: boolean; readonly settle: ((delivery: Delivery) => void) | null },
 ): Outgoing => ({
   message,
-  ...id,
+  namespace,
+  sequence,
   expiresAt: message.timestamp + message.ttlMs,
-  ...options,
+  isQueueable: options.isQueueable,
+  settle: options.settle,
   state: WAITING,
   recordBytes: 0,
   attempts: 0,

@@ -25,7 +25,8 @@ const HIGHEST_FIRST = MESSAGE_PRIORITIES.toReversed();
 
 export function createPriorityQueue<T>(): PriorityQueue<T> {
   const lanes: readonly Lane<T>[] = HIGHEST_FIRST.map(() => ({ items: [], head: 0 }));
-  const laneOf = (priority: MessagePriority): Lane<T> => lanes[HIGHEST_FIRST.indexOf(priority)] as Lane<T>;
+  const byPriority = new Map(HIGHEST_FIRST.map((priority, index) => [priority, lanes[index] as Lane<T>]));
+  const laneOf = (priority: MessagePriority): Lane<T> => byPriority.get(priority) as Lane<T>;
   const rest = (lane: Lane<T>): T[] => lane.items.slice(lane.head);
   let size = 0;
   return {
@@ -48,7 +49,7 @@ export function createPriorityQueue<T>(): PriorityQueue<T> {
       const item = lane.items[lane.head++];
       size -= 1;
       if (lane.head === lane.items.length) {
-        lane.items = [];
+        lane.items.length = 0;
         lane.head = 0;
       } else if (lane.head >= COMPACT_FROM && lane.head * 2 > lane.items.length) {
         lane.items = rest(lane);

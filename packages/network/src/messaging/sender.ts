@@ -3,7 +3,7 @@ import type { NetworkLogger } from "../logger.ts";
 import type { Link } from "../transport/transport.ts";
 import { type AgentMessage, MESSAGE_PRIORITIES } from "./message.ts";
 import type { OfflineQueue } from "./offlineQueue.ts";
-import { createOutbox, type Delivery, newOutgoing, type Outbox, type Outgoing } from "./outbox.ts";
+import { createOutbox, type Delivery, type InFlight, newOutgoing, type Outbox, type Outgoing } from "./outbox.ts";
 
 export interface SenderLimits {
   /** Messages under way to one receiver, sent and not yet acknowledged. */
@@ -49,13 +49,14 @@ export class Sender {
   private readonly outboxes = new Map<AgentId, Outbox>();
   private readonly links = new Map<AgentId, Link[]>();
   private sweeping: Cancel | null = null;
+  private launching: InFlight | null = null;
 
   constructor(options: SenderOptions) {
     this.options = options;
     for (const { receiver, message, recordBytes } of options.queue.recovered) {
       const at = message.id.lastIndexOf(":");
-      const id = { namespace: message.id.slice(0, at), sequence: Number(message.id.slice(at + 1)) };
-      const outgoing = newOutgoing(message, id, { isQueueable: true, settle: null });
+      const [namespace, sequence] = [message.id.slice(0, at), Number(message.id.slice(at + 1))];
+      const outgoing = newOutgoing(message, namespace, sequence, { isQueueable: true, settle: null });
       const outbox = this.outbox(receiver);
       outbox.add(outgoing);
       outbox.recorded(outgoing, recordBytes);
@@ -80,14 +81,21 @@ export class Sender {
     options: { readonly isQueueable: boolean; readonly settle: (delivery: Delivery) => void },
   ): void {
     const outbox = this.outbox(receiver);
-    const outgoing = newOutgoing(message, { namespace: this.options.nodeId, sequence }, options);
+    const outgoing = newOutgoing(message, this.options.nodeId, sequence, options);
     if (outbox.size >= this.options.limits.maxQueued && !this.makeRoom(outbox, outgoing)) {
       this.statistics.refused += 1;
       options.settle({ status: "refused", reason: `${outbox.size} messages for ${receiver} wait already` });
       return;
     }
+    const link = this.links.get(receiver)?.[0];
+    if (link?.isWritable === true && outbox.size === outbox.inFlight && outbox.inFlight < this.options.limits.window) {
+      outbox.addInFlight(outgoing, this.launchState());
+      this.put(outbox, outgoing, link, message.timestamp);
+      this.watch();
+      return;
+    }
     outbox.add(outgoing);
-    if (this.links.has(receiver)) this.pump(receiver, message.timestamp);
+    if (link !== undefined) this.pump(receiver);
     else if (!this.options.connect(receiver)) this.setAside(outbox, outgoing);
   }
 
@@ -190,33 +198,43 @@ export class Sender {
     this.links.clear();
   }
 
-  private pump(receiver: AgentId, wall = this.options.clock.wall()): void {
+  private pump(receiver: AgentId): void {
     const outbox = this.outbox(receiver);
     const link = this.links.get(receiver)?.[0];
     if (link === undefined || outbox.size === outbox.inFlight) return;
-    const { limits, nodeId, clock } = this.options;
-    const { retryMs } = limits;
-    const state = { name: "inFlight", retryAt: clock.now() + retryMs, retryMs } as const;
-    const low = outbox.lowest(nodeId);
-    while (link.isWritable && outbox.inFlight < limits.window) {
+    const state = this.launchState();
+    const wall = this.options.clock.wall();
+    while (link.isWritable && outbox.inFlight < this.options.limits.window) {
       const outgoing = outbox.next(state);
       if (outgoing === null) break;
-      this.put(outbox, outgoing, link, { low, wall });
+      this.put(outbox, outgoing, link, wall);
     }
     if (outbox.inFlight > 0) this.watch();
   }
 
-  private put(outbox: Outbox, outgoing: Outgoing, link: Link, at: { readonly low: number; readonly wall: number }): void {
+  /** One for all messages of a turn of the loop. */
+  private launchState(): InFlight {
+    if (this.launching === null) {
+      const { retryMs } = this.options.limits;
+      this.launching = { name: "inFlight", retryAt: this.options.clock.now() + retryMs, retryMs };
+      queueMicrotask(() => {
+        this.launching = null;
+      });
+    }
+    return this.launching;
+  }
+
+  private put(outbox: Outbox, outgoing: Outgoing, link: Link, wall: number): void {
     const { message, namespace, sequence, expiresAt, attempts } = outgoing;
-    if (expiresAt <= at.wall) {
+    if (expiresAt <= wall) {
       this.statistics.expired += 1;
       this.end(outbox, outgoing, EXPIRED);
       return;
     }
     if (attempts > 1) this.statistics.retried += 1;
     else this.statistics.sent += 1;
-    const low = namespace === this.options.nodeId ? at.low : outbox.lowest(namespace);
-    const ageMs = Math.max(0, at.wall - message.timestamp);
+    const low = outbox.lowest(namespace);
+    const ageMs = Math.max(0, wall - message.timestamp);
     link.send({ kind: "message", message, namespace, sequence, low, ageMs });
   }
 
@@ -297,11 +315,10 @@ export class Sender {
     for (const outbox of this.outboxes.values()) {
       const link = this.links.get(outbox.receiver)?.[0];
       if (link === undefined) continue;
-      const low = outbox.lowest(this.options.nodeId);
       for (const outgoing of outbox.due(now, limits.maxRetryMs)) {
         if (!link.isWritable) break;
         outgoing.attempts += 1;
-        this.put(outbox, outgoing, link, { low, wall });
+        this.put(outbox, outgoing, link, wall);
       }
       if (outbox.inFlight > 0) this.watch();
     }
