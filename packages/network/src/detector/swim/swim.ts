@@ -34,9 +34,9 @@ import { createLocalHealth, suspicionMs } from "./suspicion.ts";
 const DIRECT_SHARE = 1 / 4;
 /** Of the period: who was heard so lately is not probed out of turn. */
 const HASTE_SHARE = 1 / 2;
-/** A suspicion that so many others confirm lasts half the timeout, one that nobody does the whole of it. */
+/** A suspicion that so many others confirm lasts two thirds of the timeout, one that nobody does the whole of it. */
 const CONFIRMATIONS = 3;
-const MIN_SUSPICION_SHARE = 1 / 2;
+const MIN_SUSPICION_SHARE = 2 / 3;
 
 /** A probe whose answer is waited for. */
 interface OpenProbe {
@@ -77,6 +77,8 @@ class SwimDetector implements FailureDetector {
       selfSuspected: () => this.health.worse(),
     });
     this.silence = createSilenceRule(intervalMs, timeoutMs, ({ phase }) => {
+      // Refutations may reach others and not an agent that is not well itself.
+      if (this.health.multiplier > 1) return timeoutMs;
       const confirmations = phase.name === "suspect" && phase.by !== null ? phase.by.size - 1 : 0;
       return suspicionMs(confirmations, this.expectedConfirmations(), timeoutMs * MIN_SUSPICION_SHARE, timeoutMs);
     });
