@@ -18,12 +18,14 @@ Examples:
   failstorm --config storm.yaml --set network.connection_timeout=5
   pnpm -s failstorm --agents 8 --json | jq .detection_ms      (-s: pnpm itself prints two lines on stdout otherwise)
   failstorm report results/latest                 the numbers again, from the recorded events alone
+  failstorm compare --protocols a2a,simple_json --repeats 20 --fault-time 25 --runtime 70
+  failstorm diff before after --fail-on recovery_ms:+20%    a gate: exit code 4 when it is worse
 
 Configuration: command line over environment (FAILSTORM_<SECTION>_<KEY>) over --config FILE
 (else configs/failstorm.yaml, which explains every key) over the defaults.
 
 Exit codes: 0 done · 1 the run failed · 2 bad input, nothing was started · 3 an invariant is broken (named)
-            4 regression (reserved) · 130 interrupted by Ctrl-C · 143 by SIGTERM
+            4 regression (diff) · 130 interrupted by Ctrl-C · 143 by SIGTERM
 `;
 
 const configOption = (): Option =>
@@ -113,6 +115,55 @@ function experimentOptions(command: Command): Command {
   option("--name <name>", "its folder in results/experiments (default: made of what it is; the same call continues it)");
   option("--retry-failed", "make runs again that failed before");
   return option("--dry-run", "say what would be run, and what it can show");
+}
+
+function addResults(program: Command, done: Done): void {
+  const commands: Command = program
+    .command("diff")
+    .argument("<a>", "results before: a run's folder, a folder of repeated runs, an experiment's")
+    .argument("<b>", "results after")
+    .description("what changed from A to B; exit code 4 on a significant regression")
+    .addOption(
+      new Option(
+        "--fail-on <rule>",
+        "MEASURE, MEASURE:+20% or MEASURE:+50 in its unit (repeatable; default: service_gap_ms)",
+      ).argParser(list),
+    )
+    .option("--alpha <x>", "level of significance", "0.05")
+    .option("--all", "show measures that did not change, too")
+    .option("--json", "the differences as JSON on stdout, and nothing else there");
+  commands.action(async (a: string, b: string, options: { failOn?: string[]; alpha: string; all?: boolean; json?: boolean }) => {
+    const { diff } = await import("./commands/diff.ts");
+    done(
+      await diff([a, b], {
+        failOn: options.failOn ?? [],
+        alpha: Number(options.alpha),
+        all: options.all === true,
+        json: options.json === true,
+      }),
+    );
+  });
+  program
+    .command("list")
+    .argument("[dir]", "a results folder (default: results)")
+    .description("the runs and experiments there are")
+    .option("--last <n>", "how many of the newest runs", "30")
+    .option("--json", "as JSON on stdout, and nothing else there")
+    .action(async (dir: string | undefined, options: { last: string; json?: boolean }) => {
+      const last = Number(options.last);
+      if (!Number.isInteger(last) || last < 1)
+        throw new InputError(`--last ${options.last}: must be a whole number of at least 1, for example 30`);
+      const commands = await import("./commands/list.ts");
+      done(await commands.list(dir ?? null, { json: options.json === true, last }));
+    });
+  program
+    .command("show")
+    .argument("<run>", "a folder, or the beginning of a run's id or an experiment's name")
+    .description("what a run or an experiment was, and what came of it")
+    .action(async (run: string) => {
+      const { show } = await import("./commands/show.ts");
+      done(await show(run));
+    });
 }
 
 const OWN = [
@@ -211,6 +262,7 @@ export function createProgram(done: Done): Command {
   addValidate(program, done);
   addReport(program, done);
   addCompare(program, done);
+  addResults(program, done);
   addData(program, done);
   addLists(program, done);
   return program;

@@ -73,7 +73,9 @@ function announce(store: ExperimentStore, todo: readonly PlannedRun[], progress:
     `${runs.length} runs in ${repeats} blocks (controls: A/A ${experiment.controls.aa ? "yes" : "no"}, without a fault ${experiment.controls.no_fault}); primary measure ${experiment.primary}, baseline ${experiment.baseline}`,
   );
   const p = (value: number): string => value.toPrecision(2);
-  if (power.canPass)
+  if (comparisons === 0)
+    log("INFO", "one level only: nothing is compared within this experiment; `failstorm diff` compares two of them");
+  else if (power.canPass)
     log(
       "INFO",
       `${repeats} blocks can show: p ≥ ${p(power.smallestP)} where Holm over ${comparisons} pairs asks for ${p(power.neededP)}${power.detectableDz === null ? "" : `; a difference of ${power.detectableDz.toFixed(2)} standard deviations is found in 4 of 5 such experiments`}`,

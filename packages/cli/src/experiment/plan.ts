@@ -39,18 +39,22 @@ function chooseBaseline({ baseline, factors }: ExperimentSpec, compared: string)
   return baseline ?? (levels.includes("simple_json") ? "simple_json" : first);
 }
 
+/** A level as one names it: a number or truth value says nothing without its factor. */
+function levelName(factor: string, level: Level | undefined): string {
+  if (factor === "agents") return `${String(level)} agents`;
+  const leaf = factor.split(".").at(-1) ?? factor;
+  return typeof level === "string" ? level : `${leaf.replaceAll("_", " ")} ${String(level)}`;
+}
+
 function makeVariants(spec: ExperimentSpec, compared: string): Variant[] {
   const factors = [...spec.factors].map(([name, { levels }]) => [name, levels] as const);
   const varied = factors.filter(([, levels]) => levels.length > 1).map(([name]) => name);
   return cross(factors).map((levels) => {
     const rest = varied.filter((name) => name !== compared);
-    const named = [compared, ...rest].map((name) =>
-      name === "agents" ? `${String(levels[name])} agents` : String(levels[name]),
-    );
-    const id = inFileName(
-      [compared, ...rest].map((name) => (name === "agents" ? `n${String(levels[name])}` : String(levels[name]))).join("-"),
-    );
-    return { id, label: named.join(", "), levels, stratum: rest.map((name) => `${name} ${String(levels[name])}`).join(", ") };
+    const names = [compared, ...rest];
+    const id = inFileName(names.map((name) => levelName(name, levels[name]).replaceAll(" ", "_")).join("-"));
+    const label = names.map((name) => levelName(name, levels[name])).join(", ");
+    return { id, label, levels, stratum: rest.map((name) => `${name} ${String(levels[name])}`).join(", ") };
   });
 }
 
@@ -72,11 +76,16 @@ function blockRuns(
   ]);
 }
 
+/** Settings that decide what is run; where it is put does not. */
+const ofRuns = ({ settings }: ExperimentSpec): ExperimentSpec["settings"] => settings.filter(({ path }) => path !== "output.dir");
+
 /** What distinguishes an experiment from another: the same request continues it. */
 function nameOf(spec: ExperimentSpec, compared: string): string {
   const essence = JSON.stringify([
     [...spec.factors].map(([name, { levels }]) => [name, levels]),
-    spec.settings.map(({ path, value }) => [path, value]).sort((a, b) => String(a[0]).localeCompare(String(b[0]))),
+    ofRuns(spec)
+      .map(({ path, value }) => [path, value])
+      .sort((a, b) => String(a[0]).localeCompare(String(b[0]))),
     [spec.repeats, spec.seed, spec.primary, spec.alpha, spec.baseline, spec.controls, compared],
   ]);
   return `${inFileName(compared)}-${createHash("sha256").update(essence).digest("hex").slice(0, 8)}`;
@@ -119,7 +128,7 @@ export function planExperiment(spec: ExperimentSpec, createdAt: string): Experim
     seed: spec.seed,
     repeats: spec.repeats,
     controls: spec.controls,
-    settings: Object.fromEntries(spec.settings.map(({ path, value }) => [path, value])),
+    settings: Object.fromEntries(ofRuns(spec).map(({ path, value }) => [path, value])),
     variants,
     runs,
     published: spec.published,

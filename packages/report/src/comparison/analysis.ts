@@ -1,8 +1,9 @@
 import { createPrng, type Prng } from "@failstorm/core";
 import { MEASURES } from "../measures.ts";
-import { DEFAULT_RESAMPLES, type Interval } from "../statistics/bootstrap.ts";
+import { bcaInterval, DEFAULT_RESAMPLES, type Interval, meanOf } from "../statistics/bootstrap.ts";
 import { type BlockPower, blockPower } from "../statistics/effectSize.ts";
 import { holm } from "../statistics/permutation.ts";
+import type { RunDigest } from "./digest.ts";
 import type { Experiment, PlannedRun } from "./experiment.ts";
 import { comparePairs, type PairResult } from "./pairs.ts";
 import {
@@ -26,6 +27,17 @@ export interface HarnessSpread {
   readonly p: number | null;
 }
 
+/** What the fault took from a variant, against its own runs of the same questions without a fault. */
+export interface FaultCost {
+  readonly variant: string;
+  readonly blocks: number;
+  /** Goodput of the runs without a fault, mean, %. */
+  readonly goodputWithout: number;
+  readonly goodputWith: number;
+  /** Answers right without and not with the fault, less the other way round; % of all questions. */
+  readonly lost: Interval;
+}
+
 export interface Stratum {
   readonly name: string;
   readonly baseline: string;
@@ -34,6 +46,7 @@ export interface Stratum {
   readonly harness: readonly HarnessSpread[];
   /** Runs without a fault, by variant. */
   readonly noFault: readonly VariantSummary[];
+  readonly faultCost: readonly FaultCost[];
   /** Measure → the variants that are better than every other with significance; at most one. */
   readonly best: Readonly<Record<string, string>>;
 }
@@ -80,7 +93,38 @@ function analyseStratum(
     pairs: comparePairs(allPairs(summaries, baseline?.id ?? ""), { resample, prng: prng.fork("pairs") }),
     harness,
     noFault: own("no_fault").filter((summary) => Object.values(summary.measures).some((measure) => measure.n > 0)),
+    faultCost: variants.flatMap((variant) => measureFaultCost(variant.id, entries, resample) ?? []),
     best: {},
+  };
+}
+
+function measureFaultCost(variant: string, entries: readonly RunEntry[], resample: Resampler): FaultCost | null {
+  const ofRole = (role: PlannedRun["role"]): Map<number, RunDigest> =>
+    new Map(
+      entries.flatMap(({ planned, digest }) =>
+        planned.variant === variant && planned.role === role && isUsable(digest) ? [[planned.block, digest] as const] : [],
+      ),
+    );
+  const controls = ofRole("no_fault");
+  const blocks = [...ofRole("variant")].flatMap(([block, run]) => {
+    const control = controls.get(block);
+    const tasks = control === undefined ? [] : [...run.good.keys()].filter((task) => control.good.has(task));
+    if (control === undefined || tasks.length === 0) return [];
+    const share = (good: ReadonlyMap<string, boolean>): number =>
+      (tasks.filter((task) => good.get(task) === true).length / tasks.length) * 100;
+    return [{ without: share(control.good), with: share(run.good) }];
+  });
+  if (blocks.length === 0) return null;
+  return {
+    variant,
+    blocks: blocks.length,
+    goodputWithout: meanOf(blocks.map((block) => block.without)),
+    goodputWith: meanOf(blocks.map((block) => block.with)),
+    lost: bcaInterval(
+      blocks.map((block) => block.without - block.with),
+      meanOf,
+      resample(blocks.length),
+    ),
   };
 }
 

@@ -2,7 +2,7 @@ import { findMeasure, formatValue, MEASURES, type Measure } from "../measures.ts
 import type { Interval } from "../statistics/bootstrap.ts";
 import type { Comparison, Stratum } from "./analysis.ts";
 import { type Cell, cell, type DataTable } from "./dataTable.ts";
-import { controlsTable, publishedTable, runsTable } from "./listTables.ts";
+import { controlsTable, faultCostTable, publishedTable, runsTable } from "./listTables.ts";
 import type { PairResult } from "./pairs.ts";
 import type { MeasureSummary } from "./summaries.ts";
 import { column, inFile, inTitle, intervalText, labelOf, pText } from "./tableParts.ts";
@@ -156,6 +156,7 @@ export const comparisonTables = (comparison: Comparison): DataTable[] => [
     differencesTable(comparison, stratum, false),
     differencesTable(comparison, stratum, true),
     ...(stratum.harness.length > 0 ? [controlsTable(stratum)] : []),
+    ...(stratum.faultCost.length > 0 ? [faultCostTable(comparison, stratum)] : []),
   ]),
   ...[publishedTable(comparison)].filter((table) => table !== null),
   runsTable(comparison),

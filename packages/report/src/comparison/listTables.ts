@@ -98,6 +98,29 @@ export function controlsTable(stratum: Stratum): DataTable {
   };
 }
 
+/** What the fault took, against the same questions without one. */
+export function faultCostTable(comparison: Comparison, stratum: Stratum): DataTable {
+  return {
+    id: `fault-cost${inFile(stratum)}`,
+    title: `With and without the fault, the same questions${inTitle(stratum)}`,
+    columns: [
+      column("variant", "variant", false),
+      column("n", "blocks"),
+      column("goodput_without", "right in time without, %"),
+      column("goodput_with", "with, %"),
+      column("lost", "lost to the fault, % of all questions [95 %]"),
+    ],
+    rows: stratum.faultCost.map(({ variant, blocks, goodputWithout, goodputWith, lost }) => [
+      cell(labelOf(comparison, variant), variant),
+      cell(String(blocks), blocks),
+      cell(goodputWithout.toFixed(2), goodputWithout),
+      cell(goodputWith.toFixed(2), goodputWith),
+      cell(intervalText(lost, true), lost.estimate),
+    ]),
+    notes: ["Over the whole run; questions that both runs of a block had."],
+  };
+}
+
 /** Our numbers beside published ones, each with its own words. Null when the experiment repeats none. */
 export function publishedTable(comparison: Comparison): DataTable | null {
   const published = findPublished(comparison.experiment.published);

@@ -115,7 +115,7 @@ export async function renderComparisonPage(comparison: Comparison): Promise<stri
     { id: "latency", title: "Latency", body: await figuresOf(figures, /^latency/) },
     { id: "scaling", title: "Cost against N", body: await figuresOf(figures, /^scaling/) },
     { id: "published", title: "Published numbers", body: tablesOf(tables, /^published/) },
-    { id: "controls", title: "Controls", body: tablesOf(tables, /^controls/) },
+    { id: "controls", title: "Controls", body: tablesOf(tables, /^(controls|fault-cost)/) },
     { id: "runs", title: "Runs", body: tablesOf(tables, /^runs/) },
     { id: "method", title: "Method", body: METHOD },
     { id: "definitions", title: "Definitions", body: glossary(MEASURES) },

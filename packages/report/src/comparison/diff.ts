@@ -1,0 +1,247 @@
+import { createPrng, InputError, type Prng } from "@failstorm/core";
+import { findMeasure, MEASURES, type Measure } from "../measures.ts";
+import { bcaInterval, DEFAULT_RESAMPLES, drawResamples, type Interval, meanOf, medianOf } from "../statistics/bootstrap.ts";
+import { cliffDelta, cohenDz } from "../statistics/effectSize.ts";
+import { holm, signFlipTest, twoSampleTest } from "../statistics/permutation.ts";
+import type { RunDigest } from "./digest.ts";
+import type { ResultGroup, ResultSet } from "./resultSet.ts";
+import { standIn } from "./summaries.ts";
+
+/** `recovery_ms:+20%`: what counts as a regression. */
+export interface FailRule {
+  readonly measure: Measure;
+  /** Share of A's mean (`relative`), or in the measure's unit; signed: + for more. 0: any worsening. */
+  readonly limit: number;
+  readonly relative: boolean;
+  readonly text: string;
+}
+
+/** Reads `measure`, `measure:+20%` or `measure:-1.5` (in the measure's unit). Throws InputError. */
+export function parseFailRule(text: string): FailRule {
+  const [, key = "", sign = "", amount = "", percent = ""] =
+    /^([^:]+?)(?::([+-])(\d+(?:\.\d+)?)\s*(%|ms|kB|tasks|detections)?)?$/.exec(text.trim()) ?? [];
+  const measure = findMeasure(key);
+  if (measure === undefined || measure.better === null)
+    throw new InputError(
+      `--fail-on ${text}: must be MEASURE or MEASURE:+20% or MEASURE:+50 (in its unit); measures are ${MEASURES.filter(
+        ({ better }) => better !== null,
+      )
+        .map((known) => known.key)
+        .join(", ")}`,
+    );
+  const size = amount === "" ? 0 : Number(amount) * (sign === "-" ? -1 : 1);
+  const isGood = measure.better === "lower" ? size < 0 : size > 0;
+  if (isGood)
+    throw new InputError(
+      `--fail-on ${text}: a ${sign === "-" ? "lower" : "higher"} ${measure.label.toLowerCase()} is no regression; turn the sign`,
+    );
+  return { measure, limit: percent === "%" ? size / 100 : size, relative: percent === "%", text };
+}
+
+/** One measure of two results. Differences are B − A. */
+export interface DiffRow {
+  readonly measure: string;
+  readonly a: { readonly n: number; readonly median: number | null };
+  readonly b: { readonly n: number; readonly median: number | null };
+  readonly meanDifference: Interval | null;
+  readonly relative: number | null;
+  /** d_z of paired runs, Cliff's delta of others. */
+  readonly effect: number | null;
+  readonly p: number | null;
+  readonly pCorrected: number | null;
+  /** The smallest p-value that so many runs could give. */
+  readonly smallestP: number;
+  readonly change: "better" | "worse" | "not significant" | "one run each" | "nothing to compare";
+  /** Set where a rule was asked for. */
+  readonly regression: { readonly rule: string; readonly judgedBy: "significance" | "threshold alone" } | null;
+}
+
+export interface DiffGroup {
+  readonly name: string;
+  readonly paired: boolean;
+  readonly rows: readonly DiffRow[];
+}
+
+export interface Diff {
+  readonly a: string;
+  readonly b: string;
+  readonly alpha: number;
+  readonly groups: readonly DiffGroup[];
+  /** Groups that only one of the two has. */
+  readonly unmatched: readonly string[];
+}
+
+interface Pair {
+  readonly name: string;
+  readonly a: readonly RunDigest[];
+  readonly b: readonly RunDigest[];
+}
+
+function matchGroups(a: ResultSet, b: ResultSet): { pairs: Pair[]; unmatched: string[] } {
+  const [onlyA, onlyB] = [a.groups[0], b.groups[0]];
+  if (a.groups.length === 1 && b.groups.length === 1 && onlyA !== undefined && onlyB !== undefined) {
+    const name = onlyA.name === onlyB.name ? onlyA.name : `${onlyA.name} → ${onlyB.name}`;
+    return { pairs: [{ name, a: onlyA.runs, b: onlyB.runs }], unmatched: [] };
+  }
+  const others = new Map(b.groups.map((group) => [group.name, group]));
+  const has = (groups: readonly ResultGroup[], name: string): boolean => groups.some((group) => group.name === name);
+  return {
+    pairs: a.groups.flatMap(({ name, runs }) => (others.has(name) ? [{ name, a: runs, b: others.get(name)?.runs ?? [] }] : [])),
+    unmatched: [...a.groups.filter(({ name }) => !others.has(name)), ...b.groups.filter(({ name }) => !has(a.groups, name))].map(
+      ({ name }) => name,
+    ),
+  };
+}
+
+/** Runs of the same seed and work, when most have such a partner; runs without one are left out. Else null. */
+function partners({ a, b }: Pair): [RunDigest, RunDigest][] | null {
+  const key = (run: RunDigest): string => `${run.seed} ${run.scheduleHash}`;
+  const ofB = new Map(b.map((run) => [key(run), run]));
+  if (ofB.size !== b.length || new Set(a.map(key)).size !== a.length) return null;
+  const pairs = a.flatMap((run): [RunDigest, RunDigest][] => {
+    const other = ofB.get(key(run));
+    return other === undefined ? [] : [[run, other]];
+  });
+  return pairs.length > 1 && pairs.length * 2 >= Math.max(a.length, b.length) ? pairs : null;
+}
+
+const observedIn = (measure: Measure, run: RunDigest): number | null => {
+  const observed = run.observed[measure.key];
+  return observed === undefined ? null : standIn(observed);
+};
+
+interface Tested {
+  readonly meanDifference: Interval | null;
+  readonly effect: number | null;
+  readonly p: number | null;
+  readonly smallestP: number;
+}
+
+function testPaired(differences: readonly number[], prng: Prng): Tested {
+  const n = differences.length;
+  if (n < 2) return { meanDifference: null, effect: null, p: null, smallestP: 1 };
+  return {
+    meanDifference: bcaInterval(differences, meanOf, drawResamples(n, prng.fork("resamples"))),
+    effect: cohenDz(differences),
+    p: signFlipTest(differences, prng.fork("signs")).p,
+    smallestP: 2 ** (1 - n),
+  };
+}
+
+/** Percentile bootstrap of the difference of means, each side resampled by itself. */
+function testUnpaired(a: readonly number[], b: readonly number[], prng: Prng): Tested {
+  if (a.length < 2 || b.length < 2) return { meanDifference: null, effect: null, p: null, smallestP: 1 };
+  const draw = prng.fork("resamples");
+  const mean = (values: readonly number[]): number => meanOf(values.map(() => draw.pick(values)));
+  const values = Array.from({ length: DEFAULT_RESAMPLES }, () => mean(b) - mean(a)).sort((x, y) => x - y);
+  const at = (q: number): number => values[Math.round(q * (values.length - 1))] ?? Number.NaN;
+  const test = twoSampleTest(a, b, prng.fork("splits"));
+  return {
+    meanDifference: { estimate: meanOf(b) - meanOf(a), low: at(0.025), high: at(0.975), level: 0.95 },
+    effect: cliffDelta(b, a),
+    p: test.p,
+    smallestP: test.exact ? (a.length === b.length ? 2 : 1) / test.arrangements : 1 / test.arrangements,
+  };
+}
+
+type RawRow = Omit<DiffRow, "pCorrected" | "change" | "regression">;
+
+function compareMeasure(measure: Measure, pair: Pair, matched: [RunDigest, RunDigest][] | null, prng: Prng): RawRow {
+  const known = (runs: readonly RunDigest[]): number[] => runs.flatMap((run) => observedIn(measure, run) ?? []);
+  const [a, b] = [known(pair.a), known(pair.b)];
+  const differences = (matched ?? []).flatMap(([one, other]) => {
+    const [x, y] = [observedIn(measure, one), observedIn(measure, other)];
+    return x === null || y === null ? [] : [y - x];
+  });
+  const tested = matched === null ? testUnpaired(a, b, prng) : testPaired(differences, prng);
+  const base = a.length === 0 ? 0 : meanOf(a);
+  return {
+    measure: measure.key,
+    a: { n: a.length, median: a.length === 0 ? null : medianOf(a) },
+    b: { n: b.length, median: b.length === 0 ? null : medianOf(b) },
+    ...tested,
+    relative: a.length === 0 || b.length === 0 || base === 0 ? null : (meanOf(b) - base) / base,
+  };
+}
+
+/** Whether B is worse than the rule allows, and by what that was judged. */
+function judge(
+  row: RawRow,
+  rule: FailRule,
+  pCorrected: number | null,
+  alpha: number,
+  family: number,
+  means: number | null,
+): DiffRow["regression"] {
+  const size = rule.relative ? row.relative : means;
+  if (size === null) return null;
+  const isWorse = rule.measure.better === "lower" ? size > 0 && size >= rule.limit : size < 0 && size <= rule.limit;
+  if (!isWorse) return null;
+  // So few runs that nothing could be significant: the threshold decides, and that is said.
+  if (row.p === null || row.smallestP * family > alpha)
+    return rule.limit === 0 ? null : { rule: rule.text, judgedBy: "threshold alone" };
+  return pCorrected !== null && pCorrected <= alpha ? { rule: rule.text, judgedBy: "significance" } : null;
+}
+
+function changeOf(row: RawRow, measure: Measure, pCorrected: number | null, alpha: number): DiffRow["change"] {
+  if (row.a.n === 0 || row.b.n === 0) return "nothing to compare";
+  if (row.p === null || pCorrected === null) return "one run each";
+  if (pCorrected > alpha) return "not significant";
+  return (row.meanDifference?.estimate ?? 0) < 0 === (measure.better === "lower") ? "better" : "worse";
+}
+
+const meanGap = (measure: Measure, pair: Pair): number | null => {
+  const known = (runs: readonly RunDigest[]): number[] => runs.flatMap((run) => observedIn(measure, run) ?? []);
+  const [a, b] = [known(pair.a), known(pair.b)];
+  return a.length === 0 || b.length === 0 ? null : meanOf(b) - meanOf(a);
+};
+
+/**
+ * What changed from A to B. Runs of the same seed are paired; else two samples are compared. p-values are corrected (Holm) among the
+ * measures that `rules` name and, apart from them, among all others.
+ */
+export function diffResults(
+  a: ResultSet,
+  b: ResultSet,
+  options: { readonly rules: readonly FailRule[]; readonly alpha: number; readonly seed: number },
+): Diff {
+  const { rules, alpha, seed } = options;
+  const { pairs, unmatched } = matchGroups(a, b);
+  const prng = createPrng(seed, "diff");
+  const compared = MEASURES.filter(({ better }) => better !== null);
+  const raw = pairs.map((pair) => {
+    const matched = partners(pair);
+    return {
+      pair,
+      matched,
+      rows: compared.map((measure) => ({
+        measure,
+        row: compareMeasure(measure, pair, matched, prng.fork(`${pair.name}/${measure.key}`)),
+      })),
+    };
+  });
+  const ruleOf = (measure: Measure): FailRule | undefined => rules.find((rule) => rule.measure.key === measure.key);
+  const corrected = new Map<RawRow, number>();
+  const sizes = { gate: 0, other: 0 };
+  for (const family of ["gate", "other"] as const) {
+    const rows = raw.flatMap(({ rows }) =>
+      rows
+        .filter(({ measure, row }) => (ruleOf(measure) !== undefined) === (family === "gate") && row.p !== null)
+        .map(({ row }) => row),
+    );
+    const ps = holm(rows.map(({ p }) => p ?? 1));
+    sizes[family] = rows.length;
+    for (const [i, row] of rows.entries()) corrected.set(row, ps[i] ?? 1);
+  }
+  const groups = raw.map(({ pair, matched, rows }) => ({
+    name: pair.name,
+    paired: matched !== null,
+    rows: rows.map(({ measure, row }): DiffRow => {
+      const pCorrected = corrected.get(row) ?? null;
+      const rule = ruleOf(measure);
+      const regression = rule === undefined ? null : judge(row, rule, pCorrected, alpha, sizes.gate, meanGap(measure, pair));
+      return Object.assign({}, row, { pCorrected, change: changeOf(row, measure, pCorrected, alpha), regression });
+    }),
+  }));
+  return { a: a.source, b: b.source, alpha, groups, unmatched };
+}
