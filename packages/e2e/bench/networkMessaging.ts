@@ -13,7 +13,7 @@ const MAX_LATENCY = 1.5;
 const ONE_BY_ONE = 2_000;
 const COUNT = 40_000;
 const WINDOW = 1024;
-const WARM_UPS = 3;
+const WARM_UPS = 8;
 
 const WIRES: readonly Wire[] = ["network", "raw", "network sealed", "raw corked"];
 
