@@ -13,6 +13,7 @@ import type {
   PeerStatus,
 } from "../types.ts";
 import { createFavours } from "./favours.ts";
+import { isSuspicion, type OpenProbe, openProbe } from "./openProbe.ts";
 import { chooseHelpers, createRotation } from "./rotation.ts";
 import { createLocalHealth, suspicionMs } from "./suspicion.ts";
 
@@ -38,20 +39,6 @@ const HASTE_SHARE = 1 / 2;
 const CONFIRMATIONS = 3;
 const MIN_SUSPICION_SHARE = 2 / 3;
 
-/** A probe whose answer is waited for. */
-interface OpenProbe {
-  readonly peer: Peer;
-  readonly incarnation: number;
-  readonly sentAt: number;
-  /** `confirm`: others suspect the peer already, and need not be asked. */
-  stage: "direct" | "indirect" | "confirm";
-  until: number;
-  /** Was given more time once, as this agent was late. */
-  extended: boolean;
-  readonly asked: Set<AgentId>;
-  readonly denied: Set<AgentId>;
-}
-
 /** The `swim` failure detector. */
 export const createSwimDetector = (options: DetectorOptions): FailureDetector => new SwimDetector(options);
 
@@ -68,6 +55,8 @@ class SwimDetector implements FailureDetector {
   private asks = 0;
   private stalledAt = NEVER;
   private tickedAt = NEVER;
+  /** Before this, nothing was due: a deadline that what was received since has brought forward into the past is no lateness. */
+  private dueSince = NEVER;
 
   constructor(options: DetectorOptions) {
     this.options = options;
@@ -88,7 +77,7 @@ class SwimDetector implements FailureDetector {
   }
 
   tick(now: number): DetectorEffect[] {
-    const lateMs = now - (this.nextWakeAt() ?? now);
+    const lateMs = this.lateness(now);
     this.tickedAt = now;
     if (this.silence.isLate(lateMs)) this.excuse(lateMs, now); // [4]
     for (const peer of this.beliefs.peers.values()) {
@@ -105,6 +94,7 @@ class SwimDetector implements FailureDetector {
   }
 
   receive(input: DetectorInput, now: number): DetectorEffect[] {
+    this.dueSince = Math.max(this.dueSince, Math.min(this.nextWakeAt() ?? now, now));
     switch (input.kind) {
       case "gossip":
         for (const item of input.entries) {
@@ -149,6 +139,11 @@ class SwimDetector implements FailureDetector {
     if (wasIdle) this.nextPeriodAt = Math.max(this.nextPeriodAt, this.periodAfter(now));
   }
 
+  /** How late a tick at `now` would be. */
+  private lateness(now: number): number {
+    return now - Math.max(this.nextWakeAt() ?? now, this.dueSince);
+  }
+
   private expectedConfirmations(): number {
     return Math.min(CONFIRMATIONS, this.beliefs.peers.size - 1);
   }
@@ -189,17 +184,7 @@ class SwimDetector implements FailureDetector {
 
   private await(peer: Peer, stage: "direct" | "confirm", now: number): void {
     const until = now + this.directMs;
-    const { incarnation } = peer;
-    this.probes.set(peer.id, {
-      peer,
-      incarnation,
-      sentAt: now,
-      stage,
-      until,
-      extended: false,
-      asked: new Set(),
-      denied: new Set(),
-    });
+    this.probes.set(peer.id, openProbe(peer, stage, now, until));
   }
 
   /** [4] After a stall everything is asked again; after a smaller delay an open probe is given as long again, once. */
@@ -318,7 +303,7 @@ class SwimDetector implements FailureDetector {
     if (refused) this.tellOf(peer.id, "unanswered", this.favours.settle(peer.id));
     if (confirmClosed(this.beliefs, peer, refused, sentAt, now)) return;
     const probe = this.probes.get(peer.id);
-    const isStalled = this.silence.isStall(now - (this.nextWakeAt() ?? now));
+    const isStalled = this.silence.isStall(this.lateness(now));
     if (probe === undefined || probe.stage === "indirect" || sentAt < probe.sentAt) return;
     if (!saysNothing(peer, refused, sentAt, isStalled ? now : this.stalledAt)) this.expire(probe, now);
   }
@@ -360,6 +345,3 @@ class SwimDetector implements FailureDetector {
     if (probe.denied.size === probe.asked.size) this.conclude(probe, now);
   }
 }
-
-const isSuspicion = (peer: Peer): peer is Peer & { phase: { readonly by: Set<AgentId> } } =>
-  peer.phase.name === "suspect" && peer.phase.by !== null;
