@@ -20,6 +20,15 @@ import { trafficFigure } from "./trafficChart.ts";
 /** Further storms of a run have their own figures up to here. */
 const MAX_STORMS = 5;
 
+/** A picture that cannot be drawn is said so in its place: the others and the numbers are still worth their page. */
+async function drawn(figure: () => Promise<Html> | Html): Promise<Html> {
+  try {
+    return await figure();
+  } catch (error) {
+    return html`<p class="none">This picture could not be drawn: ${error instanceof Error ? error.message : String(error)}</p>`;
+  }
+}
+
 type PerStorm = (view: RunView, storm: Storm, metrics: StormMetrics) => Promise<Html> | Html;
 
 /** A figure for each storm, each under its own heading when there are several; null when there is none. */
@@ -30,7 +39,7 @@ async function forStorms(view: RunView, figure: PerStorm): Promise<Html | null> 
     const metrics = view.metrics.storms[i];
     if (metrics === undefined) continue;
     const heading = storms.length > 1 ? html`<h3>Storm ${i + 1}, at ${(metrics.at_ms / 1000).toFixed(1)} s</h3>` : null;
-    parts.push(html`${heading}${await figure(view, storm, metrics)}`);
+    parts.push(html`${heading}${await drawn(() => figure(view, storm, metrics))}`);
   }
   return parts.length === 0 ? null : html`${parts}`;
 }
@@ -45,12 +54,12 @@ async function sections(view: RunView): Promise<Section[]> {
     ...runEvidence(view),
   ];
   return [
-    { id: "timeline", title: "Timeline", body: hasLoad ? await timelineFigure(view) : null },
+    { id: "timeline", title: "Timeline", body: hasLoad ? await drawn(() => timelineFigure(view)) : null },
     { id: "detection", title: "Detection", body: await forStorms(view, detectionFigure) },
     { id: "mesh", title: "Links", body: await forStorms(view, meshFigure) },
     { id: "takeover", title: "Takeover", body: await forStorms(view, takeoverFigure) },
-    { id: "traffic", title: "Traffic", body: hasLoad ? await trafficFigure(view) : null },
-    { id: "question", title: "The path of a question", body: hasLoad ? sequenceFigure(view) : null },
+    { id: "traffic", title: "Traffic", body: hasLoad ? await drawn(() => trafficFigure(view)) : null },
+    { id: "question", title: "The path of a question", body: hasLoad ? await drawn(() => sequenceFigure(view)) : null },
     { id: "results", title: "Results", body: resultTable(view) },
     { id: "details", title: "Details", body: detailTables(view) },
     { id: "evidence", title: "Events", body: evidenceSection(evidence) },

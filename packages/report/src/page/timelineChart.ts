@@ -234,8 +234,14 @@ const latencyPanel = (view: RunView): ChartSpec => ({
 
 /** Goodput, throughput and latency over the run, under one axis of time, with the fault shaded. */
 export async function timelineFigure(view: RunView): Promise<Html> {
+  const panels = [
+    ...(goodputBins(view).length > 0 ? [goodputPanel(view)] : []),
+    ...(throughput(view).length > 0 ? [throughputPanel(view)] : []),
+    ...(latencyDots(view).length > 0 ? [latencyPanel(view)] : []),
+  ];
+  if (panels.length === 0) return html`<p class="none">No task came to an end.</p>`;
   const svg = await view.charts.svg("timeline", {
-    vconcat: [goodputPanel(view), throughputPanel(view), latencyPanel(view)],
+    vconcat: panels,
     spacing: 26,
     resolve: { scale: { x: "shared", color: "independent" }, legend: { color: "independent" } },
   });

@@ -43,9 +43,10 @@ function bytesPerSecond({ timeline }: RunView, split: Split, names: readonly str
 function panel(
   view: RunView,
   options: { split: Split; names: readonly string[]; title: string; height: number; last: boolean },
-): ChartSpec {
+): ChartSpec | null {
   const { split, names, title, height, last } = options;
   const values = bytesPerSecond(view, split, names);
+  if (values.length === 0) return null;
   const present = names.filter((name) => values.some((value) => value.name === name));
   return {
     width: 900,
@@ -85,7 +86,8 @@ export async function trafficFigure(view: RunView): Promise<Html> {
   const panels = [
     panel(view, { split: "kind", names: MESSAGE_KINDS, title: "all messages, by kind", height: 150, last: false }),
     panel(view, { split: "cause", names: FAULT_CAUSES, title: "caused by the fault alone", height: 110, last: true }),
-  ];
+  ].filter((drawn) => drawn !== null);
+  if (panels.length === 0) return html`<p class="none">No message was recorded.</p>`;
   const svg = await view.charts.svg("traffic", {
     vconcat: panels,
     spacing: 26,
