@@ -119,6 +119,7 @@ function createMembership(
         intervalMs: heartbeatIntervalMs,
         timeoutMs: heartbeatTimeoutMs,
         transportSignals,
+        adaptive: spec.config.network.adaptive ?? false,
         // Where everybody probes everybody, each finds out by itself.
         gossip: detector === "swim" || monitored.length < topology.ids.length - 1,
         fullyLinked: spec.config.network.topology === "mesh",

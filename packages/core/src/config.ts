@@ -57,6 +57,8 @@ export interface RunConfig {
     /** `auto`: the links up to 32 agents, above that 3 ring successors; a number: that many ring successors. */
     readonly monitors: "auto" | "all" | number;
     readonly transportSignals: boolean;
+    /** heartbeat: interval and timeout follow each link's round trips and losses. Absent = false. */
+    readonly adaptive?: boolean;
     readonly ledgerSyncMs: number;
   };
   readonly tasks: {

@@ -34,6 +34,7 @@ export const DEFAULTS = {
     detector: "heartbeat",
     monitors: "auto",
     transport_signals: false,
+    adaptive: false,
     ledger_sync: 1,
   },
   tasks: { rate: 2, deadline: 10, think_time: 0.3, ttl: 15, attempt_timeout: "auto" },

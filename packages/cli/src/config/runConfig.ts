@@ -43,6 +43,7 @@ export function toRunConfig(settings: ResolvedSettings, protocol: { name: string
       detector: network.detector,
       monitors: network.monitors,
       transportSignals: network.transport_signals,
+      ...(network.adaptive ? { adaptive: true } : {}),
       ledgerSyncMs: ms(network.ledger_sync),
     },
     tasks: {

@@ -94,6 +94,7 @@ const networkSchema = z.strictObject({
     network.monitors,
   ),
   transport_signals: flag.default(network.transport_signals),
+  adaptive: flag.default(network.adaptive),
   ledger_sync: seconds(0.01, 600, "1").default(network.ledger_sync),
 });
 
