@@ -105,7 +105,7 @@ function experimentOptions(command: Command): Command {
     new Option("--vary <key=list>", "any key of the configuration as a factor (repeatable)").argParser(list).helpGroup(group),
   );
   option("--repeats <n>", "blocks: each variant runs once in each, with the same seed (default: 20)");
-  option("--compare <factor>", "the factor whose levels are compared (default: the first with several)");
+  option("--compare <factor>", "the factor whose levels are compared (default: protocol, detector, or the first with several)");
   option("--baseline <level>", "the level the others are set against (default: simple_json, else the first)");
   option("--primary <measure>", "the one measure that is tested by itself (default: service_gap_ms)");
   option("--alpha <x>", "level of significance (default: 0.05)");

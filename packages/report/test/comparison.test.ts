@@ -101,6 +101,10 @@ function experiment(
   };
 }
 
+/** The entry with another digest. */
+const changed = (entry: RunEntry, override: Partial<RunDigest>): RunEntry =>
+  Object.assign({}, entry, { digest: Object.assign({}, entry.digest, override) });
+
 /** base: 3 s give or take; fast: 0.5 s less in every block; same: like base; each with its own noise. */
 function three(blocks = 12): { experiment: Experiment; entries: RunEntry[] } {
   const noise = (label: string, b: number): number => createPrng(b, label).next() * 200;
@@ -202,17 +206,19 @@ describe("a comparison", () => {
 
   it("leaves invalid runs out, keeps flagged ones, and lists both with the reason", () => {
     const { experiment: plan, entries } = three();
-    const changed = entries.map((entry): RunEntry => {
-      if (entry.planned.id === "b1-fast-variant")
-        return { ...entry, digest: { ...(entry.digest as RunDigest), valid: false, invalidBecause: ["storm too small"] } };
-      if (entry.planned.id === "b2-fast-variant")
-        return {
-          ...entry,
-          digest: { ...(entry.digest as RunDigest), saturated: true, disturbed: ["other processes took 40.0 % of the machine"] },
-        };
-      return entry.planned.id === "b3-fast-variant" ? { ...entry, digest: null, problem: "left no metrics" } : entry;
+    const spoilt = entries.map((entry): RunEntry => {
+      switch (entry.planned.id) {
+        case "b1-fast-variant":
+          return changed(entry, { valid: false, invalidBecause: ["storm too small"] });
+        case "b2-fast-variant":
+          return changed(entry, { saturated: true, disturbed: ["other processes took 40.0 % of the machine"] });
+        case "b3-fast-variant":
+          return Object.assign({}, entry, { digest: null, problem: "left no metrics" });
+        default:
+          return entry;
+      }
     });
-    const result = analyse(plan, changed, RESAMPLES);
+    const result = analyse(plan, spoilt, RESAMPLES);
     const row = result.strata[0]?.pairs.find(({ measure, a }) => measure === "service_gap_ms" && a === "fast");
     expect(row).toMatchObject({ n: 10, dropped: 2, unflagged: { n: 9 } });
     expect(result.completeBlocks).toBe(10);
@@ -225,17 +231,12 @@ describe("a comparison", () => {
 
   it("says so when the runs of a block did not have the same questions, and when A/A differs", () => {
     const { experiment: plan, entries } = three();
-    const mixed = entries.map(
-      (entry): RunEntry =>
-        entry.planned.id === "b4-fast-variant"
-          ? { ...entry, digest: { ...(entry.digest as RunDigest), scheduleHash: "other" } }
-          : entry,
+    const mixed = entries.map((entry) =>
+      entry.planned.id === "b4-fast-variant" ? changed(entry, { scheduleHash: "other" }) : entry,
     );
     expect(analyse(plan, mixed, RESAMPLES).warnings.join()).toMatch(/In 1 blocks the runs did not have the same questions/);
-    const shifted = entries.map(
-      (entry): RunEntry =>
-        entry.planned.role === "aa" ? { ...entry, digest: digest(entry.planned.seed, { service_gap_ms: value(9000) }) } : entry,
-    );
+    const late = { service_gap_ms: value(9000) };
+    const shifted = entries.map((entry) => (entry.planned.role === "aa" ? changed(entry, { observed: late }) : entry));
     expect(analyse(plan, shifted, RESAMPLES).warnings.join()).toMatch(/A\/A: two runs of the same differ in service_gap_ms/);
   });
 

@@ -16,14 +16,19 @@ function cross(factors: readonly (readonly [string, readonly Level[]])[]): Recor
   return all;
 }
 
-function chooseCompared({ compare, factors }: ExperimentSpec): string {
+/** What is compared when nothing is said; other factors then are what it is compared at. */
+const PREFERRED = ["protocol", "detector"];
+
+function chooseCompared(spec: ExperimentSpec): string {
+  const { compare, factors } = spec;
   const names = [...factors.keys()];
   if (compare !== null) {
     const name = factorName(compare);
     if (factors.has(name)) return name;
     throw new InputError(`compare ${compare}: is no factor of this experiment; choose one of ${names.join(", ")}`);
   }
-  const varied = names.find((name) => (factors.get(name)?.levels.length ?? 0) > 1);
+  const isVaried = (name: string): boolean => (factors.get(name)?.levels.length ?? 0) > 1;
+  const varied = PREFERRED.find(isVaried) ?? names.find(isVaried);
   if (varied === undefined)
     throw new InputError("nothing to compare: give a factor with more than one level, for example --protocols a2a,acp");
   return varied;

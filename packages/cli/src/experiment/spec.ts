@@ -118,7 +118,7 @@ export function readSpec(layers: readonly (readonly Entry[])[]): ExperimentSpec 
       settings.delete(factor.key);
     } else if (section === "settings" && below !== "") settings.set(below, { ...entry, path: below });
     else {
-      const meant = nearest(entry.path, [...Object.keys(HEAD), "factors", "settings"]);
+      const meant = nearest(entry.path, Object.keys(HEAD)) ?? nearest(section, ["factors", "settings", "controls"]);
       throw new InputError(
         `${nameOrigin(entry.origin)}: unknown key ${entry.path} of an experiment${meant === null ? "" : `; did you mean ${meant}?`}`,
       );
