@@ -50,10 +50,14 @@ export class LedgerSync {
     this.eager = true;
   }
 
-  /** Pushes what is new to every receiver; resolves when all have answered or failed. What failed goes with the next push. */
-  async pushAll(): Promise<void> {
-    if (!this.options.enabled) return;
-    await Promise.all(this.options.receivers(this.eager).map((peer) => this.push(peer)));
+  /**
+   * Pushes what is new to every receiver; resolves when all have answered or failed, with whether all have it. What failed goes with the
+   * next push.
+   */
+  async pushAll(): Promise<boolean> {
+    if (!this.options.enabled) return true;
+    const delivered = await Promise.all(this.options.receivers(this.eager).map((peer) => this.push(peer)));
+    return delivered.every(Boolean);
   }
 
   /**
@@ -86,18 +90,20 @@ export class LedgerSync {
     return { entries: this.options.enabled ? this.options.ledger.diff(decoded) : [] };
   }
 
-  private async push(peer: AgentId): Promise<void> {
+  private async push(peer: AgentId): Promise<boolean> {
     const { ledger, messenger } = this.options;
     const delta = ledger.takeDelta(peer);
-    if (delta.entries.length === 0) return;
+    if (delta.entries.length === 0) return true;
     try {
       const request = { op: "ledger.push", entries: [...delta.entries] } as const;
       await messenger().ask(
         { agentId: peer, request },
         { kind: "ledger", cause: "ledger", signal: AbortSignal.timeout(PUSH_TIMEOUT_MS) },
       );
+      return true;
     } catch {
       ledger.returnDelta(peer, delta);
+      return false;
     }
   }
 

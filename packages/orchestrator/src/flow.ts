@@ -33,8 +33,11 @@ const LOAD_LEAD_MS = 200;
 const LOAD_GRID_MS = 100;
 /** So many agents prepare themselves within the time that one may take to start; all do it at the same time. */
 const PREPARED_AT_ONCE = 8;
-/** Beyond the last deadline, what agents get to say that they are done. */
-const DRAIN_EXTRA_MS = 2000;
+/**
+ * Beyond the last deadline, what agents get to say that they are done; no longer than they need. Generous: on a machine that has too much
+ * to do, an outcome that is not logged yet would be a lost task.
+ */
+const DRAIN_EXTRA_MS = 10_000;
 
 /** The run from the first spawn to the end of the drain. Throws RunError, or the signal's reason. */
 export async function runFlow(context: FlowContext): Promise<void> {

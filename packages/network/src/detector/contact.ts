@@ -1,5 +1,5 @@
 import type { Beliefs } from "./beliefs.ts";
-import { hear, NEVER, type Peer, type Phase } from "./peer.ts";
+import { askAgainAt, hear, NEVER, type Peer, type Phase } from "./peer.ts";
 import type { DetectorInput } from "./types.ts";
 
 /*
@@ -8,8 +8,13 @@ import type { DetectorInput } from "./types.ts";
  * peer died, so it only prompts a probe.
  */
 
-/** A dying process may still accept a connection and reset it: so often a failed probe of a closed peer is repeated at once. */
+/**
+ * A dying process may still accept a connection and reset it, and so do connections to it that were open: so often a failed probe of a
+ * closed peer is repeated at once, and after that every so often, until it is refused, answered, or has been silent for too long.
+ */
 const MAX_CONFIRMATIONS = 3;
+/** Of the interval. */
+const ASK_AGAIN_SHARE = 1 / 20;
 
 type ContactInput = Extract<DetectorInput, { kind: "answered" | "heard" | "closed" }>;
 
@@ -44,7 +49,7 @@ function streamClosed(beliefs: Beliefs, peer: Peer, now: number): void {
   if (phase.name === "dead" || !peer.monitored) return;
   if (phase.name === "suspect" && phase.closedAt !== null) return;
   if (phase.name === "alive") beliefs.announce(peer, "suspect", "transport");
-  peer.phase = { name: "suspect", closedAt: now, asked: 0, by: phase.name === "suspect" ? phase.by : null };
+  peer.phase = { name: "suspect", closedAt: now, asked: 0, askAt: null, by: phase.name === "suspect" ? phase.by : null };
   beliefs.probe(peer, now);
 }
 
@@ -83,8 +88,15 @@ export function confirmClosed(beliefs: Beliefs, peer: Peer, refused: boolean, se
   else if (sentAt >= phase.closedAt && phase.asked < MAX_CONFIRMATIONS) {
     phase.asked += 1;
     beliefs.probe(peer, now);
-  }
+  } else if (sentAt >= phase.closedAt) phase.askAt = now + beliefs.options.intervalMs * ASK_AGAIN_SHARE;
   return true;
+}
+
+/** Asks a peer whose stream was closed once more, when it is time to. */
+export function askClosedAgain(beliefs: Beliefs, peer: Peer, now: number): void {
+  if (peer.phase.name !== "suspect" || now < askAgainAt(peer)) return;
+  peer.phase.askAt = null;
+  beliefs.probe(peer, now);
 }
 
 /** A failed probe that says nothing: the peer was heard since it was sent, or this agent was not listening itself. */

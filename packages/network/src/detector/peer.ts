@@ -5,13 +5,23 @@ export type Phase =
   | { readonly name: "alive" }
   /**
    * closedAt: when the stream to it was closed; null when only a probe failed. asked: probes that failed since without a refusal.
-   * by: whose suspicion it is, where suspicions are told to others (SWIM); else null.
+   * by: whose suspicion it is, where suspicions are told to others (SWIM); else null. askAt: when to ask a closed peer again; else null.
    */
-  | { readonly name: "suspect"; readonly closedAt: number | null; asked: number; readonly by: Set<AgentId> | null }
+  | {
+      readonly name: "suspect";
+      readonly closedAt: number | null;
+      asked: number;
+      askAt: number | null;
+      readonly by: Set<AgentId> | null;
+    }
   /** backoff: intervals from the last probe to the next. answers: somebody answers at its address, but has not said who it is. */
   | { readonly name: "dead"; readonly declaredAt: number; backoff: number; answers: boolean };
 
 export type PhaseName = Phase["name"];
+
+/** When a peer whose stream was closed is to be asked once more; infinite when it is not. */
+export const askAgainAt = ({ phase }: Pick<Peer, "phase">): number =>
+  phase.name === "suspect" && phase.askAt !== null ? phase.askAt : Number.POSITIVE_INFINITY;
 
 export const NEVER = Number.NEGATIVE_INFINITY;
 

@@ -1,7 +1,7 @@
 import type { AgentId } from "@failstorm/core";
 import { Beliefs } from "./beliefs.ts";
-import { confirmClosed, makeContact, saysNothing } from "./contact.ts";
-import { NEVER, type Peer } from "./peer.ts";
+import { askClosedAgain, confirmClosed, makeContact, saysNothing } from "./contact.ts";
+import { askAgainAt, NEVER, type Peer } from "./peer.ts";
 import { createSilenceRule, type SilenceRule } from "./silence.ts";
 import type { DetectorEffect, DetectorInput, DetectorOptions, FailureDetector, PeerStatus } from "./types.ts";
 
@@ -83,7 +83,7 @@ export class PeriodicDetector implements FailureDetector {
     let wakeAt = this.beliefs.news.dueAt() ?? Number.POSITIVE_INFINITY;
     for (const peer of this.beliefs.peers.values()) {
       if (!peer.monitored) continue;
-      wakeAt = Math.min(wakeAt, peer.nextProbeAt);
+      wakeAt = Math.min(wakeAt, peer.nextProbeAt, askAgainAt(peer));
       if (peer.phase.name === "dead") continue;
       wakeAt = Math.min(wakeAt, this.silence.watchAt(peer, this.tickedAt));
       const overdueAt = this.overdueAt(peer);
@@ -122,6 +122,7 @@ export class PeriodicDetector implements FailureDetector {
     else if (listened && peer.awaited && now >= this.overdueAt(peer)) this.suspect(peer);
     if (now >= peer.nextProbeAt && listened && peer.awaited) this.patience.missed?.(peer);
     if (now >= peer.nextProbeAt || askAgain) this.beliefs.probe(peer, now);
+    else askClosedAgain(this.beliefs, peer, now);
     if (now < peer.nextProbeAt) return;
     const intervalMs = this.patience.intervalMs?.(peer) ?? this.options.intervalMs;
     const skipped = Math.floor((now - peer.nextProbeAt) / intervalMs);
@@ -147,6 +148,6 @@ export class PeriodicDetector implements FailureDetector {
   private suspect(peer: Peer): void {
     if (peer.phase.name !== "alive" || !peer.monitored) return;
     this.beliefs.announce(peer, "suspect", "probe");
-    peer.phase = { name: "suspect", closedAt: null, asked: 0, by: null };
+    peer.phase = { name: "suspect", closedAt: null, asked: 0, askAt: null, by: null };
   }
 }

@@ -1,7 +1,7 @@
 import type { AgentId } from "@failstorm/core";
 import { Beliefs } from "../beliefs.ts";
-import { confirmClosed, makeContact, saysNothing } from "../contact.ts";
-import { NEVER, type Peer, restartSilence } from "../peer.ts";
+import { askClosedAgain, confirmClosed, makeContact, saysNothing } from "../contact.ts";
+import { askAgainAt, NEVER, type Peer, restartSilence } from "../peer.ts";
 import { createSilenceRule, type SilenceRule } from "../silence.ts";
 import type {
   DetectedHow,
@@ -82,7 +82,9 @@ class SwimDetector implements FailureDetector {
     if (this.silence.isLate(lateMs)) this.excuse(lateMs, now); // [4]
     for (const peer of this.beliefs.peers.values()) {
       if (peer.phase.name === "dead" && peer.monitored) this.beliefs.probeDead(peer, now);
-      else if (isSuspicion(peer) && now >= this.silence.deadline(peer)) this.condemn(peer, now); // [1]
+      else if (isSuspicion(peer) && now >= this.silence.deadline(peer))
+        this.condemn(peer, now); // [1]
+      else askClosedAgain(this.beliefs, peer, now);
     }
     for (const probe of this.probes.values()) if (now >= probe.until) this.expire(probe, now);
     for (const { peer, asker } of this.favours.expired(now)) this.tellOf(peer, "unanswered", [asker]);
@@ -121,6 +123,7 @@ class SwimDetector implements FailureDetector {
     for (const { until } of this.probes.values()) wakeAt = Math.min(wakeAt, until);
     for (const { monitoredSince } of this.newcomers) wakeAt = Math.min(wakeAt, monitoredSince);
     for (const peer of this.beliefs.peers.values()) {
+      wakeAt = Math.min(wakeAt, askAgainAt(peer));
       if (isSuspicion(peer)) wakeAt = Math.min(wakeAt, this.silence.watchAt(peer, this.tickedAt));
       if (peer.monitored) wakeAt = Math.min(wakeAt, peer.phase.name === "dead" ? peer.nextProbeAt : this.nextPeriodAt);
     }
@@ -250,7 +253,7 @@ class SwimDetector implements FailureDetector {
     const by = (phase.name === "suspect" ? phase.by : null) ?? new Set<AgentId>();
     if (by.size === 0) {
       const { closedAt, asked } = phase.name === "suspect" ? phase : { closedAt: null, asked: 0 };
-      peer.phase = { name: "suspect", closedAt, asked, by };
+      peer.phase = { name: "suspect", closedAt, asked, askAt: null, by };
       restartSilence(peer, now);
     }
     // Told are the first word of it and this agent's own finding, not what else confirms it: that would be news from everybody to everybody.
