@@ -8,6 +8,8 @@ import type { RunView } from "./runView.ts";
 /** More lanes than this are no picture any more; the table of the metrics has them all. */
 const MAX_LANES = 48;
 const LANE_PX = 26;
+/** With more victims than this a lane is too crowded for numbers, and the victims for a legend: hovering tells. */
+const MAX_NAMED = 7;
 
 interface Row {
   readonly survivor: string;
@@ -65,8 +67,16 @@ function timeAxis(rows: readonly Row[]): (field: string) => ChartSpec {
   });
 }
 
+/** The ms beside each verdict. */
+const numbers = (x: (field: string) => ChartSpec): ChartSpec => ({
+  transform: [{ filter: "datum.dead != null" }],
+  mark: { type: "text", align: "left", dx: 8, fontSize: 10, aria: false },
+  encoding: { x: x("dead"), text: { field: "shown" } },
+});
+
 function spec(rows: readonly Row[], victims: readonly string[]): ChartSpec {
   const x = timeAxis(rows);
+  const isCrowded = victims.length > MAX_NAMED;
   const y = {
     field: "survivor",
     type: "nominal",
@@ -75,7 +85,13 @@ function spec(rows: readonly Row[], victims: readonly string[]): ChartSpec {
     axis: { grid: true, tickBand: "extent", labelFontSize: 12, labelColor: ink("ink") },
   };
   const yOffset = { field: "victim", type: "nominal", sort: [...victims], scale: { paddingOuter: 0.3 } };
-  const color = { field: "victim", type: "nominal", title: "victim", sort: [...victims], legend: { symbolType: "circle" } };
+  const color = {
+    field: "victim",
+    type: "nominal",
+    title: "victim",
+    sort: [...victims],
+    legend: isCrowded ? null : { symbolType: "circle" },
+  };
   const said = (row: Row): string =>
     `${row.survivor} noticed ${row.victim} ${row.dead === null ? "never" : `after ${Math.round(row.dead)} ms (${HOW[row.how as keyof typeof HOW] ?? row.how})`}`;
   const values = rows.map((row) => ({
@@ -85,7 +101,7 @@ function spec(rows: readonly Row[], victims: readonly string[]): ChartSpec {
   }));
   return {
     width: 760,
-    height: { step: LANE_PX / Math.max(1, victims.length) + 6 },
+    height: { step: isCrowded ? (2 * LANE_PX) / victims.length : LANE_PX / Math.max(1, victims.length) + 6 },
     data: { values },
     encoding: { y, yOffset },
     layer: [
@@ -124,11 +140,7 @@ function spec(rows: readonly Row[], victims: readonly string[]): ChartSpec {
           description: { field: "label" },
         },
       },
-      {
-        transform: [{ filter: "datum.dead != null" }],
-        mark: { type: "text", align: "left", dx: 8, fontSize: 10, aria: false },
-        encoding: { x: x("dead"), text: { field: "shown" } },
-      },
+      ...(isCrowded ? [] : [numbers(x)]),
     ],
   };
 }

@@ -76,8 +76,11 @@ export function linksAt({ run, timeline }: RunView, at: number): { a: AgentId; b
 function drawing(view: RunView, storm: Storm, moment: Moment, before: ReadonlySet<string>): Html {
   const { ids } = view.timeline;
   const victims = new Set(storm.victims.map((victim) => victim.agent));
-  const radius = ids.length > 40 ? 3 : ids.length > 20 ? 7 : 11;
+  const px = (value: number | undefined): string => (value ?? 0).toFixed(1);
   const centre = SIZE / 2;
+  // Of neighbours on the circle the line between them must be seen.
+  const spacing = (2 * Math.PI * (centre - 14)) / ids.length;
+  const radius = Math.max(2.5, Math.min(11, spacing * 0.28));
   const place = new Map(
     ids.map((id, i) => {
       const angle = (2 * Math.PI * i) / ids.length - Math.PI / 2;
@@ -90,7 +93,6 @@ function drawing(view: RunView, storm: Storm, moment: Moment, before: ReadonlySe
     all.length <= MAX_LINES
       ? all
       : all.filter((link) => link.isNew || victims.has(link.a) || victims.has(link.b)).slice(0, MAX_LINES);
-  const px = (value: number | undefined): string => (value ?? 0).toFixed(1);
   const counts = { up: 0, half: 0, stale: 0 };
   for (const link of all) counts[link.state] += 1;
   const dead = ids.filter((id) => lifeAt(view.timeline, id, moment.at) === null);
@@ -102,7 +104,7 @@ function drawing(view: RunView, storm: Storm, moment: Moment, before: ReadonlySe
         const life = lifeAt(view.timeline, id, moment.at);
         const state = life === null ? "dead" : life.inc > 1 ? "again" : "alive";
         const said = `${id}: ${life === null ? "dead" : `incarnation ${life.inc}`}${life?.homeTool ? `, ${life.homeTool}, shard ${life.shard}` : ""}`;
-        return html`<g class="node ${state}${victims.has(id) && " victim"}" aria-label="${said}"><circle cx="${px(at?.x)}" cy="${px(at?.y)}" r="${radius}"/>${radius > 4 && html`<text x="${px(at?.x)}" y="${px((at?.y ?? 0) + radius / 3)}" font-size="${radius}">${life === null ? "✕" : id.replace("agent-", "")}</text>`}</g>`;
+        return html`<g class="node ${state}${victims.has(id) && " victim"}" aria-label="${said}"><circle cx="${px(at?.x)}" cy="${px(at?.y)}" r="${px(radius)}"/>${radius > 4 && html`<text x="${px(at?.x)}" y="${px((at?.y ?? 0) + radius / 3)}" font-size="${px(radius)}">${life === null ? "✕" : id.replace("agent-", "")}</text>`}</g>`;
       })}
     </svg>
     <figcaption><strong>${moment.title}</strong><br>${secondsAt(view.timeline, moment.at).toFixed(2)} s · ${counts.up} links${counts.half > 0 && `, ${counts.half} half`}${counts.stale > 0 && html`, <span class="bad">${counts.stale} to the dead</span>`}${dead.length > 0 && html` · ${dead.length} dead`}</figcaption>
