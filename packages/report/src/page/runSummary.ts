@@ -1,3 +1,4 @@
+import { disturbances } from "../comparison/digest.ts";
 import { findMeasure, formatWithUnit, MEASURES, type Measure, valueOf } from "../measures.ts";
 import { type ResultRow, resultRows } from "../rows.ts";
 import type { FailstormMetrics } from "../schema.ts";
@@ -47,11 +48,13 @@ export function warnings({ metrics, violations }: RunView): Html {
     ),
   ];
   const { load } = metrics;
-  const mild = metrics.saturated
+  const saturated = metrics.saturated
     ? [
         `Saturated, do not compare: before the fault the machine was ${percent(load.machine_busy ?? 0)} busy (at most 60 % is allowed), loop lag p99 of the worst agent was ${(load.loop_lag_p99_ms ?? 0).toFixed(1)} ms (at most 20). The times below are partly the machine's.`,
       ]
     : [];
+  const company = disturbances(metrics);
+  const mild = [...saturated, ...(company.length === 0 ? [] : [`Disturbed: ${company.join(", ")}, no part of this run.`])];
   const banner = (kind: string, lines: readonly string[]): Html | null =>
     lines.length === 0
       ? null
