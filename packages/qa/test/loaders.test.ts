@@ -96,23 +96,27 @@ describe("the published HotpotQA shards", () => {
   const published = join(import.meta.dirname, "../../../../shared/data/hotpot-shards");
 
   // The data lie beside the checkout and are no part of it: a clone elsewhere has only the rest of these tests.
-  it.skipIf(!existsSync(published))("load over eight shards with an answer for almost every question", async () => {
-    // 100 of the 300 groups: their fault-free answers take 2 s, all would take 6.
-    const set = await loadCorpus({ dir: published, shards: 8, questions: 800 });
-    expect(set.questions.at(-1)?.id).toBe("99.7");
-    const shards = parseDocument(set.document);
-    expect(shards.map((passages) => passages.at(-1)?.id.split(".")[0])).toEqual(Array.from({ length: 8 }, () => "q299"));
-    const home = new Map(shards.flatMap((passages, shard) => passages.map(({ id }) => [id, String(shard)] as const)));
-    const foreign = set.questions.filter(
-      ({ id, evidence }) => evidence.length > 0 && !evidence.some((passage) => home.get(passage) === id.split(".")[1]),
-    );
-    // "The passages that answer a question usually lie in other agents' shards."
-    expect(foreign.length / set.questions.length).toBeGreaterThan(0.7);
-    expect(set.questions.filter(({ expected }) => expected !== "").length).toBeGreaterThan(780);
-    // Without a model a modest share is right; far fewer would mean that the heuristics broke.
-    const right = set.questions.filter(({ expected, gold }) => exactMatch(expected, gold)).length;
-    expect(right / set.questions.length).toBeGreaterThan(0.2);
-  }, 60_000);
+  it.skipIf(!existsSync(published))(
+    "load over eight shards with an answer for almost every question",
+    async () => {
+      // 100 of the 300 groups: their fault-free answers take 2 s, all would take 6.
+      const set = await loadCorpus({ dir: published, shards: 8, questions: 800 });
+      expect(set.questions.at(-1)?.id).toBe("99.7");
+      const shards = parseDocument(set.document);
+      expect(shards.map((passages) => passages.at(-1)?.id.split(".")[0])).toEqual(Array.from({ length: 8 }, () => "q299"));
+      const home = new Map(shards.flatMap((passages, shard) => passages.map(({ id }) => [id, String(shard)] as const)));
+      const foreign = set.questions.filter(
+        ({ id, evidence }) => evidence.length > 0 && !evidence.some((passage) => home.get(passage) === id.split(".")[1]),
+      );
+      // "The passages that answer a question usually lie in other agents' shards."
+      expect(foreign.length / set.questions.length).toBeGreaterThan(0.7);
+      expect(set.questions.filter(({ expected }) => expected !== "").length).toBeGreaterThan(780);
+      // Without a model a modest share is right; far fewer would mean that the heuristics broke.
+      const right = set.questions.filter(({ expected, gold }) => exactMatch(expected, gold)).length;
+      expect(right / set.questions.length).toBeGreaterThan(0.2);
+    },
+    60_000,
+  );
 });
 
 describe("loadDocument", () => {
