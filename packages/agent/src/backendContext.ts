@@ -14,6 +14,8 @@ export const backendContext = (
     const [task, step] = messageId.split("/");
     if (task !== undefined && step !== undefined) parts.recorder.event({ ev: "step.deduplicated", task, step });
   },
+  ...(parts.spec.config.scenario.hosts === undefined ? {} : { hosts: parts.spec.config.scenario.hosts }),
+  onRoute: (choice) => parts.recorder.event({ ev: "route.chosen", ...choice }),
   clock: parts.clock,
   prng: parts.prng.fork("protocol"),
   workspaceDir: parts.spec.workspaceDir,

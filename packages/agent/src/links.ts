@@ -162,7 +162,7 @@ export class Links {
     const signal = AbortSignal.any([outer, AbortSignal.timeout(connectTimeoutMs)]);
     const startedAt = clock.now();
     const record = (traffic: Traffic | undefined, error: string | null): void => {
-      const { bytesSent = 0, bytesReceived = 0, roundTrips = 0 } = traffic ?? {};
+      const { bytesSent = 0, bytesReceived = 0, roundTrips = 0, protocol } = traffic ?? {};
       const ms = clock.now() - startedAt;
       recorder.message({
         kind: "handshake",
@@ -176,6 +176,7 @@ export class Links {
         bytesReceived,
         roundTrips,
         error,
+        protocol,
       });
     };
     try {

@@ -152,6 +152,7 @@ export class Messenger {
         bytesReceived: traffic.bytesReceived,
         roundTrips: traffic.roundTrips,
         error,
+        protocol: traffic.protocol,
       });
     const watch = this.options.watchDeath(hop);
     const signal = AbortSignal.any([options.signal, watch.signal]);

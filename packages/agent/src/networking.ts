@@ -147,7 +147,9 @@ function createMembership(
 }
 
 /** A probe, recorded like any other message. */
-async function measured<T extends { traffic: { bytesSent: number; bytesReceived: number; roundTrips: number } }>(
+async function measured<
+  T extends { traffic: { bytesSent: number; bytesReceived: number; roundTrips: number; protocol?: string } },
+>(
   { clock, recorder, spec }: NetworkingOptions,
   peer: AgentId,
   cause: "heartbeat" | "excess_heartbeat",
@@ -155,7 +157,7 @@ async function measured<T extends { traffic: { bytesSent: number; bytesReceived:
 ): Promise<T> {
   const startedAt = clock.now();
   const record = (traffic: Partial<T["traffic"]>, error: string | null): void => {
-    const { bytesSent = 0, bytesReceived = 0, roundTrips = 0 } = traffic;
+    const { bytesSent = 0, bytesReceived = 0, roundTrips = 0, protocol } = traffic;
     const ms = clock.now() - startedAt;
     recorder.message({
       kind: "probe",
@@ -169,6 +171,7 @@ async function measured<T extends { traffic: { bytesSent: number; bytesReceived:
       bytesReceived,
       roundTrips,
       error,
+      protocol,
     });
   };
   try {

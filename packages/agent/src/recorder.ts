@@ -14,6 +14,8 @@ export interface MessageRecord {
   readonly bytesReceived: number;
   readonly roundTrips: number;
   readonly error: string | null;
+  /** By which protocol, in a mixed network. */
+  readonly protocol?: string | undefined;
 }
 
 interface SecondTotals {
@@ -120,8 +122,8 @@ export class Recorder {
     this.count(record, record.error === null ? 0 : 1, 1);
     this.observer?.onMessage(record);
     if (!this.inFullRecording()) return;
-    const { roundTrips: _, ...rest } = record;
-    this.event({ ev: "msg", ...rest, ms: round(record.ms) });
+    const { roundTrips: _, protocol, ...rest } = record;
+    this.event({ ev: "msg", ...rest, ms: round(record.ms), ...(protocol === undefined ? {} : { protocol }) });
   }
 
   /** Bytes that are no message: the rest of one that had ended already, a held-open stream's headers. */

@@ -44,6 +44,8 @@ export interface Traffic {
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly roundTrips: number;
+  /** By which protocol it went, where that is not always the same one. */
+  readonly protocol?: string;
   /** CLOCK_MONOTONIC ms at which the first byte was handed to a socket; null when none was (refused, unknown). */
   readonly firstByteAt: number | null;
   readonly ms: number;
@@ -55,7 +57,26 @@ export interface CallOptions {
   readonly kind?: MessageKind;
 }
 
+/** What a message needs of the protocol that carries it, where there is a choice. */
+export interface Requirements {
+  readonly streaming?: boolean;
+  readonly authentication?: boolean;
+  readonly idempotency?: boolean;
+  readonly encryption?: boolean;
+}
+
+/** Which protocol a router took for a link or a message, and why. */
+export interface RouteChoice {
+  readonly peer: AgentId;
+  readonly protocol: string;
+  /** What it was before; null at first. */
+  readonly before: string | null;
+  /** In words, with the figures it was decided by. */
+  readonly reason: string;
+}
+
 export interface SendOptions extends CallOptions {
+  readonly requirements?: Requirements;
   /** The step this message performs; a protocol with idempotency of its own derives its key from it. */
   readonly idempotencyKey?: string;
   readonly taskId?: TaskId;
@@ -215,6 +236,10 @@ export interface BackendContext {
   readonly client: MeteredClient;
   /** To be called when a request was answered from the protocol's own idempotency record, without an execution. */
   readonly onDeduplicated: (messageId: string) => void;
+  /** Which protocols each agent hosts, by agent index (`RunConfig.scenario.hosts`), for a protocol that is a mix of others. */
+  readonly hosts?: readonly (readonly string[])[];
+  /** To be called when a protocol that is a mix of others has chosen, or chosen anew. */
+  readonly onRoute?: (choice: RouteChoice) => void;
   readonly clock: Clock;
   readonly prng: Prng;
   /** A folder that survives this incarnation (keys, task stores). */
@@ -263,5 +288,10 @@ export interface Protocol {
   getReconnectionInfo(): ReconnectionInfo;
   /** Checks the section `<protocol>.*`; throws InputError naming the key. */
   parseConfig(section: unknown): unknown;
+  /**
+   * Which protocols each agent hosts, by agent index, where this protocol is a mix of others; `config` is what `parseConfig` made.
+   * Throws InputError when the configuration does not fit so many agents.
+   */
+  hosts?(config: unknown, agentCount: number): readonly (readonly string[])[];
   createBackend(context: BackendContext): CommBackend;
 }

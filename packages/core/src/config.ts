@@ -27,6 +27,10 @@ export interface RunConfig {
   readonly scenario: {
     readonly name: string;
     readonly protocol: string;
+    /** Which protocols each agent hosts, by agent index, where the protocol is a mix (`Protocol.hosts`). Absent = all speak `protocol`. */
+    readonly hosts?: readonly (readonly string[])[];
+    /** Victims are drawn from the agents that host this protocol only. */
+    readonly killProtocol?: string;
     /** What to load it by: the path of its module; absent = by its name. */
     readonly protocolModule?: string;
     readonly agentCount: number;

@@ -147,6 +147,8 @@ const agentEvents = [
     bytesSent: z.number(),
     bytesReceived: z.number(),
     error: z.string().nullable(),
+    /** By which protocol, in a mixed network. */
+    protocol: z.string().optional(),
   }),
   /** All messages of one kind and cause that ended in one second (`second` after t=0; negative before). */
   event("msg.second", {
@@ -194,6 +196,8 @@ const agentEvents = [
     conflicts: z.number(),
     outcomes: z.record(z.string(), z.string()).nullable(),
   }),
+  /** The router of a mixed network has chosen by which protocol it speaks to `peer` (`reason` says why, with the figures). */
+  event("route.chosen", { peer: z.string(), protocol: z.string(), before: z.string().nullable(), reason: z.string() }),
   event("log", { level: z.enum(["warning", "error"]), message: z.string() }),
 ] as const;
 
