@@ -36,7 +36,19 @@ export const TRAFFIC_CAUSES = [
 export type TrafficCause = (typeof TRAFFIC_CAUSES)[number];
 
 /** What kind of message it was. */
-export const MESSAGE_KINDS = ["tool", "lookup", "relay", "ledger", "gossip", "document", "handshake", "hello", "probe"] as const;
+export const MESSAGE_KINDS = [
+  "tool",
+  "lookup",
+  "relay",
+  "ledger",
+  "gossip",
+  "document",
+  "handshake",
+  "hello",
+  "probe",
+  "question",
+  "command",
+] as const;
 export type MessageKind = (typeof MESSAGE_KINDS)[number];
 
 /** TCP payload bytes (headers included) as counted on the caller's sockets, round trips (requests), and duration. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { MESSAGE_KINDS, TRAFFIC_CAUSES } from "./comm.ts";
 import { TOOLS } from "./config.ts";
+import { LLM_STATUSES, MODEL_OUTCOMES } from "./llm.ts";
 
 /**
  * Run events: the only source of every number. One JSON object a line. `t` is CLOCK_MONOTONIC in ms (1 µs resolution),
@@ -196,8 +197,102 @@ const agentEvents = [
     conflicts: z.number(),
     outcomes: z.record(z.string(), z.string()).nullable(),
   }),
+  /**
+   * Of a streaming queue, written by its coordinator. It opens, also again after a restart: what earlier incarnations have recorded
+   * is not asked again. `questions`: how many there are; null = an endless stream.
+   */
+  event("queue.opened", {
+    source: z.enum(["generated", "file", "stdin"]),
+    questions: z.number().nullable(),
+    recorded: z.number(),
+    batch: z.number(),
+    workers: z.array(z.object({ worker: z.string(), endpoint: z.string(), protocol: z.string(), external: z.boolean() })),
+  }),
+  /** A message with questions leaves for a worker. `message` counts per incarnation; `attempt` is the highest among its questions. */
+  event("queue.dispatched", { message: z.number(), worker: z.string(), questions: z.array(z.string()), attempt: z.number() }),
+  /**
+   * A message came to nothing for these questions: no answer, the protocol's error (degraded to an empty text), or an answer that is
+   * none. `code`: a CommErrorCode, or `garbage`, `missing`. `retryInMs`: back-off before the next attempt; null = there is none, the
+   * result follows.
+   */
+  event("queue.failed", {
+    message: z.number(),
+    worker: z.string(),
+    questions: z.array(z.string()),
+    attempt: z.number(),
+    code: z.string(),
+    detail: z.string(),
+    ms: z.number(),
+    bytesSent: z.number(),
+    bytesReceived: z.number(),
+    retryInMs: z.number().nullable(),
+  }),
+  /**
+   * The result of a question is recorded: once per question and run. `intendedAt` (CLOCK_MONOTONIC ms): when it was due for the first
+   * time, whatever came between; latency counts from there. `ms` and bytes: of the message that brought the answer, shared evenly
+   * among its questions. failed: every attempt was used up.
+   */
+  event("queue.result", {
+    question: z.string(),
+    worker: z.string().nullable(),
+    attempt: z.number(),
+    status: z.enum(["answered", "no_answer", "failed"]),
+    answer: z.string().nullable(),
+    intendedAt: z.number(),
+    latencyMs: z.number(),
+    ms: z.number(),
+    bytesSent: z.number(),
+    bytesReceived: z.number(),
+  }),
+  /** A question was finished a second time (a late answer, or one given twice): it is not recorded again. `same`: the same answer. */
+  event("queue.duplicate", { question: z.string(), worker: z.string(), attempt: z.number(), same: z.boolean() }),
+  /** A line of the question file is no question and was left out. */
+  event("queue.rejected", { line: z.number(), reason: z.string() }),
+  /** Once per sample interval. */
+  event("queue.progress", {
+    recorded: z.number(),
+    failed: z.number(),
+    inFlight: z.number(),
+    waiting: z.number(),
+    free: z.number(),
+    quarantined: z.number(),
+  }),
+  /** Every question has its result, or the stream was ended. */
+  event("queue.closed", { recorded: z.number(), failed: z.number(), rejected: z.number() }),
+  /** A worker gets no questions until health checks have succeeded. */
+  event("worker.quarantined", { worker: z.string(), reason: z.string(), failures: z.number() }),
+  event("worker.returned", { worker: z.string(), afterMs: z.number(), probes: z.number() }),
   /** The router of a mixed network has chosen by which protocol it speaks to `peer` (`reason` says why, with the figures). */
   event("route.chosen", { peer: z.string(), protocol: z.string(), before: z.string().nullable(), reason: z.string() }),
+  /** One attempt at a request to the model, when it has ended. Nothing of what was said. */
+  event("llm.call", {
+    task: z.string(),
+    step: z.string(),
+    model: z.string(),
+    /** Counts from 1, per request. */
+    attempt: z.number(),
+    status: z.enum(LLM_STATUSES),
+    /** HTTP; null when no answer came. */
+    code: z.number().nullable(),
+    /** As the endpoint says; null when it does not. */
+    promptTokens: z.number().nullable(),
+    completionTokens: z.number().nullable(),
+    /** By the configured price table; null without a price or without tokens. */
+    cost: z.number().nullable(),
+    /** From the request to the end of the reply, waiting for the rate limit left out. */
+    ms: z.number(),
+  }),
+  /** What became of a step that a model was to do. Anything but `ok` is a step without a result, never a crash. */
+  event("llm.step", {
+    task: z.string(),
+    step: z.string(),
+    outcome: z.enum(MODEL_OUTCOMES),
+    /** Replies of the model. */
+    rounds: z.number(),
+    /** Functions it called, and how many of those calls named none of ours. */
+    calls: z.number(),
+    unknownCalls: z.number(),
+  }),
   event("log", { level: z.enum(["warning", "error"]), message: z.string() }),
 ] as const;
 
