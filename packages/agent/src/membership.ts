@@ -16,6 +16,12 @@ export type ViewListener = (
 ) => void;
 
 /**
+ * Deaths come in a bunch. What follows one (new links, takeovers, retries) waits this long for the others, ms: it costs far more than
+ * finding out does, and on few cores everybody's aftermath would delay everybody's detections. Well below any heartbeat interval.
+ */
+const GATHER_MS = 20;
+
+/**
  * Who is believed live, as this agent's failure detector says: drives the detector (which has no clock and no I/O of its own),
  * carries out its effects, records each declaration before it takes effect, and tells the listeners of every new view.
  */
@@ -24,6 +30,9 @@ export class Membership {
   private readonly deathWatches = new Map<AgentId, Set<AbortController>>();
   private changeWaiters = new Set<() => void>();
   private wake: Cancel | null = null;
+  /** Declared dead, recorded, and not yet acted upon. */
+  private gathered: { readonly peer: AgentId; readonly incarnation: number }[] = [];
+  private endGathering: Cancel | null = null;
   private detector: FailureDetector | null = null;
   private readonly options: {
     readonly self: AgentId;
@@ -65,6 +74,7 @@ export class Membership {
   stop(): void {
     this.detector = null;
     this.wake?.();
+    this.endGathering?.();
   }
 
   onChange(listener: ViewListener): void {
@@ -169,13 +179,31 @@ export class Membership {
 
   private apply(effect: Extract<DetectorEffect, { incarnation: number }>, state: "alive" | "dead"): void {
     const { peer, incarnation } = effect;
+    // In the order in which it was learnt: whoever comes back was gone first.
+    if (state === "alive") this.followDeaths();
     recordDetection(this.options.registry, effect, this.options.clock.now());
+    if (state === "alive") return this.announce([{ peer, incarnation, state }]);
+    this.gathered.push({ peer, incarnation });
+    this.endGathering ??= this.options.clock.after(GATHER_MS, () => this.followDeaths());
+  }
+
+  private followDeaths(): void {
+    this.endGathering?.();
+    this.endGathering = null;
+    const deaths = this.gathered;
+    if (deaths.length === 0) return;
+    this.gathered = [];
+    this.announce(deaths.map((death) => ({ ...death, state: "dead" })));
+  }
+
+  private announce(changes: readonly Parameters<ViewListener>[1][]): void {
     this.options.recorder.event({ ev: "view.changed", view: this.view.hash, live: [...this.view.liveIds] });
-    if (state === "dead") {
+    for (const { peer, state } of changes) {
+      if (state === "alive") continue;
       for (const watch of this.deathWatches.get(peer) ?? []) watch.abort(new Error(`${peer} was declared dead`));
       this.deathWatches.delete(peer);
     }
-    for (const listener of this.listeners) listener(this.view, { peer, incarnation, state });
+    for (const change of changes) for (const listener of this.listeners) listener(this.view, change);
     const waiters = this.changeWaiters;
     this.changeWaiters = new Set();
     for (const waiter of waiters) waiter();

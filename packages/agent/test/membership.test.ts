@@ -66,6 +66,26 @@ test("a death is recorded before the view changes, and who waits for it is told"
   expect(signal.aborted).toBe(true);
 });
 
+test("deaths that come in a bunch are one change of the view, and come before whoever is back", async () => {
+  const { clock, membership, of } = setUp();
+  const heard: string[] = [];
+  membership.onChange((view, { peer, incarnation, state }) => heard.push(`${peer}#${incarnation} ${state}: ${view.live.length}`));
+  membership.start();
+  await clock.advance(100);
+  const dead = (peer: string): GossipItem => ({ peer, incarnation: 1, refutation: 0, state: "dead" });
+  membership.feed({ kind: "gossip", from: "agent-1", entries: [dead("agent-2")] });
+  await clock.advance(5);
+  membership.feed({ kind: "gossip", from: "agent-1", entries: [dead("agent-3")] });
+  expect(of("detect.dead").map(({ peer }) => peer)).toEqual(["agent-2", "agent-3"]);
+  expect(heard).toEqual([]);
+  await clock.advance(15);
+  expect(heard).toEqual(["agent-2#1 dead: 2", "agent-3#1 dead: 2"]);
+  expect(of("view.changed")).toHaveLength(2);
+  membership.feed({ kind: "gossip", from: "agent-2", entries: [dead("agent-1")] });
+  membership.feed({ kind: "heard", peer: "agent-3", incarnation: 2 });
+  expect(heard.slice(2)).toEqual(["agent-1#1 dead: 1", "agent-3#2 alive: 2"]);
+});
+
 test("doubts are told of as they come and go, and change no view", async () => {
   const { clock, membership, silent, doubts, of } = setUp();
   membership.start();
