@@ -38,6 +38,12 @@ const STORM: readonly ConfigOption[] = [
   },
   { flags: "--kill-count <n>", key: "scenario.kill_count", help: "how many agents to kill, instead of a share" },
   {
+    flags: "--kill-protocol <name>",
+    key: "scenario.kill_protocol",
+    text: true,
+    help: "in a network of several protocols: kill only agents that host this one; share and count are of those",
+  },
+  {
     flags: "--fault <kind>",
     key: "scenario.fault",
     text: true,

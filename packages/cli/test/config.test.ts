@@ -353,7 +353,7 @@ describe("bad input", () => {
     [
       "several protocols",
       { yaml: "protocols:\n  a2a: {enabled: true}\n" },
-      /^storm.yaml:2:9: protocols.a2a.enabled true: runs with several protocols are not there yet/,
+      /^storm.yaml:2:9: meta.protocols.a2a.enabled true: only used when several protocols are mixed; for that give --protocol meta/,
     ],
     ["hops of five", { set: ["qa.hops=5"] }, /qa.hops=5: must be a list of whole numbers from 1 to 4/],
   ];
@@ -407,5 +407,69 @@ describe("time scale", () => {
       ledgerSyncMs: 100,
     });
     expect(config.tasks).toMatchObject({ deadlineMs: 1000, thinkTimeMs: 30, attemptTimeoutMs: 400, rate: 2 });
+  });
+});
+
+describe("a network of several protocols", () => {
+  const MODULE = `
+    const unused = () => { throw new Error("not called"); };
+    export const protocol = {
+      getProtocolInfo: () => ({ name: "mixed", version: "1", description: "", features: [], heartbeat: "added", capabilities: {} }),
+      getReconnectionInfo: unused,
+      parseConfig: (section) => section.order ?? ["a2a", "anp"],
+      hosts: (order, agents) => Array.from({ length: agents }, (_, index) => [order[index % order.length]]),
+      createBackend: unused,
+    };`;
+  const mixed = (flags: Entry[] = [], yaml = ""): Promise<LoadedConfig> => {
+    writeFileSync(path.join(dir, "mixed.mjs"), MODULE);
+    return load({ flags: [flag("--protocol", "scenario.protocol", "./mixed.mjs"), ...flags], yaml });
+  };
+  const kill = flag("--kill-protocol", "scenario.kill_protocol", "anp");
+
+  it("fills in what each agent hosts, from its own section", async () => {
+    const { hosts } = (await mixed([], "scenario: {agent_count: 3}\nmixed: {order: [acp, agora]}")).config.scenario;
+    expect(hosts).toEqual([["acp"], ["agora"], ["acp"]]);
+    expect((await load({})).config.scenario).not.toHaveProperty("hosts");
+  });
+
+  it("takes share and number of the victims of those that host --kill-protocol", async () => {
+    const storm = async (...flags: Entry[]): Promise<unknown> => {
+      const { killProtocol, killCount, killFraction } = (await mixed([kill, ...flags])).config.scenario;
+      return [killProtocol, killCount, killFraction];
+    };
+    expect(await storm()).toEqual(["anp", 1, 0.3]);
+    expect(await storm(flag("--kill-fraction", "scenario.kill_fraction", "1"))).toEqual(["anp", 4, 1]);
+    expect(await storm(flag("--kill-count", "scenario.kill_count", "3"))).toEqual(["anp", 3, 0.75]);
+    expect(await storm(flag("--kill-fraction", "scenario.kill_fraction", "0"))).toEqual(["anp", 0, 0]);
+    await expect(storm(flag("--kill-count", "scenario.kill_count", "5"))).rejects.toThrow(
+      "--kill-count 5: only 4 agents host anp; give at most that",
+    );
+  });
+
+  it("spares one agent of the network when all host it", async () => {
+    const { config, warnings } = await mixed([kill], "mixed: {order: [anp]}\nscenario: {kill_fraction: 1}");
+    expect(config.scenario.killCount).toBe(7);
+    expect(warnings).toEqual([expect.stringContaining("one must survive")]);
+  });
+
+  it("rejects a protocol that nobody hosts, or where all speak one", async () => {
+    await expect(mixed([flag("--kill-protocol", "scenario.kill_protocol", "acp")])).rejects.toThrow(
+      "--kill-protocol acp: no agent hosts it; the network has a2a, anp",
+    );
+    await expect(load({ flags: [kill] })).rejects.toThrow(
+      "--kill-protocol anp: all agents speak the same protocol, there are none to choose; give --protocol meta",
+    );
+  });
+
+  it("runs the same again from the resolved document", async () => {
+    const first = await mixed([kill]);
+    const again = await mixed(
+      [],
+      stringify({
+        ...resolvedDocument(first),
+        scenario: { ...(resolvedDocument(first)["scenario"] as object), protocol: undefined },
+      }).replace("  protocol: null\n", ""),
+    );
+    expect(again.config).toEqual(first.config);
   });
 });

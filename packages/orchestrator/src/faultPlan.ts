@@ -1,15 +1,19 @@
-import { type AgentId, agentId, byAgentIndex, type PlannedFault, type Prng, type RunConfig } from "@failstorm/core";
+import { type AgentId, agentId, byAgentIndex, InputError, type PlannedFault, type Prng, type RunConfig } from "@failstorm/core";
 
 /**
  * The storm, from the configuration and a seed alone. Per cycle: `killCount` victims drawn from the agents that are up at that
  * time, at least one agent always spared; the time jittered uniformly over one heartbeat interval, so that faults fall anywhere
  * between two heartbeats. A cycle that would begin at or after the end, or find nobody to strike, is left out.
  *
+ * With `killProtocol` only agents that host it are drawn, and `killCount` is a number of those; which others are up does not matter but
+ * that one of the whole network is spared. Throws InputError when no agent hosts it.
+ *
  * `restartAtMs` of sigstop is the end of the run (SIGCONT); of the others null when it would not come before the end.
  */
 export function planFaults(config: RunConfig, prng: Prng): PlannedFault[] {
   const { scenario, network } = config;
   const { runtimeMs, fault: kind } = scenario;
+  const mayBeStruck = targetsOf(scenario);
   /** Until when each agent struck so far is out, ms after t=0; a restarted one gets a heartbeat timeout to come up. */
   const downUntil = new Map<AgentId, number>();
   const faults: PlannedFault[] = [];
@@ -23,7 +27,7 @@ export function planFaults(config: RunConfig, prng: Prng): PlannedFault[] {
       (id) => (downUntil.get(id) ?? 0) <= atMs,
     );
     const victims = draws
-      .shuffle(up)
+      .shuffle(up.filter((id) => mayBeStruck.has(id)))
       .slice(0, Math.max(0, Math.min(scenario.killCount, up.length - 1)))
       .toSorted(byAgentIndex);
     if (victims.length === 0) continue;
@@ -34,6 +38,17 @@ export function planFaults(config: RunConfig, prng: Prng): PlannedFault[] {
     faults.push({ kind, atMs, cycle, victims, fake: scenario.fakeFault, restartAtMs });
   }
   return faults;
+}
+
+/** Throws InputError when `killProtocol` leaves nobody. */
+function targetsOf({ agentCount, hosts, killProtocol }: RunConfig["scenario"]): ReadonlySet<AgentId> {
+  const ids = Array.from({ length: agentCount }, (_, index) => agentId(index));
+  if (killProtocol === undefined) return new Set(ids);
+  const targets = ids.filter((_, index) => hosts?.[index]?.includes(killProtocol) === true);
+  if (targets.length > 0) return new Set(targets);
+  const there =
+    hosts === undefined ? "all agents speak one protocol" : `they host ${[...new Set(hosts.flat())].toSorted().join(", ")}`;
+  throw new InputError(`scenario.kill_protocol (--kill-protocol): no agent hosts ${killProtocol}; ${there}`);
 }
 
 function restartTime({ scenario }: RunConfig, atMs: number): number | null {

@@ -50,6 +50,32 @@ describe("planFaults", () => {
     expect(plan({ killCount: 2, fakeFault: true })).toEqual([{ ...real, fake: true }]);
   });
 
+  it("draws victims from the agents that host a protocol, and says when there are none", () => {
+    const hosts = [["a2a"], ["anp"], ["acp", "anp"], ["a2a"]];
+    const struck = { agentCount: 4, killCount: 2, hosts, killProtocol: "anp" };
+    expect(plan(struck)[0]?.victims).toEqual(["agent-1", "agent-2"]);
+    expect(plan({ ...struck, killCount: 4 })[0]?.victims).toEqual(["agent-1", "agent-2"]);
+    const drawn = new Set(Array.from({ length: 30 }, (_, seed) => plan({ ...struck, killCount: 1 }, seed)[0]?.victims.join()));
+    expect([...drawn].toSorted()).toEqual(["agent-1", "agent-2"]);
+    const everybody = { ...struck, hosts: hosts.map(() => ["anp"]), killCount: 4 };
+    expect(plan(everybody)[0]?.victims).toHaveLength(3);
+    expect(() => plan({ ...struck, killProtocol: "agora" })).toThrow(/no agent hosts agora; they host a2a, acp, anp/);
+    expect(() => plan({ agentCount: 4, killCount: 1, killProtocol: "anp" })).toThrow(/all agents speak one protocol/);
+  });
+
+  it("strikes those of a protocol that are up, cycle by cycle", () => {
+    const faults = plan({
+      agentCount: 4,
+      killCount: 1,
+      hosts: [["anp"], ["anp"], ["a2a"], ["a2a"]],
+      killProtocol: "anp",
+      cycles: 3,
+      cycleIntervalMs: 5000,
+      restartAfterMs: null,
+    });
+    expect(faults.flatMap(({ victims }) => victims).toSorted()).toEqual(["agent-0", "agent-1"]);
+  });
+
   it("never strikes an agent that is down, and always spares one", () => {
     const scenario = fc.record({
       agentCount: fc.integer({ min: 1, max: 12 }),

@@ -11,6 +11,7 @@ import { type Interrupts, watchInterrupts } from "../run/interrupts.ts";
 import { describeRun } from "../run/manifest.ts";
 import { failure, log } from "../view/log.ts";
 import { openTerminal, type Terminal } from "../view/terminal.ts";
+import { describeVictims } from "../view/victims.ts";
 import { type ConfigRequest, loadRequested, shownPath } from "./config.ts";
 import { type OutputOptions, printSummary } from "./print.ts";
 import { type Summary, summarise } from "./summary.ts";
@@ -82,12 +83,12 @@ function exitCodeOf(outcome: Outcome, { check }: Summary, interrupts: Interrupts
 }
 
 function announce({ config, settings }: LoadedConfig): void {
-  const { agentCount, killCount, killFraction, seed, protocol, timeScale, fault, fakeFault } = config.scenario;
+  const { agentCount, killCount, seed, protocol, timeScale, fault, fakeFault } = config.scenario;
   const seconds = (ms: number): string => `${Number((ms / 1000).toFixed(3))} s`;
   const storm =
     killCount === 0
       ? "no fault"
-      : `${fakeFault ? "fake " : ""}${fault} to ${killCount} of ${agentCount} (fraction ${Number(killFraction.toFixed(3))}) at ${seconds(config.scenario.faultTimeMs)}`;
+      : `${fakeFault ? "fake " : ""}${fault} to ${describeVictims(config.scenario)} at ${seconds(config.scenario.faultTimeMs)}`;
   const scaled = timeScale === 1 ? "" : `, times × ${timeScale}, rate ${settings.tasks.rate} / ${timeScale}`;
   log("INFO", `${agentCount} agents, ${storm} of ${seconds(config.scenario.runtimeMs)}, seed ${seed}${scaled}`, protocol);
 }

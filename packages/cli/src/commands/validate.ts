@@ -1,6 +1,7 @@
 import type { RunPlan } from "@failstorm/core";
 import { agentId } from "@failstorm/core";
 import { log } from "../view/log.ts";
+import { describeVictims } from "../view/victims.ts";
 import type { LoadedConfig } from "../config/load.ts";
 import { checkWritable } from "../run/folder.ts";
 import { type ConfigRequest, loadRequested, shownPath } from "./config.ts";
@@ -29,15 +30,13 @@ async function estimateMessages({ config }: LoadedConfig, plan: RunPlan): Promis
 }
 
 function describeStorm({ config, settings }: LoadedConfig, plan: RunPlan): string[] {
-  const { killCount, killFraction, agentCount } = config.scenario;
   if (plan.schedule.faults.length === 0) return ["no fault"];
   // Without a seed the next run draws other victims than this look at it.
   return plan.schedule.faults.map(({ kind, fake, atMs, victims, restartAtMs }) => {
     const who = settings.seedGiven ? `: ${victims.join(", ")}` : " (drawn by the seed)";
     const after =
       restartAtMs === null ? "never restarted" : `${kind === "sigstop" ? "continued" : "restarted"} at ${seconds(restartAtMs)}`;
-    const fraction = Number(killFraction.toFixed(3));
-    return `${fake ? "fake " : ""}${kind} at ${settings.seedGiven ? "" : "about "}${seconds(atMs)} to ${killCount} of ${agentCount} agents (fraction ${fraction})${who}; ${after}`;
+    return `${fake ? "fake " : ""}${kind} at ${settings.seedGiven ? "" : "about "}${seconds(atMs)} to ${describeVictims(config.scenario)}${who}; ${after}`;
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Entry } from "./entry.ts";
 import { nameOrigin } from "./entry.ts";
+import { renameMixKey } from "./mix.ts";
 
 /** Keys of older configurations and what they are called now. Values keep their meaning but for what `toFraction` says. */
 const ALIASES: Readonly<Record<string, string>> = {
@@ -56,8 +57,8 @@ function toFraction(path: string, value: unknown): { value: unknown; note: strin
 
 /** Gives a value its present key; `warn` is told when it had an older one. */
 export function renameAlias(entry: Entry, warn: (message: string) => void): Entry {
-  const path = Object.hasOwn(ALIASES, entry.path) ? ALIASES[entry.path] : undefined;
-  if (path === undefined) return entry;
+  const path = Object.hasOwn(ALIASES, entry.path) ? ALIASES[entry.path] : renameMixKey(entry.path);
+  if (path === undefined || path === null) return entry;
   const { value, note } = toFraction(entry.path, entry.value);
   warn(`${nameOrigin(entry.origin)}: ${entry.path} is deprecated; write ${path}${note}`);
   return { ...entry, path, value };

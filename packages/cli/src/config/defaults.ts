@@ -11,6 +11,7 @@ export const DEFAULTS = {
     agent_count: 8,
     kill_fraction: 0.3,
     kill_count: "auto",
+    kill_protocol: null,
     fault: "sigkill",
     fake_fault: false,
     runtime: 120,

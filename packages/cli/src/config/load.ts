@@ -5,6 +5,7 @@ import { loadProtocol, locateProtocol, protocolNames } from "@failstorm/protocol
 import { ALIAS_KEYS, renameAlias } from "./aliases.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { type Entry, nameEntry, redact } from "./entry.ts";
+import { checkMixIsMeant, countTargets } from "./mix.ts";
 import { mergeLayers, readAssignments, readEnvironment, rejectUnknownKeys, toTree } from "./layers.ts";
 import { toRunConfig } from "./runConfig.ts";
 import { KNOWN_KEYS, SECTION_NAMES } from "./schema.ts";
@@ -93,12 +94,6 @@ function rejectMissingFiles(entries: ReadonlyMap<string, Entry>): void {
   }
 }
 
-function rejectMixedRuns(entries: Iterable<Entry>): void {
-  for (const entry of entries)
-    if (entry.path === "protocols" || entry.path.startsWith("protocols."))
-      throw new InputError(`${nameEntry(entry)}: runs with several protocols are not there yet; remove the section protocols`);
-}
-
 /**
  * Reads the configuration: command line over environment over file over default. Throws InputError naming, for every problem,
  * the option or the file's line, the value, and what would be right.
@@ -117,7 +112,7 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
   const { given, protocol } = await loadNamedProtocol(mergeLayers(layers));
   const { name } = protocol.getProtocolInfo();
   const entries = mergeLayers([readProtocolFile(name, sources), ...layers]);
-  rejectMixedRuns(entries.values());
+  const unusedMix = checkMixIsMeant(name, entries);
   const protocols = [...new Set([...builtIn, name])];
   rejectUnknownKeys(entries.values(), { keys: KNOWN_KEYS, sections: [...SECTION_NAMES, ...ALIAS_KEYS], protocols });
   const tree = toTree(entries.values());
@@ -125,19 +120,28 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
   for (const other of protocols) delete tree[other];
   const checked = checkValues(tree, entries);
   const output = { ...checked.output, dir: path.resolve(sources.root, checked.output.dir) };
-  const settings = fillIn({ ...checked, output }, sources.drawSeed);
-  warnings.push(...checkTogether(settings, entries));
-  rejectMissingFiles(entries);
   if (typeof protocolSection !== "object" || protocolSection === null)
     throw new InputError(`${name} ${JSON.stringify(protocolSection)}: must be a section with keys`);
-  protocol.parseConfig(protocolSection);
-  const config = toRunConfig(settings, { name, module: locateProtocol(given), config: protocolSection });
+  const parsedSection = protocol.parseConfig(protocolSection);
+  const hosts = protocol.hosts?.(parsedSection, checked.scenario.agent_count) ?? null;
+  const settings = fillIn({ ...checked, output }, sources.drawSeed, countTargets(checked.scenario, hosts, entries));
+  warnings.push(...checkTogether(settings, entries), ...(unusedMix === null ? [] : [unusedMix]));
+  rejectMissingFiles(entries);
+  const config = toRunConfig(settings, { name, module: locateProtocol(given), config: protocolSection, hosts });
   return { config, settings, protocol, protocolSection: protocolSection as Record<string, unknown>, warnings };
 }
 
 /** The resolved configuration as a file that runs the same again (secrets replaced). */
 export function resolvedDocument({ settings, protocol, protocolSection }: LoadedConfig): Record<string, unknown> {
-  const { victims: _, kill_fraction, kill_count, recovery_duration, restart_after, ...scenario } = settings.scenario;
+  const {
+    victims: _,
+    targets: ____,
+    kill_fraction,
+    kill_count,
+    recovery_duration,
+    restart_after,
+    ...scenario
+  } = settings.scenario;
   const { llm: __, seedGiven: ___, mutants, ...others } = settings;
   return redact({
     ...others,

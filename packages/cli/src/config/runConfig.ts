@@ -3,11 +3,21 @@ import type { ResolvedSettings } from "./settings.ts";
 
 const roundToMicroseconds = (ms: number): number => Math.round(ms * 1000) / 1000;
 
+/** The protocol of a run, found and checked. */
+interface ResolvedProtocol {
+  readonly name: string;
+  readonly module: string;
+  /** Its section, unchecked. */
+  readonly config: unknown;
+  /** Which protocols each agent hosts; null where all speak this one. */
+  readonly hosts: readonly (readonly string[])[] | null;
+}
+
 /**
  * Settings in seconds → the RunConfig in ms. The time scale multiplies every time together. The rate stays: more tasks a second
  * would saturate the machine and measure it, so a scaled run has fewer tasks, and measures that need many are null.
  */
-export function toRunConfig(settings: ResolvedSettings, protocol: { name: string; module: string; config: unknown }): RunConfig {
+export function toRunConfig(settings: ResolvedSettings, protocol: ResolvedProtocol): RunConfig {
   const { scenario, network, tasks, qa, logging, output, mutants } = settings;
   const scale = scenario.time_scale;
   const ms = (seconds: number): number => roundToMicroseconds(seconds * 1000 * scale);
@@ -17,8 +27,10 @@ export function toRunConfig(settings: ResolvedSettings, protocol: { name: string
       name: scenario.name,
       protocol: protocol.name,
       ...(protocol.module === protocol.name ? {} : { protocolModule: protocol.module }),
+      ...(protocol.hosts === null ? {} : { hosts: protocol.hosts }),
+      ...(scenario.kill_protocol === null ? {} : { killProtocol: scenario.kill_protocol }),
       agentCount: scenario.agent_count,
-      killFraction: scenario.kill_count === "auto" ? scenario.kill_fraction : scenario.victims / scenario.agent_count,
+      killFraction: scenario.kill_count === "auto" ? scenario.kill_fraction : scenario.victims / scenario.targets,
       killCount: scenario.victims,
       fault: scenario.fault,
       fakeFault: scenario.fake_fault,

@@ -58,6 +58,9 @@ const scenarioSchema = z.strictObject({
   agent_count: integer(1, 1000, "8").default(scenario.agent_count),
   kill_fraction: number(0, 1, "0.3").default(scenario.kill_fraction),
   kill_count: wordOr(["auto"], integer(0, 999, "2"), "a whole number from 0 to 999, for example 2").default(scenario.kill_count),
+  kill_protocol: z
+    .union([text, z.null()], { error: "must be a protocol that some agents host, for example anp" })
+    .default(scenario.kill_protocol),
   fault: choice(["sigkill", "sigstop", "sigterm"]).default(scenario.fault),
   fake_fault: flag.default(scenario.fake_fault),
   runtime: seconds(1, MAX_SECONDS, "120").default(scenario.runtime),

@@ -12,6 +12,8 @@ export interface ResolvedSettings extends Omit<Settings, "scenario" | "network" 
     Scenario,
     "fault_time" | "warmup" | "recovery_duration" | "restart_after" | "cycle_interval" | "seed"
   > & {
+    /** How many agents the storm may choose from: all, or those that host `kill_protocol`. */
+    readonly targets: number;
     readonly victims: number;
     readonly fault_time: number;
     readonly warmup: number;
@@ -48,14 +50,21 @@ export function checkValues(tree: unknown, entries: ReadonlyMap<string, Entry>):
   throw new InputError([...lines].join("\n"));
 }
 
-const countVictims = ({ agent_count, kill_fraction, kill_count }: Scenario): number => {
-  const wanted =
-    kill_count === "auto" ? (kill_fraction > 0 ? Math.max(1, Math.round(kill_fraction * agent_count)) : 0) : kill_count;
-  return Math.min(wanted, agent_count - 1);
+/** A fraction is one of the agents the storm may choose from; one agent of the network survives, whatever was asked for. */
+const countVictims = ({ agent_count, kill_fraction, kill_count }: Scenario, targets: number): number => {
+  const wanted = kill_count === "auto" ? (kill_fraction > 0 ? Math.max(1, Math.round(kill_fraction * targets)) : 0) : kill_count;
+  return Math.min(wanted, targets, agent_count - 1);
 };
 
-/** Fills in every `auto` (rules: defaults.ts). `drawSeed` is asked when no seed was given. */
-export function fillIn(settings: Settings, drawSeed: () => number = () => randomInt(2 ** 32)): ResolvedSettings {
+/**
+ * Fills in every `auto` (rules: defaults.ts). `drawSeed` is asked when no seed was given; `targets` is how many agents the storm may
+ * choose from (default: all).
+ */
+export function fillIn(
+  settings: Settings,
+  drawSeed: () => number = () => randomInt(2 ** 32),
+  targets: number = settings.scenario.agent_count,
+): ResolvedSettings {
   const { scenario, network, tasks } = settings;
   const fault_time = scenario.fault_time === "auto" ? scenario.runtime / 2 : scenario.fault_time;
   const left = scenario.runtime - fault_time;
@@ -69,7 +78,8 @@ export function fillIn(settings: Settings, drawSeed: () => number = () => random
     seedGiven: scenario.seed !== "random",
     scenario: {
       ...scenario,
-      victims: countVictims(scenario),
+      targets,
+      victims: countVictims(scenario, targets),
       fault_time,
       warmup: scenario.warmup === "auto" ? fault_time / 2 : scenario.warmup,
       recovery_duration: scenario.recovery_duration === "auto" ? null : scenario.recovery_duration,
@@ -95,16 +105,19 @@ type Findings = { readonly problems: string[]; readonly notes: string[] };
 type Check = (settings: ResolvedSettings, name: (path: string, value: unknown) => string, findings: Findings) => void;
 
 const checkVictims: Check = ({ scenario }, name, { problems, notes }) => {
-  const { agent_count: n, kill_count, kill_fraction, victims, cycles } = scenario;
-  const wanted = kill_count === "auto" ? Math.round(kill_fraction * n) : kill_count;
+  const { agent_count: n, kill_count, kill_fraction, kill_protocol, targets, victims, cycles } = scenario;
+  const wanted = kill_count === "auto" ? Math.round(kill_fraction * targets) : kill_count;
   if (n === 1 && wanted + kill_fraction > 0) notes.push("one agent: nobody is killed, as nobody would survive");
   else if (kill_count !== "auto" && kill_count > n - 1)
     problems.push(`${name("scenario.kill_count", kill_count)}: of ${n} agents at most ${n - 1} can be killed, one must survive`);
+  else if (kill_count !== "auto" && kill_count > targets)
+    problems.push(`${name("scenario.kill_count", kill_count)}: only ${targets} agents host ${kill_protocol}; give at most that`);
   else if (wanted > victims)
     notes.push(`a fraction of ${kill_fraction} would be all ${n} agents: ${victims} are killed, one must survive`);
-  if (cycles > 1 && scenario.restart_after === null && victims * cycles > n - 1)
+  const mortal = Math.min(targets, n - 1);
+  if (cycles > 1 && scenario.restart_after === null && victims * cycles > mortal)
     problems.push(
-      `${name("scenario.cycles", cycles)}: ${cycles} × ${victims} victims that are never restarted are more than ${n - 1} of ${n} agents; restart them (--restart-after) or kill fewer`,
+      `${name("scenario.cycles", cycles)}: ${cycles} × ${victims} victims that are never restarted are more than ${mortal} of ${n} agents; restart them (--restart-after) or kill fewer`,
     );
 };
 
