@@ -31,7 +31,7 @@ class PairProcess {
   private waiting: { resolve: (answer: PairAnswer) => void; reject: (error: Error) => void } | null = null;
 
   constructor(spec: PairSpec) {
-    this.name = `${spec.protocol ?? "raw"} (${spec.role})`;
+    this.name = `${spec.protocol ?? spec.rival} (${spec.role})`;
     mkdirSync(path.join(spec.workspaceDir, spec.role === "caller" ? "agent-0" : "agent-1"), { recursive: true });
     this.child = fork(ENTRY, [JSON.stringify(spec)], {
       stdio: ["ignore", "ignore", "inherit", "ipc"],
@@ -79,12 +79,22 @@ export interface Pair {
 
 /** Starts a pair, lets the two meet, and warms their code. */
 export async function startPair(
-  { label, protocol, section }: { readonly label: string; readonly protocol: string | null; readonly section: unknown },
+  {
+    label,
+    protocol,
+    rival = "raw",
+    section,
+  }: {
+    readonly label: string;
+    readonly protocol: string | null;
+    readonly rival?: PairSpec["rival"];
+    readonly section: unknown;
+  },
   { workDir, clock }: BenchContext,
 ): Promise<Pair> {
   const workspaceDir = path.join(workDir, `protocols-${clock.wall()}-${label}`);
-  const callee = new PairProcess({ role: "callee", protocol, section, workspaceDir });
-  const caller = new PairProcess({ role: "caller", protocol, section, workspaceDir });
+  const callee = new PairProcess({ role: "callee", protocol, rival, section, workspaceDir });
+  const caller = new PairProcess({ role: "caller", protocol, rival, section, workspaceDir });
   const end = async (): Promise<void> => {
     await Promise.all([caller.end(), callee.end()]);
     rmSync(workspaceDir, { recursive: true, force: true });

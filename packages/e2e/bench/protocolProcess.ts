@@ -15,8 +15,9 @@ import { createMeteredClient, loadProtocol } from "../../protocols/src/index.ts"
 /** One process of a pair: it asks, or it is asked. Both listen, since some protocols look the caller up. */
 export interface PairSpec {
   readonly role: "caller" | "callee";
-  /** null: raw undici and a bare Fastify route. */
+  /** null: none of ours, but what anybody would use: undici and a bare Fastify route, or the A2A SDK's own server and client. */
   readonly protocol: string | null;
+  readonly rival: "raw" | "a2a sdk";
   readonly section: unknown;
   readonly workspaceDir: string;
 }
@@ -98,6 +99,23 @@ async function raw(): Promise<Party> {
   };
 }
 
+async function sdk(): Promise<Party> {
+  const { sdkClient, startSdkServer } = await import("./a2aSdk.ts");
+  return {
+    address: await startSdkServer(HOST),
+    async meet(peer) {
+      const ask = await sdkClient(
+        peer,
+        PARTS.map((part) => (part.kind === "data" ? part.data : part.text)),
+      );
+      return async () => {
+        await ask();
+        return null;
+      };
+    },
+  };
+}
+
 /** The same through a protocol's CommBackend, as an agent uses it. */
 async function speaking(name: string, { role, section, workspaceDir }: PairSpec): Promise<Party> {
   const [agentId, peerId] = role === "caller" ? (["agent-0", "agent-1"] as const) : (["agent-1", "agent-0"] as const);
@@ -166,7 +184,8 @@ async function measure(
 
 const spec = JSON.parse(process.argv[2] ?? "") as PairSpec;
 const tell = (answer: PairAnswer): void => void process.send?.(answer);
-const party = await (spec.protocol === null ? raw() : speaking(spec.protocol, spec));
+const rivals = { raw, "a2a sdk": sdk };
+const party = await (spec.protocol === null ? rivals[spec.rival]() : speaking(spec.protocol, spec));
 let ask: Ask = () => Promise.reject(new RunError("BENCH_NOT_MET", "the peer comes first"));
 
 async function obey(order: PairOrder): Promise<PairAnswer> {

@@ -7,6 +7,7 @@ import { shown } from "./table.ts";
 interface Subject {
   readonly label: string;
   readonly protocol: string | null;
+  readonly rival?: "a2a sdk";
   readonly section: unknown;
   /** Times raw; null: no goal. */
   readonly limit: number | null;
@@ -15,11 +16,14 @@ interface Subject {
 }
 
 const RAW = "raw";
+const A2A = "a2a unary";
+const A2A_SDK = "a2a sdk, express";
 
 const SUBJECTS: readonly Subject[] = [
   { label: RAW, protocol: null, section: null, limit: null },
   { label: "simple_json", protocol: "simple_json", section: {}, limit: 1.15 },
-  { label: "a2a unary", protocol: "a2a", section: {}, limit: 3 },
+  { label: A2A, protocol: "a2a", section: {}, limit: 3 },
+  { label: A2A_SDK, protocol: null, rival: "a2a sdk", section: null, limit: null },
   { label: "acp sync", protocol: "acp", section: { mode: "sync" }, limit: 2 },
   { label: "anp bearer", protocol: "anp", section: {}, limit: 2 },
   { label: "anp signed", protocol: "anp", section: { access_token: false }, limit: 2, signs: true },
@@ -38,6 +42,19 @@ function signatureMs({ clock }: BenchContext): number {
     return isGood ? clock.now() - from : Number.NaN;
   });
   return median(times.slice(100));
+}
+
+/** A2A here against the server and the client that its SDK brings. */
+function againstSdk(repeats: readonly Repeat[], { prng }: BenchContext): Check[] {
+  const ratio = (measure: string, of: (own: Turn, rival: Turn) => number): Check => {
+    const ratios = repeats.map((repeat) => of(turnOf(repeat, A2A), turnOf(repeat, A2A_SDK)));
+    const { value, interval } = estimate(ratios, median, prng.fork(`sdk/${measure}`));
+    return { measure, goal: "< 1 ×", unit: "× SDK", n: ratios.length, median: value, interval, met: value < 1 };
+  };
+  return [
+    ratio("a2a unary against its SDK: send, p50", (own, rival) => own.p50Ms / rival.p50Ms),
+    ratio("a2a unary against its SDK: throughput, inverse", (own, rival) => rival.perSecond / own.perSecond),
+  ];
 }
 
 const turnOf = (repeat: Repeat, label: string): Turn => repeat.get(label) as Turn;
@@ -113,9 +130,12 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     const signature = signatureMs(context);
     const repeats = await measureAll(pairs, context);
     return {
-      checks: SUBJECTS.filter(({ protocol }) => protocol !== null).flatMap((subject) =>
-        checksOf(subject, repeats, signature, context),
-      ),
+      checks: [
+        ...SUBJECTS.filter(({ protocol }) => protocol !== null).flatMap((subject) =>
+          checksOf(subject, repeats, signature, context),
+        ),
+        ...againstSdk(repeats, context),
+      ],
       details: [
         {
           title: "medians of the repeats",
@@ -125,7 +145,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
       ],
       notes: [
         "Two processes a subject, all alive at the same time and idle but for one; in each repeat every subject has a turn, in an order drawn anew: 300 sends one by one (p50), 1200 sends 32 at a time (throughput). Ratios are those of one repeat; their median with a bootstrap interval.",
-        "A send is a tool step of a storm (300 bytes of JSON) that is answered with itself, with an idempotency key, through CommBackend and the metered client; raw is undici.request and a Fastify route with the same JSON.",
+        "A send is a tool step of a storm (300 bytes of JSON) that is answered with itself, with an idempotency key, through CommBackend and the metered client; raw is undici.request and a Fastify route with the same JSON. The A2A SDK is hosted as in its samples: Express, tasks in memory only (ours are on disk before they are answered), its own client over Node's fetch.",
         `One Ed25519 signature and its verification with node:crypto: ${(signature * 1000).toFixed(0)} µs.`,
       ],
       doubt: null,
@@ -139,6 +159,6 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
 export const protocols: Bench = {
   name: "protocols",
   what: "what a message costs: every CommBackend against raw undici → Fastify JSON",
-  goal: "p50 and throughput in times raw: simple_json ≤ 1.15, A2A ≤ 3, ACP ≤ 2, ANP bearer ≤ 2, signed ≤ 2 plus a signature, Agora by hash ≤ 1.5",
+  goal: "p50 and throughput in times raw: simple_json ≤ 1.15, A2A ≤ 3 and faster than its SDK on Express, ACP ≤ 2, ANP bearer ≤ 2, signed ≤ 2 plus a signature, Agora by hash ≤ 1.5",
   run,
 };
