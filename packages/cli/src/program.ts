@@ -17,6 +17,7 @@ Examples:
   failstorm --topology ring --kill-count 1 --no-restart
   failstorm --config storm.yaml --set network.connection_timeout=5
   pnpm -s failstorm --agents 8 --json | jq .detection_ms      (-s: pnpm itself prints two lines on stdout otherwise)
+  failstorm meta --config configs/meta.yaml       all protocols in one network; --kill-protocol anp kills those of one
   failstorm report results/latest                 the numbers again, from the recorded events alone
   failstorm compare --protocols a2a,simple_json --repeats 20 --fault-time 25 --runtime 70
   failstorm diff before after --fail-on recovery_ms:+20%    a gate: exit code 4 when it is worse
@@ -56,6 +57,19 @@ function addRun(program: Command, done: Done): void {
       const { json = false, quiet = false } = options;
       done(await run({ ...flagEntries(program), file: options.config ?? null, json, quiet }));
     });
+}
+
+function addMeta(program: Command, done: Done): void {
+  const command = program
+    .command("meta")
+    .description("a run over a network in which all protocols live together (--protocol meta)");
+  quietOptions(addConfigOptions(command.addOption(configOption()))).action(
+    async (options: { config?: string; json?: boolean; quiet?: boolean }) => {
+      const { meta } = await import("./commands/meta.ts");
+      const { json = false, quiet = false } = options;
+      done(await meta({ ...flagEntries(command), file: options.config ?? null, json, quiet }));
+    },
+  );
 }
 
 function addValidate(program: Command, done: Done): void {
@@ -259,6 +273,7 @@ export function createProgram(done: Done): Command {
     .showHelpAfterError("(failstorm --help explains every option)")
     .exitOverride();
   addRun(program, done);
+  addMeta(program, done);
   addValidate(program, done);
   addReport(program, done);
   addCompare(program, done);

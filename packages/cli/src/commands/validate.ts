@@ -40,6 +40,22 @@ function describeStorm({ config, settings }: LoadedConfig, plan: RunPlan): strin
   });
 }
 
+/** Of a network of several protocols: how many agents host each, and where its configuration comes from. */
+function describeMix({ config, sections }: LoadedConfig): [string, string][] {
+  const { hosts } = config.scenario;
+  if (hosts === undefined) return [];
+  const names = [...new Set(hosts.flat())].toSorted();
+  const counts = names.map((name) => `${name} on ${hosts.filter((hosted) => hosted.includes(name)).length}`);
+  const several = hosts.filter((hosted) => hosted.length > 1).length;
+  return [
+    [
+      "protocols",
+      `${counts.join(", ")}${several === 0 ? "" : `; ${several === 1 ? "one agent hosts" : `${several} agents host`} several`}`,
+    ],
+    ...sections.map(([where, names]): [string, string] => ["sections", `${names.join(", ")} from ${where}`]),
+  ];
+}
+
 /** `failstorm validate`: everything that is checked before a run, and what the run would be. Starts nothing, writes nothing. */
 export async function validate(request: ConfigRequest): Promise<number> {
   const loaded = await loadRequested(request);
@@ -58,6 +74,7 @@ export async function validate(request: ConfigRequest): Promise<number> {
   const rows: [string, string][] = [
     ["scenario", `${scenario.name} over ${config.scenario.protocol}, ${config.network.topology}`],
     ["agents", String(agentCount)],
+    ...describeMix(loaded),
     [
       "ports",
       config.network.basePort === 0
@@ -78,6 +95,10 @@ export async function validate(request: ConfigRequest): Promise<number> {
     ["results", shownPath(config.output.dir)],
   ];
   for (const [name, text] of rows) process.stdout.write(`${name.padEnd(10)}${text}\n`);
+  if (config.scenario.hosts !== undefined) {
+    const { renderNetwork } = await import("../view/networkTable.ts");
+    process.stdout.write(`${renderNetwork(plan, ports, loaded.settings.seedGiven)}\n`);
+  }
   log("SUCCESS", "the configuration is valid");
   return 0;
 }

@@ -34,6 +34,8 @@ export interface LoadedConfig {
   readonly settings: ResolvedSettings;
   readonly protocol: Protocol;
   readonly protocolSection: Readonly<Record<string, unknown>>;
+  /** Which sections were given, by where: a file, the environment, the command line; the others are the defaults. */
+  readonly sections: readonly (readonly [where: string, sections: readonly string[]])[];
   /** Deprecated keys, values that are not used, consequences worth saying. */
   readonly warnings: readonly string[];
 }
@@ -79,6 +81,12 @@ async function loadNamedProtocol(entries: ReadonlyMap<string, Entry>): Promise<{
     if (!(error instanceof InputError) || entry === undefined || entry.origin.kind === "flag") throw error;
     throw new InputError(error.message.replace(/^--protocol [^:]*/, nameEntry(entry)), { cause: error });
   }
+}
+
+function sectionsByOrigin(entries: Iterable<Entry>): LoadedConfig["sections"] {
+  const names = { flag: "the command line", env: "the environment" };
+  const byOrigin = Map.groupBy(entries, ({ origin }) => (origin.kind === "file" ? origin.file : names[origin.kind]));
+  return [...byOrigin].map(([where, own]) => [where, [...new Set(own.map(({ path }) => path.split(".")[0] ?? path))]] as const);
 }
 
 function rejectMissingFiles(entries: ReadonlyMap<string, Entry>): void {
@@ -128,7 +136,8 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
   warnings.push(...checkTogether(settings, entries), ...(unusedMix === null ? [] : [unusedMix]));
   rejectMissingFiles(entries);
   const config = toRunConfig(settings, { name, module: locateProtocol(given), config: protocolSection, hosts });
-  return { config, settings, protocol, protocolSection: protocolSection as Record<string, unknown>, warnings };
+  const sections = sectionsByOrigin(entries.values());
+  return { config, settings, protocol, protocolSection: protocolSection as Record<string, unknown>, sections, warnings };
 }
 
 /** The resolved configuration as a file that runs the same again (secrets replaced). */
