@@ -7,5 +7,8 @@ export * from "./eventLog.ts";
 // Types only: the schemas of events.ts and requests.ts load zod, which an agent does not wait for when it starts.
 export type * from "./events.ts";
 export * from "./ids.ts";
+export * from "./llm.ts";
 export * from "./prng.ts";
+export * from "./queue.ts";
+export type * from "./queueResult.ts";
 export type * from "./requests.ts";

@@ -3,7 +3,24 @@ export { type CorpusOptions, generateCorpus, type QuestionSet } from "./corpus.t
 export { type DataSetOrigin, loadCorpus, readDataSet, writeDataSet } from "./dataSet.ts";
 export { encodeDocument, type Passage, parseDocument } from "./document.ts";
 export { type Answer, answerQuestion, DEFAULT_TOP_K, type PipelinePorts } from "./pipeline.ts";
+export { answerWithModel, type ModelAnswer } from "./llm/answer.ts";
+export { type LlmCallEvent, type Model, type ModelOptions, openModel } from "./llm/model.ts";
+export { takeLlmKey } from "./llm/secret.ts";
 export { loadDocument } from "./plainDocument.ts";
+export { DoneSet } from "./queue/doneSet.ts";
+export {
+  type FailureCode,
+  type FinishedQuestion,
+  QUEUE_DEFAULTS,
+  type QueueEffect,
+  type QueueEngineConfig,
+  type QueueStatus,
+  type SentQuestion,
+  type WorkerAnswer,
+  type WorkerFailure,
+} from "./queue/effects.ts";
+export { QueueEngine } from "./queue/engine.ts";
+export type { BadLine, QuestionSource, QueueQuestion } from "./queue/question.ts";
 export { ToolInputError } from "./schema.ts";
 export { evidenceRecall, exactMatch, normalizeAnswer, tokenF1 } from "./scores.ts";
 export { loadShardedCorpus } from "./shardedCorpus.ts";

@@ -1,0 +1,180 @@
+import type { QueueEffect, QueueEngineConfig } from "./effects.ts";
+
+type Health =
+  | { readonly kind: "active"; readonly failures: number }
+  | {
+      readonly kind: "quarantined";
+      readonly since: number;
+      readonly probes: number;
+      readonly successes: number;
+      readonly failedProbes: number;
+      readonly check:
+        | { readonly kind: "due"; readonly at: number }
+        | { readonly kind: "asked"; readonly probe: number; readonly until: number };
+    };
+
+interface PoolWorker {
+  readonly id: string;
+  /** Messages it may have at once. */
+  readonly concurrency: number;
+  health: Health;
+  /** Messages it has. */
+  load: number;
+  /** Questions it was ever sent. */
+  sent: number;
+  /** Quarantines since its last answer: each waits longer for its first probe. */
+  relapses: number;
+}
+
+/**
+ * The workers of a queue: how loaded, how well. Invariants: 0 ≤ load ≤ concurrency; only an active worker is chosen; a quarantined one always
+ * has a probe due or asked.
+ */
+export class WorkerPool {
+  private readonly workers = new Map<string, PoolWorker>();
+  private readonly config: QueueEngineConfig;
+  private probes = 0;
+  private active = 0;
+  private slots = 0;
+
+  constructor(config: QueueEngineConfig) {
+    this.config = config;
+  }
+
+  get activeCount(): number {
+    return this.active;
+  }
+
+  get quarantinedCount(): number {
+    return this.workers.size - this.active;
+  }
+
+  /** Messages that active workers could take now. */
+  get freeSlots(): number {
+    return this.slots;
+  }
+
+  has(id: string): boolean {
+    return this.workers.has(id);
+  }
+
+  isActive(id: string): boolean {
+    return this.workers.get(id)?.health.kind === "active";
+  }
+
+  add(id: string, concurrency: number): void {
+    this.workers.set(id, { id, concurrency, health: { kind: "active", failures: 0 }, load: 0, sent: 0, relapses: 0 });
+    this.active += 1;
+    this.slots += concurrency;
+  }
+
+  /** Active workers with a free slot, the least loaded first; among equals who was sent the fewest questions, then who came first. */
+  free(): string[] {
+    return [...this.workers.values()]
+      .filter((worker) => worker.health.kind === "active" && worker.load < worker.concurrency)
+      .sort((a, b) => a.load / a.concurrency - b.load / b.concurrency || a.sent - b.sent)
+      .map((worker) => worker.id);
+  }
+
+  take(id: string, questions: number): void {
+    const worker = this.get(id);
+    worker.load += 1;
+    worker.sent += questions;
+    if (worker.health.kind === "active") this.slots -= 1;
+  }
+
+  release(id: string): void {
+    const worker = this.get(id);
+    worker.load -= 1;
+    if (worker.health.kind === "active") this.slots += 1;
+  }
+
+  answered(id: string): void {
+    const worker = this.get(id);
+    worker.relapses = 0;
+    if (worker.health.kind === "active" && worker.health.failures > 0) worker.health = { kind: "active", failures: 0 };
+  }
+
+  /** One message failed. Returns the quarantine, when this was the last straw. */
+  failed(id: string, code: string, now: number): QueueEffect[] {
+    const worker = this.get(id);
+    if (worker.health.kind !== "active") return [];
+    const failures = worker.health.failures + 1;
+    worker.health = { kind: "active", failures };
+    return failures >= this.config.quarantineAfter || code === "refused" ? this.quarantine(id, code, now) : [];
+  }
+
+  quarantine(id: string, reason: string, now: number): QueueEffect[] {
+    const worker = this.get(id);
+    if (worker.health.kind !== "active") return [];
+    const { failures } = worker.health;
+    this.active -= 1;
+    this.slots -= worker.concurrency - worker.load;
+    const at = now + this.interval(worker.relapses);
+    worker.relapses += 1;
+    worker.health = { kind: "quarantined", since: now, probes: 0, successes: 0, failedProbes: 0, check: { kind: "due", at } };
+    return [{ type: "quarantine", worker: id, reason, failures }];
+  }
+
+  /** Probes that have fallen due, and those that have not been answered in time. */
+  tick(now: number): QueueEffect[] {
+    if (this.quarantinedCount === 0) return [];
+    const effects: QueueEffect[] = [];
+    for (const worker of this.workers.values()) {
+      const { health } = worker;
+      if (health.kind !== "quarantined") continue;
+      if (health.check.kind === "asked" && health.check.until <= now) this.probed(worker.id, health.check.probe, false, now);
+      const { check } = worker.health as Extract<Health, { kind: "quarantined" }>;
+      if (check.kind !== "due" || check.at > now) continue;
+      this.probes += 1;
+      const until = now + this.config.probe.timeoutMs;
+      worker.health = {
+        ...health,
+        ...worker.health,
+        probes: health.probes + 1,
+        check: { kind: "asked", probe: this.probes, until },
+      };
+      effects.push({ type: "probe", worker: worker.id, probe: this.probes, deadlineAt: until });
+    }
+    return effects;
+  }
+
+  /** The result of a probe; one that was given up, or belongs to an earlier quarantine, changes nothing. */
+  probed(id: string, probe: number, ok: boolean, now: number): QueueEffect[] {
+    const worker = this.get(id);
+    const { health } = worker;
+    if (health.kind !== "quarantined" || health.check.kind !== "asked" || health.check.probe !== probe) return [];
+    const successes = ok ? health.successes + 1 : 0;
+    const failedProbes = ok ? 0 : health.failedProbes + 1;
+    if (successes < this.config.probe.successes) {
+      worker.health = { ...health, successes, failedProbes, check: { kind: "due", at: now + this.interval(failedProbes) } };
+      return [];
+    }
+    worker.health = { kind: "active", failures: 0 };
+    this.active += 1;
+    this.slots += worker.concurrency - worker.load;
+    return [{ type: "returned", worker: id, afterMs: now - health.since, probes: health.probes }];
+  }
+
+  /** When the next probe is due or given up; null = never. */
+  nextDueAt(): number | null {
+    if (this.quarantinedCount === 0) return null;
+    let next = Number.POSITIVE_INFINITY;
+    for (const { health } of this.workers.values()) {
+      if (health.kind === "quarantined")
+        next = Math.min(next, health.check.kind === "due" ? health.check.at : health.check.until);
+    }
+    return next;
+  }
+
+  private interval(doublings: number): number {
+    const { intervalMs, maxIntervalMs } = this.config.probe;
+    return Math.min(maxIntervalMs, intervalMs * 2 ** Math.min(doublings, 30));
+  }
+
+  private get(id: string): PoolWorker {
+    const worker = this.workers.get(id);
+    if (worker === undefined) throw new RangeError(`no worker ${id} in this queue`);
+    return worker;
+  }
+}
