@@ -22,6 +22,42 @@ export interface PlannedFault {
   readonly restartAtMs: number | null;
 }
 
+export const LLM_TYPES = ["openai", "nvidia", "local"] as const;
+export type LlmType = (typeof LLM_TYPES)[number];
+
+/**
+ * The model that thinks in place of the seeded think time, behind an endpoint that speaks OpenAI's chat completions. The key is not
+ * in here, nor in anything else that is recorded: it travels in the environment only (`LLM_KEY_VARIABLE`).
+ */
+export interface LlmConfig {
+  readonly type: LlmType;
+  readonly model: string;
+  /** Without `/chat/completions`, user, password or query. */
+  readonly baseUrl: string;
+  /** Of one reply. */
+  readonly maxTokens: number;
+  /** null = the endpoint's own. */
+  readonly temperature: number | null;
+  /** One request is given up after this long. */
+  readonly timeoutMs: number;
+  /** Further attempts at a request that failed with 408, 409, 429, 5xx, or for want of a (whole) answer. */
+  readonly retries: number;
+  /** All processes of the run together; each takes an equal share. null = no limit. */
+  readonly requestsPerMinute: number | null;
+  /** Whether replies are streamed. */
+  readonly stream: boolean;
+  /** Replies a model may take for one step or question, the last without functions. */
+  readonly maxRounds: number;
+  /** Per million tokens, in the currency of the configuration's price table; null = the table has no price for this model. */
+  readonly price: { readonly prompt: number; readonly completion: number } | null;
+}
+
+/**
+ * The environment variable with the model's key: the CLI sets it in its own environment once the configuration is read, agent processes
+ * inherit it, and take it out of theirs when they start. Nothing else carries the key.
+ */
+export const LLM_KEY_VARIABLE = "FAILSTORM_LLM_API_KEY";
+
 /** The whole configuration of a run, resolved: every default filled in, every time in ms and already scaled. */
 export interface RunConfig {
   readonly scenario: {
@@ -85,7 +121,8 @@ export interface RunConfig {
     readonly passages: number;
     readonly topK: number;
   };
-  readonly llm: Readonly<Record<string, unknown>> | null;
+  /** null: the deterministic workers. */
+  readonly llm: LlmConfig | null;
   /** The section of the protocol in use, unchecked. */
   readonly protocolConfig: unknown;
   readonly logging: { readonly level: "debug" | "info" | "warning" | "error" };

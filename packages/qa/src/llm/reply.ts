@@ -1,0 +1,69 @@
+import type { ChatCompletionChunk } from "openai/resources/chat/completions";
+import type { Attempt, FunctionCall } from "./endpoint.ts";
+
+/** What a model has said so far. */
+export interface Said {
+  text: string;
+  calls: FunctionCall[];
+  /** `stop`, `tool_calls`, `length`, …; null until the reply is whole. */
+  finish: string | null;
+  usage: Attempt["usage"];
+}
+
+// Whatever the types promise, a server may send anything: everything is read as unknown.
+const asObject = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+const asList = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+const asText = (value: unknown): string => (typeof value === "string" ? value : "");
+
+/** `content` is a text, null, or (some servers) a list of parts. */
+const contentOf = (content: unknown): string =>
+  Array.isArray(content) ? content.map((part) => asText(asObject(part)["text"])).join("") : asText(content);
+
+function usageOf(value: unknown): Attempt["usage"] {
+  const { prompt_tokens: prompt, completion_tokens: completion } = asObject(value);
+  const isCount = (count: unknown): count is number => typeof count === "number" && Number.isFinite(count) && count >= 0;
+  return isCount(prompt) && isCount(completion) ? { prompt, completion } : null;
+}
+
+/** Reads an answer given in one piece. What is none leaves `said` as it was. */
+export function readCompletion(completion: unknown, said: Said): void {
+  const { choices, usage } = asObject(completion);
+  const choice = asObject(asList(choices)[0]);
+  const message = asObject(choice["message"]);
+  said.usage = usageOf(usage);
+  said.text = contentOf(message["content"]);
+  said.calls = asList(message["tool_calls"]).map((call, index) => {
+    const { id, function: called } = asObject(call);
+    const { name, arguments: input } = asObject(called);
+    return { id: asText(id) || `call-${index}`, name: asText(name), input: asText(input) };
+  });
+  const isReply = typeof choice["message"] === "object" && choice["message"] !== null;
+  said.finish = isReply ? asText(choice["finish_reason"]) || "stop" : null;
+}
+
+/** Adds what a stream brings, piece by piece, so that a stream that breaks leaves what had come. */
+export async function collectStream(stream: AsyncIterable<ChatCompletionChunk>, said: Said): Promise<void> {
+  for await (const chunk of stream as AsyncIterable<unknown>) {
+    const { choices, usage } = asObject(chunk);
+    said.usage = usageOf(usage) ?? said.usage;
+    const choice = asObject(asList(choices)[0]);
+    const delta = asObject(choice["delta"]);
+    said.text += contentOf(delta["content"]);
+    for (const piece of asList(delta["tool_calls"])) addCall(asObject(piece), said);
+    said.finish = asText(choice["finish_reason"]) || said.finish;
+  }
+}
+
+const MAX_CALLS = 64;
+
+/** The pieces of a call share its `index`; the first has id and name, the others more of the input. */
+function addCall(piece: Readonly<Record<string, unknown>>, said: Said): void {
+  const { index: given, id, function: called } = piece;
+  const { name, arguments: input } = asObject(called);
+  const index = typeof given === "number" && Number.isInteger(given) && given >= 0 ? given : Math.max(0, said.calls.length - 1);
+  if (index >= MAX_CALLS) return;
+  while (said.calls.length <= index) said.calls.push({ id: `call-${said.calls.length}`, name: "", input: "" });
+  const known = said.calls[index] as FunctionCall;
+  said.calls[index] = { id: asText(id) || known.id, name: known.name + asText(name), input: known.input + asText(input) };
+}
