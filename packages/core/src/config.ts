@@ -1,4 +1,5 @@
 import type { AgentId, TaskId } from "./ids.ts";
+import type { QueueConfig } from "./queue.ts";
 
 export const TOOLS = ["search", "extract", "triple", "reason"] as const;
 export type Tool = (typeof TOOLS)[number];
@@ -128,6 +129,8 @@ export interface RunConfig {
   readonly logging: { readonly level: "debug" | "info" | "warning" | "error" };
   readonly output: { readonly dir: string; readonly metricsPort: number | null };
   readonly mutants: readonly Mutant[];
+  /** Of a streaming queue; absent in a storm. */
+  readonly queue?: QueueConfig;
 }
 
 /** A task of the schedule as agents see it. The gold answer is not in it: agents cannot grade themselves. */
@@ -174,26 +177,34 @@ export interface Roster {
   readonly document: { readonly sha256: string; readonly bytes: number; readonly shards: number; readonly source: AgentId };
 }
 
-/** What an agent process is started with (a JSON file in its workspace, its path the only argument). */
-export interface AgentSpec {
+/** What every agent process is started with (a JSON file in its workspace, its path the only argument); roles add theirs. */
+export interface ProcessSpec {
   readonly agentId: AgentId;
   readonly index: number;
   readonly host: string;
   /** Fixed port; 0 = any. */
   readonly port: number;
-  readonly homeTool: Tool;
-  readonly shard: number;
   readonly workspaceDir: string;
   readonly logFile: string;
-  readonly control: { readonly host: string; readonly port: number; readonly token: string };
-  /** The document, for the agent that broadcasts it; null for the others. */
-  readonly documentPath: string | null;
+  /** Absent: nobody supervises it, and Ctrl-C ends it. */
+  readonly control?: { readonly host: string; readonly port: number; readonly token: string };
   readonly config: RunConfig;
   /** Intervals, ms after t=0, in which every message is recorded singly. */
   readonly fullRecording: readonly (readonly [number, number])[];
 }
 
-/** What a scenario hands to the orchestrator: everything of a run that is decided before it starts. */
+/** What a shard worker of a storm is started with. */
+export interface AgentSpec extends ProcessSpec {
+  /** Absent too: a shard worker. */
+  readonly role?: "shard";
+  readonly control: NonNullable<ProcessSpec["control"]>;
+  readonly homeTool: Tool;
+  readonly shard: number;
+  /** The document, for the agent that broadcasts it; null for the others. */
+  readonly documentPath: string | null;
+}
+
+/** What a storm hands to the orchestrator: everything of a run that is decided before it starts. */
 export interface RunPlan {
   readonly config: RunConfig;
   /** The document of the t=0 broadcast. */

@@ -1,6 +1,7 @@
 import type { Roster, ScheduledTask } from "./config.ts";
 import type { RunEvent } from "./events.ts";
 import type { AgentId } from "./ids.ts";
+import type { QueueNode } from "./queue.ts";
 
 /**
  * The control link: newline-delimited JSON over TCP, dialled by the agent. It carries no liveness of peers. When it closes,
@@ -19,6 +20,12 @@ export type ToAgent =
       readonly tasks: readonly ScheduledTask[];
       readonly rejoin: boolean;
     }
+  /** Of a queue, in place of the roster and the broadcast: who is there. Load what the work needs, and report `prepared`. */
+  | { readonly type: "network"; readonly nodes: readonly QueueNode[] }
+  /** The queue may begin, or goes on from its journal; t0 is the run's. A coordinator reports `drained` once the queue is closed. */
+  | { readonly type: "feed"; readonly t0: number; readonly resumed: boolean }
+  /** The question file holds so many lines now; `ended`: it stays so. */
+  | { readonly type: "questions"; readonly lines: number; readonly ended: boolean }
   /** No task is intended after this; finish what is open, then report `drained`. */
   | { readonly type: "drain" }
   /** Write the final events, close, exit 0. */
@@ -38,6 +45,8 @@ export type FromAgent =
   /** Sent after a write of the same events to the agent's own file, batched; only for the live view. */
   | { readonly type: "events"; readonly events: readonly RunEvent[] }
   | { readonly type: "drained" }
+  /** A coordinator has taken so many lines of the question file: whoever fills it may go on. */
+  | { readonly type: "taken"; readonly lines: number }
   /** The agent cannot go on (port taken, disk full, …) and will exit. */
   | { readonly type: "failed"; readonly code: string; readonly message: string };
 

@@ -73,7 +73,15 @@ const orchestratorEvents = [
 ] as const;
 
 const agentEvents = [
-  event("agent.up", { pid: z.number(), port: z.number(), homeTool: z.enum(TOOLS), shard: z.number(), wallMs: z.number() }),
+  /** `homeTool` and `shard` of a shard worker; null for other roles. */
+  event("agent.up", {
+    pid: z.number(),
+    port: z.number(),
+    homeTool: z.enum(TOOLS).nullable(),
+    shard: z.number().nullable(),
+    wallMs: z.number(),
+    role: z.enum(["shard", "coordinator", "sub-coordinator", "worker"]).optional(),
+  }),
   /** Anti-entropy with `peer` is done: a restarted agent serves nothing before this. */
   event("agent.rejoined", { peer: z.string(), entries: z.number(), ms: z.number() }),
   event("agent.stopping", { reason: z.string() }),

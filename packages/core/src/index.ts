@@ -8,7 +8,6 @@ export * from "./eventLog.ts";
 export type * from "./events.ts";
 export * from "./ids.ts";
 export * from "./llm.ts";
-export * from "./llm.ts";
 export * from "./prng.ts";
 export * from "./queue.ts";
 export type * from "./queueResult.ts";

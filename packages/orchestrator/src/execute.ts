@@ -1,24 +1,23 @@
 import { randomBytes } from "node:crypto";
-import { accessSync, constants, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
 import path from "node:path";
 import {
-  agentId,
-  type AgentSpec,
+  type AgentId,
   type Clock,
   InputError,
+  type ProcessSpec,
   RunError,
   type RunEvent,
   type RunEventOf,
-  type RunPlan,
 } from "@failstorm/core";
 import { startControlServer } from "./control/server.ts";
-import { runFlow } from "./flow.ts";
+import type { Flow } from "./flow.ts";
 import type { Launcher } from "./launcher/launcher.ts";
 import { localLauncher } from "./launcher/local.ts";
 import { sampleMachine } from "./machine.ts";
 import { startMetricsServer } from "./metricsServer.ts";
 import { AGENT_HOST, checkPorts } from "./ports.ts";
-import { openRecorder, ORCHESTRATOR_EVENTS, type Recorder, remedySuffix, toRunError } from "./recorder.ts";
+import { openRecorder, ORCHESTRATOR_EVENTS, type Recorder, remedySuffix } from "./recorder.ts";
 import { registerRun, stopAll } from "./shutdown.ts";
 import { createStorm } from "./storm.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -64,23 +63,23 @@ const MIN_SAMPLE_INTERVAL_MS = 200;
 const INTERRUPTED = Symbol("interrupted");
 
 /**
- * Carries out a plan: starts the agents, hands them roster and schedule, lets the faults happen, ends everything. Resolves only
- * after every child is gone, however the run went. Own events are in `<runDir>/orchestrator.ndjson`, the agents' in their
+ * Carries out a flow: starts its processes, lets it do with them what it is for, ends everything. Resolves only after every child is
+ * gone, however the run went. Own events are in `<runDir>/orchestrator.ndjson`, the agents' in their
  * workspaces (see `mergeEvents`).
  *
  * Throws InputError before anything was started (ports, metrics port, run folder). A run that fails is an outcome, not an
  * error; what is thrown beside that is a bug, here or in `onEvent`, and every child is gone by then too.
  */
-export async function execute(plan: RunPlan, options: ExecuteOptions): Promise<Outcome> {
+export async function carryOut(flow: Flow, options: ExecuteOptions): Promise<Outcome> {
   const { clock, runDir } = options;
-  const { config } = plan;
+  const { config } = flow;
   const choice = await checkPorts(config);
   await using cleanup = new AsyncDisposableStack();
   const end = new AbortController();
   const onFatal = (error: unknown): void => end.abort(error);
   const metrics = config.output.metricsPort === null ? null : await startMetricsServer(config.output.metricsPort);
   cleanup.defer(async () => metrics?.close());
-  prepareFolders(runDir, config.scenario.agentCount);
+  prepareFolders(runDir, flow.agents);
   const recorder = openRecorder({
     path: path.join(runDir, ORCHESTRATOR_EVENTS),
     clock,
@@ -97,13 +96,13 @@ export async function execute(plan: RunPlan, options: ExecuteOptions): Promise<O
   if (options.signal.aborted) onAbort();
   options.signal.addEventListener("abort", onAbort, { once: true });
   cleanup.defer(() => options.signal.removeEventListener("abort", onAbort));
-  const parts: RunParts = { plan, options, recorder, ports: choice.ports, end, onFatal };
+  const parts: RunParts = { flow, options, recorder, ports: choice.ports, end, onFatal };
   await supervise(parts).catch(onFatal);
   return conclude(recorder, end.signal);
 }
 
 interface RunParts {
-  readonly plan: RunPlan;
+  readonly flow: Flow;
   readonly options: ExecuteOptions;
   readonly recorder: Recorder;
   readonly ports: readonly number[];
@@ -113,21 +112,21 @@ interface RunParts {
 }
 
 /** Everything between the first event and the last; when it is over, however, every child is gone. */
-async function supervise({ plan, options, recorder, ports, end, onFatal }: RunParts): Promise<void> {
+async function supervise({ flow, options, recorder, ports, end, onFatal }: RunParts): Promise<void> {
   const { clock } = options;
   const { signal } = end;
-  const { config } = plan;
+  const { config } = flow;
   const timeouts = { ...TIMEOUTS, ...options.timeouts };
   await using cleanup = new AsyncDisposableStack();
   cleanup.defer(startSampler(config.scenario.timeScale, clock, recorder));
   const token = randomBytes(24).toString("hex");
   const server = await startControlServer(AGENT_HOST, token);
   cleanup.defer(() => server.close());
-  const launcher = options.launcher ?? ownLauncher(plan, options, recorder);
+  const launcher = options.launcher ?? ownLauncher(flow, options, recorder);
   if (options.launcher === undefined) cleanup.defer(() => launcher.close());
 
   const control = { host: AGENT_HOST, port: server.port, token };
-  const specs = agentSpecs(plan, options.runDir, ports, control);
+  const specs = processSpecs(flow, options.runDir, ports, control);
   const waiting = createWaiting(clock);
   const supervisor = new Supervisor({ specs, launcher, clock, recorder, waiting, onFatal });
   const storm = createStorm({ supervisor, recorder, clock });
@@ -138,7 +137,7 @@ async function supervise({ plan, options, recorder, ports, end, onFatal }: RunPa
       const { protocol, protocolModule = protocol } = config.scenario;
       await launcher.warmUp?.(options.agentWarmUp, protocolModule, signal);
     }
-    await runFlow({ plan, supervisor, storm, recorder, clock, startTimeoutMs: timeouts.startMs, signal, onFatal });
+    await flow.run({ supervisor, storm, recorder, clock, startTimeoutMs: timeouts.startMs, signal, onFatal });
   } catch (error) {
     onFatal(error);
   }
@@ -170,23 +169,23 @@ function startSampler(timeScale: number, clock: Clock, recorder: Recorder): () =
 }
 
 /** The compile cache lies beside the runs (`results/.cache/node`), so that every run but the first starts agents fast. */
-const ownLauncher = (plan: RunPlan, { agentEntry }: ExecuteOptions, recorder: Recorder): Launcher =>
+const ownLauncher = (flow: Flow, { agentEntry }: ExecuteOptions, recorder: Recorder): Launcher =>
   localLauncher({
     agentEntry,
-    compileCacheDir: path.resolve(plan.config.output.dir, ".cache", "node"),
+    compileCacheDir: path.resolve(flow.config.output.dir, ".cache", "node"),
     onWardenLost: () => {
       const message = "the warden is gone: agents that hang would outlive a killed orchestrator";
       recorder.write({ ev: "log", level: "warning", message });
     },
   });
 
-const workspaceOf = (runDir: string, index: number): string => path.resolve(runDir, "workspaces", agentId(index));
+const workspaceOf = (runDir: string, agent: AgentId): string => path.resolve(runDir, "workspaces", agent);
 
 /** Throws InputError when the run's folder cannot be made. */
-function prepareFolders(runDir: string, agentCount: number): void {
+function prepareFolders(runDir: string, agents: readonly AgentId[]): void {
   try {
     makeFolder(path.resolve(runDir, "logs"));
-    for (let index = 0; index < agentCount; index++) makeFolder(workspaceOf(runDir, index));
+    for (const agent of agents) makeFolder(workspaceOf(runDir, agent));
     accessSync(runDir, constants.W_OK);
   } catch (error) {
     const { code = "", message } = error as NodeJS.ErrnoException;
@@ -206,31 +205,23 @@ function makeFolder(folder: string): void {
   mkdirSync(folder);
 }
 
-/** What each agent is started with. Puts the document into the workspace of the agent that broadcasts it. */
-function agentSpecs(
-  { config, document, homeTools, fullRecording }: RunPlan,
+/** What each process is started with. Throws InputError or RunError. */
+const processSpecs = (
+  flow: Flow,
   runDir: string,
   ports: readonly number[],
-  control: AgentSpec["control"],
-): AgentSpec[] {
-  const documentPath = path.join(workspaceOf(runDir, 0), "broadcast-source");
-  try {
-    writeFileSync(documentPath, document);
-  } catch (error) {
-    throw toRunError(error, "the document cannot be written");
-  }
-  return homeTools.map((homeTool, index) => ({
-    agentId: agentId(index),
-    index,
-    host: AGENT_HOST,
-    port: ports[index] ?? 0,
-    homeTool,
-    shard: index,
-    workspaceDir: workspaceOf(runDir, index),
-    logFile: path.resolve(runDir, "logs", `${agentId(index)}.log`),
-    control,
-    documentPath: index === 0 ? documentPath : null,
-    config,
-    fullRecording,
-  }));
-}
+  control: NonNullable<ProcessSpec["control"]>,
+): ProcessSpec[] =>
+  flow.agents.map((agentId, index) =>
+    flow.specOf({
+      agentId,
+      index,
+      host: AGENT_HOST,
+      port: ports[index] ?? 0,
+      workspaceDir: workspaceOf(runDir, agentId),
+      logFile: path.resolve(runDir, "logs", `${agentId}.log`),
+      control,
+      config: flow.config,
+      fullRecording: flow.fullRecording,
+    }),
+  );

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { type AgentId, type AgentSpec, type Clock, type FaultKind, type FromAgent, RunError } from "@failstorm/core";
+import { type AgentId, type Clock, type FaultKind, type FromAgent, type ProcessSpec, RunError } from "@failstorm/core";
 import { genuineEvents } from "./control/messages.ts";
 import type { ControlHandlers, ControlLink } from "./control/server.ts";
 import type { Exit, LaunchedAgent, Launcher } from "./launcher/launcher.ts";
@@ -26,12 +26,29 @@ export interface SupervisedAgent {
   readonly id: AgentId;
   readonly index: number;
   /** What it is started with; the port is the one it has, once it has one. */
-  spec: AgentSpec;
+  spec: ProcessSpec;
   life: Life;
-  /** What its present incarnation has reported. */
-  prepared: boolean;
-  indexedSha256: string | null;
-  drained: boolean;
+  /** What its present incarnation has reported, the last of each kind. */
+  said: ReportMap;
+}
+
+type Report = Exclude<FromAgent, { type: "hello" | "events" }>;
+
+/** The last message of each kind. */
+class ReportMap {
+  private readonly byType = new Map<string, Report>();
+
+  has(type: Report["type"]): boolean {
+    return this.byType.has(type);
+  }
+
+  get<Type extends Report["type"]>(type: Type): Extract<Report, { type: Type }> | undefined {
+    return this.byType.get(type) as Extract<Report, { type: Type }> | undefined;
+  }
+
+  add(report: Report): void {
+    this.byType.set(report.type, report);
+  }
 }
 
 export type LiveAgent = SupervisedAgent & { readonly life: Extract<Life, { kind: "live" }> };
@@ -57,7 +74,7 @@ export class Supervisor {
   private readonly onFatal: (error: unknown) => void;
 
   constructor(options: {
-    readonly specs: readonly AgentSpec[];
+    readonly specs: readonly ProcessSpec[];
     readonly launcher: Launcher;
     readonly clock: Clock;
     readonly recorder: Recorder;
@@ -69,9 +86,7 @@ export class Supervisor {
       index: spec.index,
       spec,
       life: { kind: "down" },
-      prepared: false,
-      indexedSha256: null,
-      drained: false,
+      said: new ReportMap(),
     }));
     this.waiting = options.waiting;
     this.launcher = options.launcher;
@@ -97,6 +112,11 @@ export class Supervisor {
     return [...this.children].map((child) => child.process);
   }
 
+  /** Sends a line to every agent that is up. */
+  tellAll(line: string): void {
+    for (const { life } of this.live) life.link.send(line);
+  }
+
   agent(id: AgentId): SupervisedAgent {
     const agent = this.agents.find((other) => other.id === id);
     if (agent === undefined) throw new Error(`no agent ${id} in this run`);
@@ -120,9 +140,7 @@ export class Supervisor {
     signal.throwIfAborted();
     const since = this.clock.now();
     agent.life = { kind: "starting", since, child: null, link: null };
-    agent.prepared = false;
-    agent.indexedSha256 = null;
-    agent.drained = false;
+    agent.said = new ReportMap();
     const launch = this.launch(agent);
     this.launches.add(launch);
     await launch.finally(() => this.launches.delete(launch));
@@ -190,10 +208,8 @@ export class Supervisor {
       return;
     }
     if (agent.life.kind === "down" || agent.life.link !== link) return;
+    agent.said.add(message);
     if (message.type === "ready") this.onReady(agent, message.port, message.rssBytes);
-    else if (message.type === "prepared") agent.prepared = true;
-    else if (message.type === "indexed") agent.indexedSha256 = message.sha256;
-    else if (message.type === "drained") agent.drained = true;
     else if (message.type === "failed") this.onFailed(agent, message.code, message.message);
     this.waiting.changed();
   }

@@ -1,4 +1,4 @@
-import type { Address, AgentId, AgentSpec } from "@failstorm/core";
+import type { Address, AgentId, ProcessSpec } from "@failstorm/core";
 
 /** How a process ended: its exit code, or the signal that ended it. */
 export interface Exit {
@@ -23,7 +23,7 @@ export interface LaunchedAgent {
 /** Starts agents. Nothing above it knows where they run. */
 export interface Launcher {
   /** Resolves when the process exists (not when it is ready). Throws RunError when it cannot be started. */
-  start(spec: AgentSpec): Promise<LaunchedAgent>;
+  start(spec: ProcessSpec): Promise<LaunchedAgent>;
   /** Runs `entry` to its end, so that what it loads is compiled before the agents need it. Whether it succeeds is of no consequence. */
   warmUp?(entry: string, protocol: string, signal: AbortSignal): Promise<void>;
   /** Frees what the launcher itself holds; called when all its agents are gone. */

@@ -1,6 +1,6 @@
 import { closeSync, openSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { type AgentSpec, RunError } from "@failstorm/core";
+import { type ProcessSpec, RunError } from "@failstorm/core";
 import { execa } from "execa";
 import { killTree } from "./killTree.ts";
 import type { Exit, LaunchedAgent, Launcher } from "./launcher.ts";
@@ -45,7 +45,7 @@ export function localLauncher(options: {
   };
 }
 
-function spawnAgent(spec: AgentSpec, agentEntry: string, env: Record<string, string>, warden: WardenHandle): LaunchedAgent {
+function spawnAgent(spec: ProcessSpec, agentEntry: string, env: Record<string, string>, warden: WardenHandle): LaunchedAgent {
   const specFile = path.join(spec.workspaceDir, "spec.json");
   // The token of the control link is in it: for nobody else to read.
   writeFileSync(specFile, JSON.stringify(spec), { mode: 0o600 });
