@@ -1,6 +1,7 @@
 import type { MeteredClient, MeteredRequest, MeteredResponse } from "@failstorm/core";
 import type * as Undici from "undici";
 import { accounted, type RequestAccount, SocketAccounts, type SocketAccountsOptions } from "./socketAccounts.ts";
+import { WebSocketAccount } from "./webSocketAccount.ts";
 
 /** A held-open response: tells when the kernel closed its connection. */
 interface HeldStream {
@@ -155,13 +156,18 @@ export function createMeteredClient(options: MeteredClientOptions): OwnMeteredCl
     },
     measure: (tag, fn) => accounts.measure(tag, fn),
     async webSocket(url, init = {}) {
-      const { undici, accounting } = await load();
+      const { undici, agent } = await load();
       const { headers, protocols } = init;
-      return new undici.WebSocket(url, {
-        dispatcher: accounting,
+      const upgrade = accounts.open();
+      const dispatcher = agent.compose((dispatch) => (request, handler) => dispatch(request, accounted(handler, upgrade)));
+      const socket = new undici.WebSocket(url, {
+        dispatcher,
         ...(headers ? { headers } : {}),
         ...(protocols ? { protocols: [...protocols] } : {}),
       });
+      // Keeps itself alive through the listeners that it puts on the socket.
+      void new WebSocketAccount(accounts, socket, upgrade);
+      return socket;
     },
     async hold(url, signal) {
       const { undici, accounting } = await load();

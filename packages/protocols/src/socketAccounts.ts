@@ -117,7 +117,7 @@ export class SocketAccounts {
 
   /** For a request about to be dispatched: it belongs to the operation in whose scope this is called. */
   open(): RequestAccount {
-    return new RequestAccount(this, this.scope.getStore() ?? null);
+    return new RequestAccount(this, this.present());
   }
 
   /** Counts a new connection. */
@@ -145,21 +145,44 @@ export class SocketAccounts {
     unsubscribe("undici:client:sendHeaders", this.onSendHeaders);
   }
 
+  /** The operation in whose scope this is called. */
+  present(): Operation | null {
+    return this.scope.getStore() ?? null;
+  }
+
   /** All that the socket moved since it was last looked at goes to its present request. */
   settle(state: SocketState): void {
     const { socket, last } = state;
     const sent = socket.bytesWritten - state.accountedSent;
     const received = socket.bytesRead - state.accountedReceived;
-    if (sent === 0 && received === 0) return;
     state.accountedSent += sent;
     state.accountedReceived += received;
-    if (last === null) return;
-    if (last.finished) {
-      this.options.onResidual(last.tag, sent, received);
+    this.give(last, sent, received);
+  }
+
+  /** What the socket sent since it was last looked at is the operation's. */
+  settleSent(state: SocketState, operation: Operation | null): void {
+    const sent = state.socket.bytesWritten - state.accountedSent;
+    state.accountedSent += sent;
+    if (operation !== null && sent > 0) operation.firstByteAt ??= this.options.clock.now();
+    this.give(operation, sent, 0);
+  }
+
+  /** Takes so many of the bytes that came and are nobody's yet, or all there are; the caller has to give them to somebody. */
+  settleReceived(state: SocketState, most: number): number {
+    const received = Math.min(most, state.socket.bytesRead - state.accountedReceived);
+    state.accountedReceived += received;
+    return received;
+  }
+
+  give(operation: Operation | null, sent: number, received: number): void {
+    if (operation === null || (sent === 0 && received === 0)) return;
+    if (operation.finished) {
+      this.options.onResidual(operation.tag, sent, received);
       return;
     }
-    last.bytesSent += sent;
-    last.bytesReceived += received;
+    operation.bytesSent += sent;
+    operation.bytesReceived += received;
   }
 
   private readonly onSendHeaders = (message: unknown): void => {

@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Traffic } from "@failstorm/core";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { signRequest } from "../src/anp/httpSignature.ts";
 import { failure, nowS, type Peer, World } from "./anp/world.ts";
 
@@ -28,6 +29,48 @@ test("[anp-websocket] a message without a handshake makes one; many at once make
   const answers = await Promise.all(["a", "b", "c"].map(send));
   expect(answers.map(({ text }) => text)).toEqual(["a", "b", "c"]);
   expect(answers.map(({ traffic }) => traffic.roundTrips).toSorted((x, y) => x - y)).toEqual([1, 1, 4]);
+});
+
+test("[anp-websocket-bytes] each message's bytes are its own while the connection is open, and all that the sockets moved is somebody's", async () => {
+  introduce(await world.peer("agent-1", { section }));
+  const { traffic: handshake } = await a.backend.connect("agent-0", "agent-1");
+  const sizes = [1, 1_000, 200_000];
+  const sent = await Promise.all(sizes.map((size) => send("x".repeat(size))));
+  for (const [i, { traffic }] of sent.entries()) {
+    expect(traffic.bytesSent).toBeGreaterThan(sizes[i] as number);
+    expect(traffic.bytesSent, "meta, proof and frame").toBeLessThan((sizes[i] as number) + 1_200);
+    expect(traffic.bytesReceived, "the answer").toBeGreaterThan(sizes[i] as number);
+    expect(traffic.bytesReceived).toBeLessThan((sizes[i] as number) + 700);
+    expect(traffic.firstByteAt).not.toBeNull();
+  }
+  const gate = Promise.withResolvers<void>();
+  const b = await world.peer("agent-2", {
+    section,
+    execute: async ({ payload }, queue) => {
+      if ("text" in payload && payload.text === "slow") await gate.promise;
+      queue.enqueue({ type: "agent_text_message", text: "done" });
+    },
+  });
+  introduce(b);
+  const { traffic: second } = await a.backend.connect("agent-0", "agent-2");
+  const options = { signal: AbortSignal.timeout(30), cause: "retry" } as const;
+  const givenUp = await failure(a.backend.send("agent-0", "agent-2", { text: "slow" }, options));
+  expect(a.residuals).toEqual([]);
+  gate.resolve();
+  const after = await a.backend.send("agent-0", "agent-2", { text: "quick" });
+  await vi.waitFor(() => expect(a.residuals).toHaveLength(1));
+  expect(a.residuals[0]?.tag).toEqual({ peer: "agent-2", kind: "tool", cause: "retry" });
+  const all = [
+    handshake,
+    second,
+    after.traffic,
+    givenUp.traffic as Traffic,
+    ...sent.map(({ traffic }) => traffic),
+    ...a.residuals,
+  ];
+  const { bytesSent, bytesReceived } = a.client.socketTotals();
+  expect(all.reduce((sum, one) => sum + one.bytesSent, 0)).toBe(bytesSent);
+  expect(all.reduce((sum, one) => sum + one.bytesReceived, 0)).toBe(bytesReceived);
 });
 
 test("[anp-websocket-death] a peer that dies fails what is under way at once, and the next message with refused; back again it is met by token and signature", async () => {

@@ -1,10 +1,12 @@
 import { getEventListeners } from "node:events";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import type { WebSocket as ServerSocket } from "@fastify/websocket";
 import { systemClock, type Traffic, type TrafficTag } from "@failstorm/core";
 import fastify from "fastify";
 import { afterEach, describe, expect, test } from "vitest";
 import { createMeteredClient, type OwnMeteredClient } from "../src/index.ts";
+import { takeMessages } from "../src/webSocketAccount.ts";
 
 const opened: Array<() => Promise<unknown>> = [];
 afterEach(async () => {
@@ -50,6 +52,54 @@ async function echoServer(answer = (body: string, response: ServerResponse): voi
       bytesReceived: sockets.reduce((sum, socket) => sum + socket.bytesWritten, 0),
     }),
   };
+}
+
+/** An echo over WebSocket, which counts what its own sockets moved. */
+async function webSocketServer(
+  answer = (socket: ServerSocket, message: Buffer): void => socket.send(message, { binary: false }),
+) {
+  const server = fastify();
+  const { default: webSockets } = await import("@fastify/websocket");
+  await server.register(webSockets);
+  server.get("/ws", { websocket: true }, (socket) => void socket.on("message", (data) => answer(socket, data as Buffer)));
+  const sockets: Socket[] = [];
+  server.server.on("connection", (socket) => sockets.push(socket));
+  const url = await server.listen({ host: "127.0.0.1", port: 0 });
+  opened.push(() => server.close());
+  return {
+    url: `${url.replace("http", "ws")}/ws`,
+    moved: () => ({
+      bytesSent: sockets.reduce((total, socket) => total + socket.bytesRead, 0),
+      bytesReceived: sockets.reduce((total, socket) => total + socket.bytesWritten, 0),
+    }),
+  };
+}
+
+async function open(metered: OwnMeteredClient, url: string): Promise<WebSocket> {
+  const socket = await metered.webSocket(url);
+  await new Promise((resolve, reject) => {
+    socket.addEventListener("open", resolve);
+    socket.addEventListener("error", reject);
+  });
+  return socket;
+}
+
+/** Sends `id:text`, and resolves when it has come back, whatever else comes meanwhile. */
+function answered(socket: WebSocket, text: string, id: string): Promise<void> {
+  const take = takeMessages(socket);
+  const answer = new Promise<void>((resolve) => {
+    const listener = (message: MessageEvent): void => {
+      const { data } = message as { data: string | Blob };
+      // A blob is a fragmented message here, of which there is one at a time.
+      if (typeof data === "string" && !data.startsWith(`${id}:`)) return;
+      take(message);
+      socket.removeEventListener("message", listener);
+      resolve();
+    };
+    socket.addEventListener("message", listener);
+  });
+  socket.send(`${id}:${text}`);
+  return answer;
 }
 
 const tag = (peer: string): TrafficTag => ({ peer, cause: "work", kind: "tool" });
@@ -150,37 +200,66 @@ describe("bytes", () => {
     expect(sum([traffic as Traffic, { ...(traffic as Traffic), ...residual }])).toEqual(metered.socketTotals());
   });
 
-  test("of a WebSocket are its operation's: the upgrade at once, the rest when it closes", async () => {
-    const server = fastify();
-    const { default: webSockets } = await import("@fastify/websocket");
-    await server.register(webSockets);
-    server.get("/ws", { websocket: true }, (socket) => {
-      socket.on("message", (data: Buffer) => socket.send(data));
-    });
-    const url = await server.listen({ host: "127.0.0.1", port: 0 });
-    opened.push(() => server.close());
+  test("of a WebSocket are whose message they are: sent at once, received with the answer, late ones as residual", async () => {
+    const { url, moved } = await webSocketServer();
     const metered = client();
-    const { value: socket, traffic } = await metered.measure(tag("ws"), async () => {
-      const made = await metered.webSocket(`${url.replace("http", "ws")}/ws`);
-      await new Promise((resolve, reject) => {
-        made.addEventListener("open", resolve);
-        made.addEventListener("error", reject);
-      });
-      return made;
+    const { value: socket, traffic: upgrade } = await metered.measure(tag("ws"), () => open(metered, url));
+    expect(upgrade.roundTrips).toBe(1);
+    expect(sum([upgrade])).toEqual(moved());
+    const sizes = [0, 125, 126, 65_535, 65_536, 300_000];
+    // All at once, so that chunks hold many messages, and halves of them.
+    const all = await Promise.all(
+      sizes.map((size, i) =>
+        metered.measure(tag(`op-${i}`), () => answered(socket, String.fromCharCode(97 + i).repeat(size), `${i}`)),
+      ),
+    );
+    const header = (bytes: number): number => (bytes < 126 ? 2 : bytes < 65_536 ? 4 : 10);
+    for (const [i, { traffic }] of all.entries()) {
+      const bytes = (sizes[i] as number) + `${i}:`.length;
+      expect(traffic.bytesSent, "a frame and its mask").toBe(bytes + header(bytes) + 4);
+      expect(traffic.bytesReceived).toBe(bytes + header(bytes));
+      expect(traffic.firstByteAt).not.toBeNull();
+    }
+    expect(metered.residuals).toEqual([]);
+    expect(sum([upgrade, ...all.map(({ traffic }) => traffic)])).toEqual(moved());
+    expect(metered.socketTotals()).toEqual(moved());
+
+    // What is given up before its answer comes is the residual of its operation, what nobody takes of the connection's.
+    const late = Promise.withResolvers<void>();
+    const { traffic: givenUp } = await metered.measure(tag("late"), async () => {
+      void answered(socket, "x", "late").then(() => late.resolve());
     });
-    expect(traffic.roundTrips).toBe(1);
-    expect(traffic.bytesSent).toBeGreaterThan(100);
-    const echoed = new Promise((resolve) => socket.addEventListener("message", resolve, { once: true }));
-    socket.send("x".repeat(3000));
-    await echoed;
+    await late.promise;
+    expect(metered.residuals).toEqual([{ tag: tag("late"), bytesSent: 0, bytesReceived: "late:x".length + 2 }]);
+    const taken = [upgrade, givenUp, ...all.map(({ traffic }) => traffic)];
+    socket.send("nobody:asks");
+    await new Promise((resolve) => socket.addEventListener("message", resolve, { once: true }));
     const closed = new Promise((resolve) => socket.addEventListener("close", resolve, { once: true }));
     socket.close();
     await closed;
-    await server.close();
-    expect(metered.residuals.every((one) => one.tag.peer === "ws")).toBe(true);
-    const rest = sum(metered.residuals.map((one) => ({ ...one, roundTrips: 0, firstByteAt: null, ms: 0 })));
-    expect(rest.bytesSent).toBeGreaterThan(3000);
-    expect(sum([traffic, { ...traffic, ...rest }])).toEqual(metered.socketTotals());
+    expect(metered.residuals.slice(1).every((one) => one.tag.peer === "ws")).toBe(true);
+    const rest = metered.residuals.map((one) => ({ ...upgrade, ...one }));
+    expect(sum([...taken, ...rest])).toEqual(metered.socketTotals());
+    expect(metered.socketTotals()).toEqual(moved());
+  });
+
+  test("of a WebSocket whose messages come in fragments, among pings, are counted once", async () => {
+    const { url, moved } = await webSocketServer((socket, message) => {
+      socket.ping("are you there");
+      socket.send(message.subarray(0, 7), { fin: false });
+      socket.send(message.subarray(7), { fin: true });
+    });
+    const metered = client();
+    const { value: socket, traffic } = await metered.measure(tag("ws"), () => open(metered, url));
+    const all = [traffic];
+    for (let i = 0; i < 5; i++)
+      all.push((await metered.measure(tag("a"), () => answered(socket, "y".repeat(200), `${i}`))).traffic);
+    const closed = new Promise((resolve) => socket.addEventListener("close", resolve, { once: true }));
+    socket.close();
+    await closed;
+    expect(sum([...all, ...metered.residuals.map((one) => ({ ...traffic, ...one }))])).toEqual(metered.socketTotals());
+    expect(metered.socketTotals()).toEqual(moved());
+    expect(sum(all).bytesReceived).toBeGreaterThan(5 * 200);
   });
 });
 

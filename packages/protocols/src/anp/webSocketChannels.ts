@@ -2,6 +2,7 @@ import { type AgentId, type Clock, CommError, type MeteredClient } from "@failst
 import type { Session } from "./caller.ts";
 import { isObject, type JsonObject, parseJson } from "./json.ts";
 import { readResult, type RpcCall, type RpcClient, unlessAborted } from "./rpcClient.ts";
+import { type TakeMessage, takeMessages } from "../webSocketAccount.ts";
 import type { NoteTraffic, Transport } from "./transport.ts";
 
 export interface WebSocketChannelsOptions {
@@ -12,13 +13,23 @@ export interface WebSocketChannelsOptions {
   readonly authenticate: (session: Session, signal?: AbortSignal) => Promise<unknown>;
 }
 
-type Pending = Map<string, { resolve(answer: JsonObject): void; reject(error: unknown): void }>;
+interface PendingCall {
+  /** Counts the answer. */
+  readonly take: TakeMessage;
+  resolve(answer: JsonObject): void;
+  reject(error: unknown): void;
+}
 
 /** An open WebSocket with the calls that wait for their answers on it. */
 interface Channel {
   readonly socket: WebSocket;
-  readonly pending: Pending;
+  readonly pending: Map<string, PendingCall>;
+  /** Calls that were given up, whose answers are counted all the same. */
+  readonly givenUp: Map<string, TakeMessage>;
 }
+
+/** A peer may never answer a call that nobody waits for any more. */
+const MAX_GIVEN_UP = 256;
 
 /** Resolves when the socket is open; rejects with what it failed of. */
 async function opened(socket: WebSocket, signal: AbortSignal | undefined): Promise<void> {
@@ -37,23 +48,27 @@ async function opened(socket: WebSocket, signal: AbortSignal | undefined): Promi
 
 /** Matches answers to calls, and fails the calls when the connection is gone. */
 function attach(socket: WebSocket, peer: AgentId): Channel {
-  const pending: Pending = new Map();
-  socket.addEventListener("message", ({ data }) => {
-    const answer = parseJson(String(data));
+  const pending: Channel["pending"] = new Map();
+  const givenUp: Channel["givenUp"] = new Map();
+  socket.addEventListener("message", (message) => {
+    const answer = parseJson(String(message.data));
     if (!isObject(answer) || typeof answer["id"] !== "string") return;
-    pending.get(answer["id"])?.resolve(answer);
+    const call = pending.get(answer["id"]);
+    (call?.take ?? givenUp.get(answer["id"]))?.(message);
+    call?.resolve(answer);
     pending.delete(answer["id"]);
+    givenUp.delete(answer["id"]);
   });
   socket.addEventListener("close", () => {
     for (const call of pending.values()) call.reject(new CommError("reset", peer, `${peer}: the WebSocket was closed`));
     pending.clear();
   });
-  return { socket, pending };
+  return { socket, pending, givenUp };
 }
 
 /**
- * JSON-RPC over one WebSocket per session; its upgrade request is authenticated like any other. What the sockets move is counted by the
- * client as work, whatever each frame was: frames of several calls share a connection.
+ * JSON-RPC over one WebSocket per session; its upgrade request is authenticated like any other. Frames of several calls share a
+ * connection: each is counted for its call, and as work what belongs to none (control frames, half a frame at the end).
  */
 export class WebSocketChannels implements Transport {
   private readonly options: WebSocketChannelsOptions;
@@ -67,17 +82,22 @@ export class WebSocketChannels implements Transport {
   async call(session: Session, { id, text }: RpcCall, note: NoteTraffic, signal?: AbortSignal): Promise<JsonObject> {
     const { peer } = session.access;
     const startedAt = this.options.clock.now();
-    const { socket, pending } = await this.open(session, note, signal);
+    const { socket, pending, givenUp } = await this.open(session, note, signal);
     const { promise, resolve, reject } = Promise.withResolvers<JsonObject>();
-    pending.set(id, { resolve, reject });
-    const firstByteAt = this.options.clock.now();
+    const take = takeMessages(socket);
+    pending.set(id, { take, resolve, reject });
     try {
       socket.send(text);
       return readResult(peer, id, await unlessAborted(promise, signal), null);
     } finally {
-      pending.delete(id);
+      if (pending.delete(id)) givenUp.set(id, take);
+      for (const oldest of givenUp.keys()) {
+        if (givenUp.size <= MAX_GIVEN_UP) break;
+        givenUp.delete(oldest);
+      }
       promise.catch(() => {});
-      note({ bytesSent: 0, bytesReceived: 0, roundTrips: 1, firstByteAt, ms: this.options.clock.now() - startedAt });
+      // The bytes, and when the first one went, the client counts.
+      note({ bytesSent: 0, bytesReceived: 0, roundTrips: 1, firstByteAt: null, ms: this.options.clock.now() - startedAt });
     }
   }
 

@@ -11,6 +11,7 @@ import {
   type LocalAgent,
   systemClock,
   type Traffic,
+  type TrafficTag,
 } from "@failstorm/core";
 import fastify, { type FastifyInstance } from "fastify";
 import { didOf } from "../../src/anp/did.ts";
@@ -30,6 +31,8 @@ export interface Peer {
   readonly client: OwnMeteredClient;
   readonly workspaceDir: string;
   readonly repeats: string[];
+  /** What its client reported of operations that had ended. */
+  readonly residuals: ReadonlyArray<{ readonly tag: TrafficTag; readonly bytesSent: number; readonly bytesReceived: number }>;
   readonly address: Address;
   readonly base: string;
   /** As SIGKILL leaves it, but for what the system would close itself. */
@@ -71,7 +74,12 @@ export class World {
 
   async peer(agentId: string, options: PeerOptions = {}): Promise<Peer> {
     const { execute = echo, workspaceDir = this.tempDir(), port = 0, incarnation = 1 } = options;
-    const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 2_000, onResidual: () => {} });
+    const residuals: Array<Peer["residuals"][number]> = [];
+    const client = createMeteredClient({
+      clock: systemClock,
+      connectTimeoutMs: 2_000,
+      onResidual: (tag, bytesSent, bytesReceived) => residuals.push({ tag, bytesSent, bytesReceived }),
+    });
     const repeats: string[] = [];
     let local: LocalAgent | null = null;
     const backend = protocol.createBackend({
@@ -94,7 +102,7 @@ export class World {
       await closing?.close();
     };
     this.onClose(stop);
-    return { agentId, backend, client, workspaceDir, repeats, address, base: `http://${HOST}:${address.port}`, stop };
+    return { agentId, backend, client, workspaceDir, repeats, residuals, address, base: `http://${HOST}:${address.port}`, stop };
   }
 
   /** A caller made of nothing but keys, a served DID document and HTTP. */

@@ -67,6 +67,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   [ours("WebSocket transport")]: {
     websocket: "A handshake opens one connection; all messages share it, each an exchange of its own.",
+    "websocket-bytes": "Each message's bytes are its own, and count while the connection is open.",
     "websocket-signed": "The upgrade is signed, once; frames are answered as requests are.",
     "websocket-abort": "A caller that gives up leaves the connection as it is.",
     "websocket-death": "A peer that dies fails what is under way at once; back again it is met anew.",
