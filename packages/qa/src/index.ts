@@ -21,6 +21,11 @@ export {
 } from "./queue/effects.ts";
 export { QueueEngine } from "./queue/engine.ts";
 export type { BadLine, QuestionSource, QueueQuestion } from "./queue/question.ts";
+export { type GeneratedQueue, generateQueue } from "./queue/generatedQuestions.ts";
+export { type Journal, openJournal, type Replay } from "./queue/journal.ts";
+export { openQuestionFile } from "./queue/questionFile.ts";
+export { questionStream } from "./queue/questionStream.ts";
+export { writeResultsDocument } from "./queue/resultsFile.ts";
 export { ToolInputError } from "./schema.ts";
 export { evidenceRecall, exactMatch, normalizeAnswer, tokenF1 } from "./scores.ts";
 export { loadShardedCorpus } from "./shardedCorpus.ts";

@@ -191,7 +191,7 @@ export class QueueEngine {
   private fail(message: Message, failure: WorkerFailure, now: number): QueueEffect[] {
     const effects = this.pool.failed(message.worker, failure.code, now);
     const only = failure.seqs === undefined ? null : new Set(failure.seqs);
-    for (const open of [...message.open]) {
+    for (const open of message.open) {
       if (only !== null && !only.has(open.question.seq)) continue;
       effects.push(...this.failAttempt(message, open, failure, now));
     }

@@ -121,19 +121,14 @@ export class WorkerPool {
     if (this.quarantinedCount === 0) return [];
     const effects: QueueEffect[] = [];
     for (const worker of this.workers.values()) {
+      if (worker.health.kind === "quarantined" && worker.health.check.kind === "asked" && worker.health.check.until <= now)
+        this.probed(worker.id, worker.health.check.probe, false, now);
+      // A probe that was given up has made the next one due, at once or later.
       const { health } = worker;
-      if (health.kind !== "quarantined") continue;
-      if (health.check.kind === "asked" && health.check.until <= now) this.probed(worker.id, health.check.probe, false, now);
-      const { check } = worker.health as Extract<Health, { kind: "quarantined" }>;
-      if (check.kind !== "due" || check.at > now) continue;
+      if (health.kind !== "quarantined" || health.check.kind !== "due" || health.check.at > now) continue;
       this.probes += 1;
       const until = now + this.config.probe.timeoutMs;
-      worker.health = {
-        ...health,
-        ...worker.health,
-        probes: health.probes + 1,
-        check: { kind: "asked", probe: this.probes, until },
-      };
+      worker.health = { ...health, probes: health.probes + 1, check: { kind: "asked", probe: this.probes, until } };
       effects.push({ type: "probe", worker: worker.id, probe: this.probes, deadlineAt: until });
     }
     return effects;
