@@ -47,10 +47,12 @@ export class Agent {
     this.handlers = this.createHandlers();
     this.networking = createNetworking({ ...parts, roster, homeTools, serve: serveWith(this.handlers) });
     this.work = createWork({ parts, roster, homeTools, networking: this.networking, document: () => this.document.stored });
-    this.networking.onChange((view, { peer, incarnation, state }) => {
+    this.networking.onChange((view, changes) => {
       const { hooks } = parts.backend;
-      if (state === "dead") hooks?.peerDown?.(peer, incarnation);
-      else hooks?.peerUp?.(peer, incarnation);
+      for (const { peer, incarnation, state } of changes) {
+        if (state === "dead") hooks?.peerDown?.(peer, incarnation);
+        else hooks?.peerUp?.(peer, incarnation);
+      }
       if (!this.serving) return;
       this.work.holdings.follow(view);
       this.work.runner.sweepSoon();

@@ -10,10 +10,15 @@ import {
 } from "@failstorm/network";
 import type { Recorder } from "./recorder.ts";
 
-export type ViewListener = (
-  view: MembershipView,
-  change: { readonly peer: AgentId; readonly incarnation: number; readonly state: "alive" | "dead" },
-) => void;
+/** What became of one agent. */
+export interface Change {
+  readonly peer: AgentId;
+  readonly incarnation: number;
+  readonly state: "alive" | "dead";
+}
+
+/** Told of the whole change at once: several deaths, or one who is back. */
+export type ViewListener = (view: MembershipView, changes: readonly Change[]) => void;
 
 /**
  * Deaths come in a bunch. What follows one (new links, takeovers, retries) waits this long for the others, ms: it costs far more than
@@ -31,7 +36,7 @@ export class Membership {
   private changeWaiters = new Set<() => void>();
   private wake: Cancel | null = null;
   /** Declared dead, recorded, and not yet acted upon. */
-  private gathered: { readonly peer: AgentId; readonly incarnation: number }[] = [];
+  private gathered: Change[] = [];
   private endGathering: Cancel | null = null;
   private detector: FailureDetector | null = null;
   private readonly options: {
@@ -183,7 +188,7 @@ export class Membership {
     if (state === "alive") this.followDeaths();
     recordDetection(this.options.registry, effect, this.options.clock.now());
     if (state === "alive") return this.announce([{ peer, incarnation, state }]);
-    this.gathered.push({ peer, incarnation });
+    this.gathered.push({ peer, incarnation, state });
     this.endGathering ??= this.options.clock.after(GATHER_MS, () => this.followDeaths());
   }
 
@@ -193,17 +198,17 @@ export class Membership {
     const deaths = this.gathered;
     if (deaths.length === 0) return;
     this.gathered = [];
-    this.announce(deaths.map((death) => ({ ...death, state: "dead" })));
+    this.announce(deaths);
   }
 
-  private announce(changes: readonly Parameters<ViewListener>[1][]): void {
+  private announce(changes: readonly Change[]): void {
     this.options.recorder.event({ ev: "view.changed", view: this.view.hash, live: [...this.view.liveIds] });
     for (const { peer, state } of changes) {
       if (state === "alive") continue;
       for (const watch of this.deathWatches.get(peer) ?? []) watch.abort(new Error(`${peer} was declared dead`));
       this.deathWatches.delete(peer);
     }
-    for (const change of changes) for (const listener of this.listeners) listener(this.view, change);
+    for (const listener of this.listeners) listener(this.view, changes);
     const waiters = this.changeWaiters;
     this.changeWaiters = new Set();
     for (const waiter of waiters) waiter();

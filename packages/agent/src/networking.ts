@@ -276,9 +276,9 @@ export function createNetworking(options: NetworkingOptions): Networking {
     membership.monitor(monitored);
     streams.follow(view, spec.config.network.transportSignals ? monitored : topology.monitored(view));
   };
-  membership.onChange((view, change) => {
+  membership.onChange((view, changes) => {
     watch();
-    links.follow(view, change);
+    links.follow(view, changes);
   });
   return {
     membership,
