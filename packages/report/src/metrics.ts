@@ -4,6 +4,7 @@ import { scoreAnswers } from "./answers.ts";
 import { measureLoad } from "./load.ts";
 import { createHistogram } from "./statistics/histogram.ts";
 import { measureAccuracy } from "./detectorAccuracy.ts";
+import { measureMix } from "./meta/mix.ts";
 import type { RunRecord } from "./run.ts";
 import { type FailstormMetrics, METRICS_SCHEMA_VERSION, type StormMetrics, stormSchema } from "./schema.ts";
 import { toMicroseconds } from "./spread.ts";
@@ -35,6 +36,7 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
   const accuracy = measureAccuracy(run, timeline);
   const load = measureLoad(run, timeline, measuredFrom, firstFault);
   const invalid = invalidBecause(run, timeline, storms);
+  const meta = measureMix(run, timeline, tasks);
   return {
     schemaVersion: METRICS_SCHEMA_VERSION,
     run_id: run.runId,
@@ -68,6 +70,7 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
     duplicate_work_whole_run: countDuplicates(timeline, () => true),
     steps_deduplicated: timeline.index.of("step.deduplicated").length,
     ...recordFacts(run, timeline),
+    ...(meta === null ? {} : { meta }),
     ...tables(run, timeline, tasks),
   };
 }

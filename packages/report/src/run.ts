@@ -57,6 +57,7 @@ const scheduleSchema = z.looseObject({
 const configSchema = z.looseObject({
   scenario: z.looseObject({
     agentCount: z.number(),
+    hosts: z.array(z.array(z.string())).optional(),
     runtimeMs: z.number(),
     warmupMs: z.number(),
     recoveryDurationMs: z.number().nullable(),

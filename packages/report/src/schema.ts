@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { TASK_COLUMNS } from "./breakdown.ts";
+import { mixSchema } from "./meta/mixSchema.ts";
 import { FAULT_CAUSES } from "./traffic.ts";
 
 /** Raised when a field is removed or changes its meaning; new fields do not raise it. */
@@ -217,6 +218,7 @@ export const metricsSchema = z
         event_us: z.number().nullable(),
       }),
     ),
+    meta: mixSchema.optional(),
     tasks: z.object({
       columns: z.array(z.enum(TASK_COLUMNS)),
       rows: z.array(z.tuple([z.string(), z.string(), z.string().nullable(), z.string(), z.boolean(), ms, count, z.number()])),

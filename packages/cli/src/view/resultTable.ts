@@ -1,4 +1,4 @@
-import { type FailstormMetrics, type ResultRow, resultRows } from "@failstorm/report";
+import { type FailstormMetrics, type MixTable, pairTable, protocolTable, type ResultRow, resultRows } from "@failstorm/report";
 import Table from "cli-table3";
 import { type Painter, plain } from "./log.ts";
 
@@ -44,6 +44,28 @@ export function renderTable(rows: readonly ResultRow[], columns: number, paint: 
   return table.toString();
 }
 
-/** The result of a run in plain words, with units. */
-export const renderResult = (metrics: FailstormMetrics, columns: number, paint: Painter): string =>
-  renderTable([...resultRows(metrics), ...answerRows(metrics)], columns, paint);
+/** Column heads broken into words, so that many narrow columns fit beside each other. */
+const MIX_HEAD_COLUMNS = 12;
+
+function renderMixTable({ title, head, rows, note }: MixTable, paint: Painter): string {
+  const widest = (column: number): number => Math.max(...rows.map((cells) => cells[column]?.length ?? 0), 0);
+  const longestWord = (text: string): number => Math.max(...text.split(" ").map((word) => word.length));
+  const table = new Table({
+    head: head.map((word) => paint("bold", word)),
+    style: { head: [], border: [], compact: true },
+    wordWrap: true,
+    colWidths: head.map((word, i) => 2 + Math.max(widest(i), longestWord(word), Math.min(word.length, MIX_HEAD_COLUMNS))),
+    colAligns: head.map((_, i) => (i === 0 || head[i] === "callee" ? "left" : "right")),
+  });
+  table.push(...rows.map((cells) => [...cells]));
+  return `\n${paint("bold", title)}\n${table.toString()}\n${note}`;
+}
+
+/** The result of a run in plain words, with units; of a network of several protocols also by protocol and by pair of them. */
+export function renderResult(metrics: FailstormMetrics, columns: number, paint: Painter): string {
+  const result = renderTable([...resultRows(metrics), ...answerRows(metrics)], columns, paint);
+  if (metrics.meta === undefined) return result;
+  return [result, ...[protocolTable(metrics.meta), pairTable(metrics.meta)].map((table) => renderMixTable(table, paint))].join(
+    "\n",
+  );
+}

@@ -5,6 +5,7 @@ import type { FailstormMetrics, StormMetrics } from "../schema.ts";
 import { gradeTasks } from "../tasks.ts";
 import { readTimeline, type Storm } from "../timeline.ts";
 import { detectionFigure } from "./detectionChart.ts";
+import { mixSection } from "../meta/mixSection.ts";
 import { renderDocument, type Section } from "./document.ts";
 import { evidenceSection, runEvidence, stormEvidence } from "./evidence.ts";
 import { type Html, html } from "./html.ts";
@@ -59,6 +60,7 @@ async function sections(view: RunView): Promise<Section[]> {
     { id: "mesh", title: "Links", body: await forStorms(view, meshFigure) },
     { id: "takeover", title: "Takeover", body: await forStorms(view, takeoverFigure) },
     { id: "traffic", title: "Traffic", body: hasLoad ? await drawn(() => trafficFigure(view)) : null },
+    { id: "protocols", title: "Protocols", body: mixSection(view.metrics.meta) },
     { id: "question", title: "The path of a question", body: hasLoad ? await drawn(() => sequenceFigure(view)) : null },
     { id: "results", title: "Results", body: resultTable(view) },
     { id: "details", title: "Details", body: detailTables(view) },
