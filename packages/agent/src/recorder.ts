@@ -30,7 +30,14 @@ interface SecondTotals {
 
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;
 const LIVE_VIEW_FLUSH_MS = 250;
-const NOT_FOR_THE_LIVE_VIEW = new Set<RunEvent["ev"]>(["msg", "step.started", "step.finished", "step.deduplicated"]);
+const NOT_FOR_THE_LIVE_VIEW = new Set<RunEvent["ev"]>([
+  "msg",
+  "step.started",
+  "step.finished",
+  "step.deduplicated",
+  "llm.call",
+  "llm.step",
+]);
 
 /** Cumulative counters of this incarnation; none ever decreases. */
 export interface Counters {

@@ -1,6 +1,7 @@
 import type { AgentId, Clock, Prng, Tool } from "@failstorm/core";
 import { type Hit, runTool } from "@failstorm/qa";
 import type { Holdings } from "./holdings.ts";
+import type { ModelSteps } from "./modelSteps.ts";
 import type { Recorder } from "./recorder.ts";
 
 export interface StepRequest {
@@ -14,7 +15,10 @@ export interface StepRequest {
   readonly caller: AgentId;
 }
 
-/** Executes tool steps: think time (what an LLM call would take, no CPU), then the tool. Each execution is recorded before it begins. */
+/**
+ * Executes tool steps: think time (what an LLM call would take, no CPU), then the tool; or, where a model is configured, the model. Each
+ * execution is recorded before it begins.
+ */
 export class ToolServer {
   private executions = 0;
   private readonly options: {
@@ -23,6 +27,8 @@ export class ToolServer {
     readonly recorder: Recorder;
     readonly holdings: Holdings;
     readonly thinkTimeMs: number;
+    /** null: the deterministic tools. */
+    readonly model: ModelSteps | null;
     readonly lookup: (
       query: string,
       topK: number,
@@ -36,24 +42,36 @@ export class ToolServer {
 
   /** Throws a Refusal when the tool is not served here, and what the tool throws. */
   async execute(request: StepRequest): Promise<unknown> {
-    const { recorder, clock, prng, thinkTimeMs, holdings, lookup } = this.options;
-    const { tool, task, step, attempt, caller, takeover } = request;
+    const { recorder, holdings } = this.options;
+    const { tool, task, step, attempt, caller } = request;
     const done = holdings.useTool(tool);
     const exec = this.executions++;
     recorder.event({ ev: "step.started", exec, task, step, tool, attempt, caller });
     let ok = false;
     try {
-      await clock.sleep(prng.fork(`think/${task}/${step}/${attempt}`).exponential(thinkTimeMs));
-      const signal = AbortSignal.timeout(Math.max(1, Math.ceil(request.budgetMs)));
-      const output = await runTool(tool, request.input, {
-        lookupFragment: (query, topK) => lookup(query, topK, { task, step, attempt, takeover, signal }),
-      });
-      ok = true;
-      done();
+      const { output, result } = await this.produce(request);
+      ok = result;
+      if (result) done();
       return output;
     } finally {
       recorder.counters.stepsExecuted += 1;
       recorder.event({ ev: "step.finished", exec, task, step, attempt, ok });
     }
+  }
+
+  private async produce(request: StepRequest): Promise<{ readonly output: unknown; readonly result: boolean }> {
+    const { clock, prng, thinkTimeMs, model, lookup } = this.options;
+    const { tool, task, step, attempt, takeover } = request;
+    const budgetSignal = (): AbortSignal => AbortSignal.timeout(Math.max(1, Math.ceil(request.budgetMs)));
+    const lookupUntil =
+      (signal: AbortSignal) =>
+      (query: string, topK: number): Promise<Hit[]> =>
+        lookup(query, topK, { task, step, attempt, takeover, signal });
+    if (model !== null) {
+      const signal = budgetSignal();
+      return model.run(request, { signal, lookup: lookupUntil(signal) });
+    }
+    await clock.sleep(prng.fork(`think/${task}/${step}/${attempt}`).exponential(thinkTimeMs));
+    return { output: await runTool(tool, request.input, { lookupFragment: lookupUntil(budgetSignal()) }), result: true };
   }
 }

@@ -3,6 +3,7 @@ import { createTaskLedger, type HomeTools, type TaskLedger } from "@failstorm/ne
 import type { AgentParts } from "./agent.ts";
 import { Holdings } from "./holdings.ts";
 import { LedgerSync } from "./ledgerSync.ts";
+import { createModelSteps } from "./modelSteps.ts";
 import type { Networking } from "./networking.ts";
 import { Steps } from "./steps.ts";
 import { TaskRunner } from "./taskRunner.ts";
@@ -107,6 +108,7 @@ export function createWork(options: WorkOptions): Work {
     recorder,
     holdings,
     thinkTimeMs: config.tasks.thinkTimeMs,
+    model: createModelSteps(parts, { holdings, steps, shardCount: options.roster.document.shards }),
     lookup: (query, topK, lookup) => steps.lookupEverywhere(query, topK, lookup),
   });
   const runner = new TaskRunner({

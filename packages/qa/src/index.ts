@@ -5,6 +5,7 @@ export { encodeDocument, type Passage, parseDocument } from "./document.ts";
 export { type Answer, answerQuestion, DEFAULT_TOP_K, type PipelinePorts } from "./pipeline.ts";
 export { answerWithModel, type ModelAnswer } from "./llm/answer.ts";
 export { type LlmCallEvent, type Model, type ModelOptions, openModel } from "./llm/model.ts";
+export { runToolWithModel } from "./llm/step.ts";
 export { takeLlmKey } from "./llm/secret.ts";
 export { loadDocument } from "./plainDocument.ts";
 export { DoneSet } from "./queue/doneSet.ts";
