@@ -1,0 +1,41 @@
+import { type AgentExecutor, type AgentId, InputError, type LocalAgent } from "@failstorm/core";
+import fastify, { type FastifyPluginAsync } from "fastify";
+import type { Adapters } from "./adapters.ts";
+import type { MemberName } from "./members.ts";
+import type { Mesh } from "./mesh.ts";
+
+function mustHost(mesh: Mesh, agentId: AgentId): readonly MemberName[] {
+  const hosted = mesh.hosted(agentId);
+  if (hosted.length === 0) throw new InputError(`${agentId}: nobody said which protocols it hosts; it needs a place in hosts`);
+  return hosted;
+}
+
+/** The agent's own protocols on its one port: a single one at the root, several each under its name. */
+export function hostAll(mesh: Mesh, adapters: Adapters, agentId: AgentId, executor: AgentExecutor): FastifyPluginAsync {
+  const hosted = mustHost(mesh, agentId);
+  return async (server) => {
+    for (const name of hosted) {
+      const backend = await adapters.get(name);
+      const plugin = backend.hostPlugin(agentId, executor);
+      await server.register(plugin, hosted.length > 1 ? { prefix: `/${name}` } : {});
+    }
+  };
+}
+
+/** The same on a server of its own; `onListening` is told its port. */
+export async function spawnAll(
+  mesh: Mesh,
+  adapters: Adapters,
+  { agentId, host, port, executor }: { agentId: AgentId; host: string; port: number; executor: AgentExecutor },
+  onListening: (port: number) => void,
+): Promise<LocalAgent> {
+  const [single, ...more] = mustHost(mesh, agentId);
+  if (single !== undefined && more.length === 0)
+    return (await adapters.get(single)).spawnLocalAgent(agentId, host, port, executor);
+  // A stream that is being followed must not keep the server from closing.
+  const server = fastify({ forceCloseConnections: true });
+  await server.register(hostAll(mesh, adapters, agentId, executor));
+  const baseUrl = await server.listen({ host, port });
+  onListening(Number(new URL(baseUrl).port));
+  return { baseUrl, close: () => server.close() };
+}

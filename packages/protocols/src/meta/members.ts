@@ -1,0 +1,90 @@
+import type { Protocol, ProtocolCapabilities } from "@failstorm/core";
+import { parseA2aConfig } from "../a2a/config.ts";
+import { parseAcpConfig } from "../acp/config.ts";
+import { parseAgoraConfig } from "../agora/config.ts";
+import { parseAnpConfig } from "../anp/config.ts";
+import { parseSimpleJsonConfig, type SimpleJsonConfig } from "../simple_json/backend.ts";
+
+/** What a router may ask of a protocol: what the protocol declares, and whether it seals what it carries. */
+export interface MemberCapabilities extends ProtocolCapabilities {
+  readonly encryption: boolean;
+}
+
+/**
+ * A protocol that may live in the mix. What is said of it here is what it declares itself (a test holds it to that): a mix has to say
+ * what it is, and to check its configuration, before it loads any of them.
+ */
+interface Member {
+  readonly title: string;
+  /** Checks the protocol's own section; throws InputError naming `<protocol>.<key>`. */
+  readonly parseConfig: (section: unknown) => unknown;
+  readonly load: () => Promise<Protocol>;
+  readonly capabilities: ProtocolCapabilities;
+  /** Round trips of its handshake with a peer that was met before. */
+  readonly roundTrips: number;
+  /** What its configuration changes in what it can. */
+  readonly configured?: (config: unknown) => Partial<MemberCapabilities>;
+}
+
+const NOTHING: ProtocolCapabilities = {
+  streaming: false,
+  cancel: false,
+  resume: false,
+  idempotency: false,
+  authentication: false,
+  nativeProbe: false,
+};
+
+export const MEMBERS = {
+  a2a: {
+    title: "A2A",
+    parseConfig: parseA2aConfig,
+    load: async () => (await import("../a2a/protocol.ts")).protocol,
+    capabilities: { ...NOTHING, streaming: true, cancel: true, resume: true },
+    roundTrips: 1,
+    configured: (config: unknown) =>
+      (config as ReturnType<typeof parseA2aConfig>).bearerTokens.size > 0 ? { authentication: true } : {},
+  },
+  acp: {
+    title: "ACP",
+    parseConfig: parseAcpConfig,
+    load: async () => (await import("../acp/protocol.ts")).protocol,
+    capabilities: { ...NOTHING, streaming: true, cancel: true, resume: true, nativeProbe: true },
+    roundTrips: 2,
+  },
+  agora: {
+    title: "Agora",
+    parseConfig: parseAgoraConfig,
+    load: async () => (await import("../agora/protocol.ts")).protocol,
+    capabilities: NOTHING,
+    roundTrips: 1,
+  },
+  anp: {
+    title: "ANP",
+    parseConfig: parseAnpConfig,
+    load: async () => (await import("../anp/protocol.ts")).protocol,
+    capabilities: { ...NOTHING, idempotency: true, authentication: true },
+    roundTrips: 2,
+    configured: (config: unknown) => ({ encryption: (config as { e2ee?: unknown }).e2ee === true }),
+  },
+  simple_json: {
+    title: "simple_json",
+    parseConfig: parseSimpleJsonConfig,
+    load: async () => (await import("../simple_json/protocol.ts")).protocol,
+    capabilities: { ...NOTHING, idempotency: true, nativeProbe: true },
+    roundTrips: 1,
+    configured: (config: unknown) => ({ idempotency: (config as SimpleJsonConfig).idempotency }),
+  },
+} as const satisfies Readonly<Record<string, Member>>;
+
+export type MemberName = keyof typeof MEMBERS;
+
+export const MEMBER_NAMES = Object.keys(MEMBERS) as readonly MemberName[];
+
+export const isMember = (name: string): name is MemberName => Object.hasOwn(MEMBERS, name);
+
+/** What a protocol can as it is configured here. */
+export function capabilitiesOf(name: MemberName, config: unknown): MemberCapabilities {
+  const member: Member = MEMBERS[name];
+  return { ...member.capabilities, encryption: false, ...member.configured?.(config) };
+}

@@ -1,0 +1,65 @@
+import { type Address, type AgentId, agentIndex, CommError } from "@failstorm/core";
+import type { MetaConfig } from "./config.ts";
+import { hostsAt } from "./deal.ts";
+import { isMember, type MemberName } from "./members.ts";
+
+/** Where an agent that hosts several protocols has each: under a path of its own, since A2A and Agora both answer at their root. */
+const within = (address: Address, name: MemberName): Address => ({
+  host: address.host,
+  port: address.port,
+  basePath: `${address.basePath ?? ""}/${name}`,
+});
+
+/** Who hosts what, and who is registered where. */
+export class Mesh {
+  private readonly config: MetaConfig;
+  private readonly hosts: readonly (readonly string[])[] | undefined;
+  private readonly addresses = new Map<AgentId, Address>();
+
+  /** `hosts`: by agent index; absent where nobody has counted the agents. */
+  constructor(config: MetaConfig, hosts: readonly (readonly string[])[] | undefined) {
+    this.config = config;
+    this.hosts = hosts;
+  }
+
+  /** What an agent hosts; nothing when it is none of the network's. */
+  hosted(agentId: AgentId): readonly MemberName[] {
+    const index = agentIndex(agentId);
+    if (!Number.isInteger(index) || index < 0) return [];
+    if (this.hosts === undefined) return hostsAt(this.config, index);
+    return (this.hosts[index] ?? []).filter(isMember);
+  }
+
+  register(agentId: AgentId, address: Address): void {
+    this.addresses.set(agentId, address);
+  }
+
+  forgetAll(): void {
+    this.addresses.clear();
+  }
+
+  registered(): Iterable<AgentId> {
+    return this.addresses.keys();
+  }
+
+  /** What a peer hosts that can be dialled. Throws CommError. */
+  dialled(peer: AgentId): readonly MemberName[] {
+    if (!this.addresses.has(peer)) throw new CommError("unknown_agent", peer, `${peer}: no endpoint registered`);
+    const hosted = this.hosted(peer);
+    if (hosted.length === 0) throw new CommError("unknown_agent", peer, `${peer}: nobody said which protocols it hosts`);
+    return hosted;
+  }
+
+  /** Where a peer's host of this protocol is; null where it has none, or is not registered. */
+  endpointOf(peer: AgentId, name: MemberName): Address | null {
+    const address = this.addresses.get(peer);
+    if (address === undefined || !this.hosted(peer).includes(name)) return null;
+    return this.at(peer, address, name);
+  }
+
+  /** Where an agent that is reached at `address` has its host of this protocol. */
+  at(agentId: AgentId, address: Address, name: MemberName): Address {
+    const hosted = this.hosted(agentId);
+    return hosted.length > 1 && hosted.includes(name) ? within(address, name) : address;
+  }
+}

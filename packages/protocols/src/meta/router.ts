@@ -1,0 +1,268 @@
+import type { Requirements, RouteChoice } from "@failstorm/core";
+import { type Comparison, LARGE, Measurements, type Sample } from "./measurements.ts";
+
+/** What a message may need of the protocol that carries it. */
+export type Need = keyof Requirements;
+
+export interface RouterSettings {
+  readonly per: "message" | "link";
+  readonly prefer: readonly string[];
+  readonly dwellMs: number;
+  readonly margin: number;
+  readonly lossPenaltyMs: number;
+  readonly exploreEvery: number;
+}
+
+/** What a protocol declares. */
+export interface Declared {
+  readonly needs: ReadonlySet<Need>;
+  readonly roundTrips: number;
+}
+
+/** A message to be carried. */
+export interface Demand {
+  readonly kind: string;
+  /** Its answer's time tells something of the protocol. */
+  readonly timed: boolean;
+  /** What its sender requires. */
+  readonly required: readonly Need[];
+  /** What would do it good, most important first. */
+  readonly wished: readonly Need[];
+  readonly large: boolean;
+}
+
+export type Decision =
+  | {
+      readonly kind: "route";
+      readonly protocol: string;
+      /** What was chosen, or chosen anew, with this message; mostly nothing. */
+      readonly choices: readonly RouteChoice[];
+      /** What nothing that the peer hosts has. */
+      readonly unmet: readonly Need[];
+    }
+  /** What protects a message is not dropped for want of a protocol that has it. */
+  | { readonly kind: "refused"; readonly reason: string };
+
+interface Route {
+  protocol: string;
+  sinceMs: number;
+  /** Messages since it was last asked what else there is. */
+  carried: number;
+}
+
+const PROTECTION: ReadonlySet<Need> = new Set(["authentication", "encryption"]);
+/** So many losses in a row and a route is left before its time. */
+const LOST_IN_A_ROW = 3;
+/** Less than this is no gain, whatever its share. */
+const MIN_GAIN_MS = 0.5;
+
+const ms = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
+const percent = (share: number): string => `${Math.round(100 * share)} %`;
+const LINK = "link";
+
+/**
+ * Which of a peer's protocols carries what. There is a route for the link (handshakes, probes, messages that need nothing) and one
+ * for each choice of protocols that some needs leave. A route stands for `dwellMs` at least, and is left only for one that is
+ * cheaper by `margin`; at once when it has lost several messages in a row, or with the peer's death, which ends all that was set up. Cost is the
+ * latency measured for equal kinds of message, and the share lost times `lossPenaltyMs`. No clock and no I/O: instants are given, in ms.
+ */
+export class Router {
+  private readonly settings: RouterSettings;
+  private readonly declared: (protocol: string) => Declared;
+  private readonly measured = new Measurements();
+  private readonly routes = new Map<string, Route>();
+  private readonly lost = new Set<string>();
+
+  constructor(settings: RouterSettings, declared: (protocol: string) => Declared) {
+    this.settings = settings;
+    this.declared = declared;
+  }
+
+  /** For a message to `peer`, which hosts these. */
+  message(peer: string, hosted: readonly string[], demand: Demand, nowMs: number): Decision {
+    const { able, unmet, why } = this.ableTo(hosted, demand);
+    const denied = unmet.filter((need) => PROTECTION.has(need));
+    if (denied.length > 0)
+      return { kind: "refused", reason: `${peer} hosts ${hosted.join(", ")}, and none has ${denied.join(" and ")}` };
+    const link = this.link(peer, hosted, nowMs);
+    const choices = link.choice === null ? [] : [link.choice];
+    const key = able.length === hosted.length && !demand.large ? LINK : able.join("+") + (demand.large ? LARGE : "");
+    let route = this.routes.get(`${peer} ${key}`);
+    if (route === undefined) {
+      const before = link.route.protocol;
+      route = { protocol: able.includes(before) ? before : this.first(able), sinceMs: nowMs, carried: 0 };
+      this.routes.set(`${peer} ${key}`, route);
+      // A route that begins as the link's is no choice yet.
+      if (route.protocol !== before) choices.push({ peer, protocol: route.protocol, before, reason: why });
+    }
+    const anew = this.reconsider(peer, route, able, demand.large, nowMs);
+    if (anew !== null) choices.push(anew);
+    const aside = demand.timed ? this.explore(peer, route, able) : null;
+    return { kind: "route", protocol: aside ?? route.protocol, choices, unmet };
+  }
+
+  /** For a probe of `peer`: the link's protocol, and now and then another, so that there is something to compare. */
+  probe(peer: string, hosted: readonly string[], nowMs: number): Decision {
+    const demand: Demand = { kind: "probe", timed: true, required: [], wished: [], large: false };
+    return this.message(peer, hosted, demand, nowMs);
+  }
+
+  /** For a handshake with `peer`: protocols in the order in which they may be tried. */
+  handshake(peer: string, hosted: readonly string[], nowMs: number): { order: readonly string[]; choice: RouteChoice | null } {
+    const { route, choice } = this.link(peer, hosted, nowMs);
+    const others = hosted.filter((protocol) => protocol !== route.protocol);
+    if (!this.lost.has(peer) || others.length === 0) return { order: [route.protocol, ...others], choice };
+    const faster = this.fasterBack(route.protocol, others);
+    if (faster === null) return { order: [route.protocol, ...others], choice };
+    const moved = this.move(peer, route, faster.protocol, faster.reason, nowMs);
+    return { order: [route.protocol, ...hosted.filter((protocol) => protocol !== route.protocol)], choice: moved };
+  }
+
+  /** A handshake completed, with this protocol; `failed`: those that were tried before it, and how they failed. */
+  connected(
+    peer: string,
+    protocol: string,
+    {
+      ms: took,
+      failed,
+    }: { readonly ms: number; readonly failed: readonly { readonly protocol: string; readonly code: string }[] },
+    nowMs: number,
+  ): RouteChoice | null {
+    this.measured.handshake(protocol, took, this.lost.delete(peer));
+    const route = this.routes.get(`${peer} ${LINK}`);
+    if (route === undefined || route.protocol === protocol) return null;
+    const words = failed.map((attempt) => `${attempt.protocol} (${attempt.code})`).join(", ");
+    return this.move(peer, route, protocol, `it answered the handshake where ${words} failed`, nowMs);
+  }
+
+  /** What an operation came to. */
+  observe(peer: string, protocol: string, sample: Sample, nowMs: number): void {
+    this.measured.add(peer, protocol, sample, nowMs);
+  }
+
+  /** The peer, or its process, is gone: whatever carries the next handshake, it starts from nothing. */
+  died(peer: string): void {
+    this.lost.add(peer);
+    this.measured.forgive(peer);
+  }
+
+  /** The link's route, made when there is none. */
+  private link(peer: string, hosted: readonly string[], nowMs: number): { route: Route; choice: RouteChoice | null } {
+    const known = this.routes.get(`${peer} ${LINK}`);
+    if (known !== undefined) return { route: known, choice: null };
+    const protocol = this.first(hosted);
+    const route: Route = { protocol, sinceMs: nowMs, carried: 0 };
+    this.routes.set(`${peer} ${LINK}`, route);
+    return { route, choice: { peer, protocol, before: null, reason: this.firstReason(peer, protocol, hosted) } };
+  }
+
+  /** By the configuration's preference, then by the round trips of the handshake, then as they are listed. */
+  private first(able: readonly string[]): string {
+    const { prefer } = this.settings;
+    const rank = (protocol: string): number => (prefer.includes(protocol) ? prefer.indexOf(protocol) : prefer.length);
+    const [best] = able.toSorted(
+      (a, b) =>
+        rank(a) - rank(b) || this.declared(a).roundTrips - this.declared(b).roundTrips || able.indexOf(a) - able.indexOf(b),
+    );
+    if (best === undefined) throw new RangeError("a route needs a protocol");
+    return best;
+  }
+
+  private firstReason(peer: string, protocol: string, hosted: readonly string[]): string {
+    if (hosted.length === 1) return `${peer} hosts nothing else`;
+    if (this.settings.prefer.includes(protocol)) return "nothing is measured yet; the configuration prefers it";
+    const others = hosted.filter((other) => other !== protocol).map((other) => `${other} ${this.declared(other).roundTrips}`);
+    return `nothing is measured yet; round trips of a handshake: ${protocol} ${this.declared(protocol).roundTrips}, ${others.join(", ")}`;
+  }
+
+  /** Those that have what is required, and of these, where there are any, those that have what is wished. */
+  private ableTo(
+    hosted: readonly string[],
+    { required, wished }: Demand,
+  ): { able: readonly string[]; unmet: readonly Need[]; why: string } {
+    let able = hosted;
+    const unmet: Need[] = [];
+    const by: string[] = [];
+    const narrow = (need: Need, verb: string): boolean => {
+      const left = able.filter((protocol) => this.declared(protocol).needs.has(need));
+      if (left.length === 0) return false;
+      if (left.length < able.length)
+        by.push(`${verb} ${need}, which ${hosted.filter((one) => !left.includes(one)).join(", ")} has not`);
+      able = left;
+      return true;
+    };
+    for (const need of required) if (!narrow(need, "it requires")) unmet.push(need);
+    if (this.settings.per === "message") for (const need of wished) narrow(need, "it gains by");
+    return { able, unmet, why: by.join("; ") };
+  }
+
+  /** Every so-many-th message goes by what was tried longest ago. */
+  private explore(peer: string, route: Route, able: readonly string[]): string | null {
+    const { exploreEvery } = this.settings;
+    if (able.length < 2 || exploreEvery === 0) return null;
+    route.carried += 1;
+    if (route.carried % exploreEvery !== 0) return null;
+    const others = able.filter((protocol) => protocol !== route.protocol);
+    const tried = (protocol: string): number => this.measured.lastTried(peer, protocol);
+    return others.toSorted((a, b) => (tried(a) < tried(b) ? -1 : 1))[0] ?? null;
+  }
+
+  /** Leaves the route where another is better by enough, for long enough. */
+  private reconsider(peer: string, route: Route, able: readonly string[], large: boolean, nowMs: number): RouteChoice | null {
+    const others = able.filter((protocol) => protocol !== route.protocol);
+    if (others.length === 0) return null;
+    const inARow = this.measured.lostInARow(peer, route.protocol);
+    const sound = others.filter((protocol) => this.measured.lostInARow(peer, protocol) < inARow);
+    if (inARow >= LOST_IN_A_ROW && sound.length > 0)
+      return this.move(peer, route, this.first(sound), `${route.protocol} has lost ${inARow} in a row`, nowMs);
+    if (nowMs - route.sinceMs < this.settings.dwellMs) return null;
+    const gains = others.flatMap((protocol) => {
+      const compared = this.measured.compare(peer, [protocol, route.protocol], large, nowMs);
+      return compared === null ? [] : [{ protocol, compared, gain: this.gain(compared) }];
+    });
+    const [best] = gains.toSorted((a, b) => b.gain - a.gain);
+    if (best === undefined || best.gain < this.settings.margin) return null;
+    return this.move(peer, route, best.protocol, this.gainReason(route.protocol, best.compared, best.gain), nowMs);
+  }
+
+  private cost({ ms: both, loss }: Comparison, side: 0 | 1): number {
+    return both[side] + loss[side] * this.settings.lossPenaltyMs;
+  }
+
+  /** By which share the first is cheaper than the second; 0 where it is not, or by too little to matter. */
+  private gain(compared: Comparison): number {
+    const [its, present] = [this.cost(compared, 0), this.cost(compared, 1)];
+    return present - its < MIN_GAIN_MS ? 0 : (present - its) / present;
+  }
+
+  private gainReason(before: string, { ms: both, loss, answers }: Comparison, gain: number): string {
+    const side = (index: 0 | 1): string => `${ms(both[index])} over ${answers[index]} answers, ${percent(loss[index])} lost`;
+    return `${side(0)}; ${before} ${side(1)}: ${percent(gain)} cheaper`;
+  }
+
+  /** What comes back sooner after a death; as long as nothing is measured, what needs fewer round trips. */
+  private fasterBack(present: string, others: readonly string[]): { protocol: string; reason: string } | null {
+    const known = this.measured.recovery(present);
+    const measured = others.flatMap((protocol) => {
+      const its = this.measured.recovery(protocol);
+      return its === null ? [] : [{ protocol, its }];
+    });
+    if (known !== null && measured.length > 0) {
+      const [best] = measured.toSorted((a, b) => a.its.ms - b.its.ms);
+      if (best === undefined || known.ms - best.its.ms < MIN_GAIN_MS || best.its.ms > known.ms * (1 - this.settings.margin))
+        return null;
+      const said = (its: typeof known): string => `${ms(its.ms)} (${its.n} ${its.afterLoss ? "after a death" : "of all"})`;
+      return { protocol: best.protocol, reason: `its handshakes take ${said(best.its)}, those of ${present} ${said(known)}` };
+    }
+    const rounds = (protocol: string): number => this.declared(protocol).roundTrips;
+    const [fewest] = others.toSorted((a, b) => rounds(a) - rounds(b));
+    if (fewest === undefined || rounds(fewest) >= rounds(present)) return null;
+    return { protocol: fewest, reason: `round trips to reconnect: ${fewest} ${rounds(fewest)}, ${present} ${rounds(present)}` };
+  }
+
+  private move(peer: string, route: Route, protocol: string, reason: string, nowMs: number): RouteChoice {
+    const before = route.protocol;
+    Object.assign(route, { protocol, sinceMs: nowMs, carried: 0 });
+    return { peer, protocol, before, reason };
+  }
+}
