@@ -21,10 +21,12 @@ export const networkCapabilities = (config: MetaConfig, hosts: Iterable<readonly
 export const kindsOf = ({ members, hosts }: MetaConfig): readonly (readonly MemberName[])[] =>
   hosts ?? [...members.keys()].map((name) => [name]);
 
+const hostedIn = (config: MetaConfig): readonly MemberName[] => [...new Set(kindsOf(config).flat())];
+
 const titles = (names: readonly MemberName[]): string => names.map((name) => MEMBERS[name].title).join(", ");
 
 export function describeMix(config: MetaConfig): ProtocolInfo {
-  const names = [...config.members.keys()];
+  const names = hostedIn(config);
   const native = names.filter((name) => MEMBERS[name].capabilities.nativeProbe);
   const added = names.filter((name) => !native.includes(name));
   const capabilities = networkCapabilities(config, kindsOf(config));
@@ -43,7 +45,7 @@ export function describeMix(config: MetaConfig): ProtocolInfo {
 }
 
 export function describeReconnection(config: MetaConfig): ReconnectionInfo {
-  const names = [...config.members.keys()];
+  const names = hostedIn(config);
   return {
     method: `the peer's own: ${names.map((name) => `${MEMBERS[name].title} in ${MEMBERS[name].roundTrips}`).join(", ")} round trips; where it hosts several, the one that comes back soonest`,
     authentication: names.includes("anp")
