@@ -2,6 +2,7 @@ import { createPublicKey, generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import canonicalize from "canonicalize";
 import { afterEach, expect, test } from "vitest";
 import { authorisedKey, checkedDocument, didOf, documentUrl, messageEndpoint, parseDid } from "../src/anp/did.ts";
 import { contentDigest, digestMatches, parseSignature, signatureBase, signComponents } from "../src/anp/httpSignature.ts";
@@ -175,4 +176,21 @@ test("[anp-canonical] what JSON cannot say has no canonical form", () => {
   expect(() => canonical(undefined)).toThrow(TypeError);
   // RFC 8785 §3.2.3: order by UTF-16 code units; §3.2.2.3: numbers as ECMAScript writes them.
   expect(canonical({ "\u20ac": 1, "\r": 1e30, a: 4.5, "1": 0.002 })).toBe('{"\\r":1e+30,"1":0.002,"a":4.5,"€":1}');
+});
+
+test("[anp-canonical] what is in order already is written as what is not", () => {
+  let deep: unknown = { b: 1, a: 2 };
+  for (let i = 0; i < 2_000; i++) deep = [deep];
+  for (const value of [
+    { a: [1, { b: null, c: "x" }, true], b: { "": -0, "1": 1e21 } },
+    { "10": 1, "9": 2, a: 3 },
+    { "\ud83d\ude00": 1, "\ue000": 2 },
+    JSON.parse('{"__proto__":1,"a":{"toJSON":2}}') as unknown,
+    { a: "\\ud800 as text", b: "\u2028\u0007\u007f" },
+    { a: undefined, b: new Date(0) },
+    deep,
+  ])
+    expect(canonical(value)).toBe(canonicalize(value));
+  for (const value of [Number.NaN, [Infinity], { a: ["\udfff"] }, { "\ud800": 1 }, 1n])
+    expect(() => canonical({ a: 1, value })).toThrow(TypeError);
 });

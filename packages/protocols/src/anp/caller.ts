@@ -152,13 +152,18 @@ export class Caller {
   }
 
   private directSend({ src, did }: Session, operationId: string, content: Content, contextId: string | undefined): RpcCall {
-    const target = { kind: "agent", did } as const;
+    const target = { did, kind: "agent" } as const;
+    const { created_at, profile, security_profile, sender_did } = this.meta("anp.direct.base.v1", src);
+    // In the order in which it is canonical, which need not be made then.
     const meta = canonical({
-      ...this.meta("anp.direct.base.v1", src),
-      target,
-      operation_id: operationId,
-      message_id: operationId,
       content_type: content.contentType,
+      created_at,
+      message_id: operationId,
+      operation_id: operationId,
+      profile,
+      security_profile,
+      sender_did,
+      target,
       x_agent_id: src.agentId,
     });
     const body = canonical(contextId === undefined ? content.body : { ...content.body, conversation_id: contextId });
@@ -167,7 +172,7 @@ export class Caller {
     return this.request("direct.send", { meta, auth: JSON.stringify(auth), body });
   }
 
-  private meta(profile: string, { did }: Identity): JsonObject {
+  private meta(profile: string, { did }: Identity) {
     const created_at = new Date(this.options.clock.wall()).toISOString();
     return { profile, security_profile: "transport-protected", sender_did: did, created_at };
   }

@@ -24,13 +24,21 @@ export interface SignedRequest {
 const percentEncoded = (did: string): string =>
   encodeURIComponent(did).replaceAll(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 
+/** The last logical target: an agent proves to few peers, and verifies for itself alone. */
+let target: { readonly kind: string; readonly did: string; readonly uri: string } = { kind: "", did: "", uri: "" };
+
+function targetUri({ kind, did }: SignedRequest["target"]): string {
+  if (target.kind !== kind || target.did !== did) target = { kind, did, uri: `anp://${kind}/${percentEncoded(did)}` };
+  return target.uri;
+}
+
 // The members of the Signed Request Object in JCS order: body, meta, method.
 const digestOf = ({ method, meta, body }: SignedRequest): string =>
   contentDigest(`{"body":${body},"meta":${meta},"method":${JSON.stringify(method)}}`);
 
 const valuesOf = (request: SignedRequest, digest: string) => (component: string) => {
   if (component === "@method") return request.method;
-  if (component === "@target-uri") return `anp://${request.target.kind}/${percentEncoded(request.target.did)}`;
+  if (component === "@target-uri") return targetUri(request.target);
   return component === "content-digest" ? digest : undefined;
 };
 
