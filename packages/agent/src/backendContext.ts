@@ -1,9 +1,9 @@
-import type { BackendContext, Protocol } from "@failstorm/core";
-import type { AgentParts } from "./agent.ts";
+import type { BackendContext, ProcessSpec, Protocol } from "@failstorm/core";
+import type { RoleParts } from "./role.ts";
 
 /** What a protocol's backend is given by this process. */
 export const backendContext = (
-  parts: Pick<AgentParts, "spec" | "self" | "clock" | "prng" | "recorder" | "client">,
+  parts: Pick<RoleParts<ProcessSpec>, "spec" | "self" | "clock" | "prng" | "recorder" | "client">,
   protocol: Protocol,
   capabilities: () => readonly string[],
 ): BackendContext => ({

@@ -15,7 +15,12 @@ if (protocolName === undefined) {
   process.exit(2);
 }
 await loadProtocol(protocolName);
-await Promise.all([import("./agentProcess.ts"), import("./agent.ts"), import("@failstorm/core/requests.ts")]);
+await Promise.all([
+  import("./agentProcess.ts"),
+  import("./shardRole.ts"),
+  import("./agent.ts"),
+  import("@failstorm/core/requests.ts"),
+]);
 await loadMetrics({ agent: "warm", incarnation: "0", protocol: protocolName });
 await rehearseLoss(systemClock);
 flushCompileCache();

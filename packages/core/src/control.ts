@@ -24,8 +24,8 @@ export type ToAgent =
   | { readonly type: "network"; readonly nodes: readonly QueueNode[] }
   /** The queue may begin, or goes on from its journal; t0 is the run's. A coordinator reports `drained` once the queue is closed. */
   | { readonly type: "feed"; readonly t0: number; readonly resumed: boolean }
-  /** The question file holds so many lines now; `ended`: it stays so. */
-  | { readonly type: "questions"; readonly lines: number; readonly ended: boolean }
+  /** The question file, which is still being written, is whole up to here; `ended`: it stays so. */
+  | { readonly type: "questions"; readonly bytes: number; readonly ended: boolean }
   /** No task is intended after this; finish what is open, then report `drained`. */
   | { readonly type: "drain" }
   /** Write the final events, close, exit 0. */
@@ -45,8 +45,8 @@ export type FromAgent =
   /** Sent after a write of the same events to the agent's own file, batched; only for the live view. */
   | { readonly type: "events"; readonly events: readonly RunEvent[] }
   | { readonly type: "drained" }
-  /** A coordinator has taken so many lines of the question file: whoever fills it may go on. */
-  | { readonly type: "taken"; readonly lines: number }
+  /** A coordinator has read the question file so far: whoever writes it may go on. */
+  | { readonly type: "taken"; readonly bytes: number }
   /** The agent cannot go on (port taken, disk full, …) and will exit. */
   | { readonly type: "failed"; readonly code: string; readonly message: string };
 

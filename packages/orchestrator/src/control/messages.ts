@@ -31,7 +31,7 @@ const WELL_FORMED: Readonly<Record<FromAgent["type"], (message: Fields) => boole
   indexed: (m) => isText(m["sha256"]) && isCount(m["passages"]),
   events: (m) => Array.isArray(m["events"]),
   drained: () => true,
-  taken: (m) => isCount(m["lines"]),
+  taken: (m) => isCount(m["bytes"]),
   failed: (m) => isText(m["code"]) && isText(m["message"]),
 };
 

@@ -1,0 +1,103 @@
+import type { QueueConfig, QueueNode, QueueSpec } from "@failstorm/core";
+import { type FinishedQuestion, QueueEngine } from "@failstorm/qa";
+import type { Role, RoleParts } from "../role.ts";
+import type { AnswerEngine } from "./answerEngine.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import { engineConfig, joinNetwork, Neighbours } from "./neighbours.ts";
+import { NetworkBase } from "./network.ts";
+import { Worker } from "./worker.ts";
+
+/** A question is tried so often in the pool before it goes back to whoever asked. */
+const POOL_ATTEMPTS = 2;
+
+interface Waiting {
+  readonly resolve: (answer: string | null) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Answers by a pool of workers of its own. */
+class Pool {
+  private readonly parts: RoleParts<QueueSpec>;
+  private readonly queue: QueueConfig;
+  private readonly stopping = new AbortController();
+  private readonly waiting = new Map<number, Waiting>();
+  private dispatcher: Dispatcher | null = null;
+  private asked = 0;
+
+  constructor(parts: RoleParts<QueueSpec>, queue: QueueConfig) {
+    this.parts = parts;
+    this.queue = queue;
+  }
+
+  readonly answer: AnswerEngine = ({ id, q }) =>
+    new Promise((resolve, reject) => {
+      const seq = this.asked++;
+      this.waiting.set(seq, { resolve, reject });
+      if (this.dispatcher === null) reject(new Error("the pool is not there yet"));
+      else this.dispatcher.offer([{ seq, id, q, gold: null }]);
+    });
+
+  async open(nodes: readonly QueueNode[]): Promise<void> {
+    const { parts, queue } = this;
+    const { self, backend, clock, recorder, prng, spec } = parts;
+    const network = new NetworkBase({ self: self.agentId, backend, clock });
+    joinNetwork(network, nodes, queue.topology);
+    const neighbours = new Neighbours(parts, network, nodes);
+    const config = { ...engineConfig(queue), maxAttempts: POOL_ATTEMPTS, window: Number.MAX_SAFE_INTEGER };
+    this.dispatcher = new Dispatcher({
+      engine: new QueueEngine({ config, prng: prng.fork(`queue/${self.agentId}`), now: clock.now() }),
+      network,
+      clock,
+      recorder,
+      run: `${spec.config.scenario.seed}`,
+      takesBatches: (worker) => neighbours.takesBatches(worker),
+      onRecord: (result) => this.settle(result),
+      onChange: () => undefined,
+      onReturned: (worker) => neighbours.greetAgain(worker, this.stopping.signal),
+      // The coordinator above notices that nothing is answered here, and asks others.
+      onStarved: (open) =>
+        recorder.event({ ev: "log", level: "warning", message: `the pool has no worker; ${open} questions wait` }),
+    });
+    await neighbours.join(this.dispatcher, this.stopping.signal);
+  }
+
+  close(): void {
+    this.stopping.abort(new Error("the sub-coordinator stops"));
+    this.dispatcher?.stop();
+  }
+
+  private settle({ seq, status, answer, code }: FinishedQuestion): void {
+    const asker = this.waiting.get(seq);
+    this.waiting.delete(seq);
+    if (status === "failed") asker?.reject(new Error(`nobody of the pool has answered: ${code ?? "no attempt was made"}`));
+    else asker?.resolve(answer);
+  }
+}
+
+/**
+ * A coordinator below the coordinator: to the one above it is a worker, whose answers come from a pool of its own. It keeps no journal: what
+ * it has not answered is asked again by the one above.
+ */
+export function subCoordinator(parts: RoleParts<QueueSpec>, queue: QueueConfig): Role {
+  const pool = new Pool(parts, queue);
+  const { executor, capabilities, tasksInFlight } = new Worker(parts, async () => pool.answer);
+  return {
+    up: { homeTool: null, shard: null, role: "sub-coordinator" },
+    routes: [],
+    rehearses: false,
+    executor,
+    capabilities,
+    tasksInFlight,
+    async handle(message) {
+      if (message.type === "network") {
+        await pool.open(message.nodes);
+        return { type: "prepared" };
+      }
+      if (message.type === "feed") parts.recorder.setEpoch(message.t0);
+      return null;
+    },
+    async stop() {
+      pool.close();
+    },
+  };
+}

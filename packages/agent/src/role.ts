@@ -1,0 +1,32 @@
+import type { AgentExecutor, FromAgent, ProcessSpec, RunEventOf, ToAgent } from "@failstorm/core";
+import type { FastifyPluginAsync } from "fastify";
+import type { AgentParts } from "./agent.ts";
+
+/** What the process gives its role. */
+export type RoleParts<Spec extends ProcessSpec> = Omit<AgentParts, "spec"> & {
+  readonly spec: Spec;
+  /** Tells the orchestrator, if there is one. */
+  readonly tell: (message: FromAgent) => void;
+  /** The process cannot go on. */
+  readonly fail: (error: unknown) => void;
+};
+
+/** What a process is for: a shard worker of a storm, a worker or a coordinator of a queue. The rest is `AgentProcess`. */
+export interface Role {
+  /** What it says of itself when it is up. */
+  readonly up: Pick<RunEventOf<"agent.up">, "homeTool" | "shard" | "role">;
+  /** Answers what arrives over the protocol. */
+  readonly executor: AgentExecutor;
+  /** Further routes of its port. */
+  readonly routes: readonly FastifyPluginAsync[];
+  /** Whether it goes through the loss of a peer once before the run begins (see `rehearseLoss`). */
+  readonly rehearses: boolean;
+  capabilities(): readonly string[];
+  tasksInFlight(): number;
+  /** Does what the orchestrator asks (but `stop`); what is returned is reported when it is done. */
+  handle(message: Exclude<ToAgent, { type: "stop" }>): Promise<FromAgent | null>;
+  /** The last things to do and to record. */
+  stop(): Promise<void>;
+}
+
+export type RoleFactory<Spec extends ProcessSpec> = (parts: RoleParts<Spec>) => Role;
