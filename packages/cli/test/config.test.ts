@@ -198,20 +198,6 @@ describe("older configurations", () => {
     ]);
   });
 
-  it.each([
-    "core: {type: openai}",
-    "core: {temperature: 0.1}",
-    "llm: {model: {type: openai, name: gpt}}",
-    "llm: {model: {openai_api_key: s3cret}}",
-    "openai_api_key: s3cret",
-    "nvidia_api_key: s3cret",
-    "llm: {model: gpt}",
-  ])("%s: no LLM workers yet, and no secret in the message", async (yaml) => {
-    const said = await message({ yaml });
-    expect(said).toMatch(/storm\.yaml:1:\d+: llm\.\w+ .*LLM workers are not there yet; remove the section llm/);
-    expect(said).not.toContain("s3cret");
-  });
-
   it("say a key twice under two names: both places are named", async () => {
     expect(await message({ yaml: "scenario:\n  runtime: 60\n  duration: 50\n" })).toMatch(
       /storm\.yaml:3:3: scenario\.runtime 50: scenario\.runtime was already given by storm\.yaml:2:3/,

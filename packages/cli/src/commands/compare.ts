@@ -16,7 +16,7 @@ import { projectRoot, userFolder } from "../project.ts";
 import { checkWritable } from "../run/folder.ts";
 import { type Interrupts, watchInterrupts } from "../run/interrupts.ts";
 import { log } from "../view/log.ts";
-import { shownPath } from "./config.ts";
+import { passOnLlmKey, shownPath } from "./config.ts";
 import { reportExperiment } from "./reportExperiment.ts";
 
 export interface CompareOptions extends CompareRequest {
@@ -57,6 +57,9 @@ async function loadVariants(
       }),
     );
   }
+  // The runs' configurations are written down, without it; where there are several, each run finds its own.
+  const [key = null, ...others] = new Set([...configs.values()].map(({ llmKey }) => llmKey).filter((one) => one !== null));
+  if (others.length === 0) passOnLlmKey(key);
   return configs;
 }
 

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { LLM_KEY_VARIABLE } from "@failstorm/core";
 import type { Entry } from "../config/entry.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
 import { projectRoot, userFolder } from "../project.ts";
@@ -11,8 +12,17 @@ export interface ConfigRequest {
 }
 
 /** The configuration of this call, from the process's own surroundings. */
-export const loadRequested = ({ flags, assignments, file }: ConfigRequest): Promise<LoadedConfig> =>
-  loadConfig({ flags, assignments, file, env: process.env, cwd: userFolder(), root: projectRoot });
+export async function loadRequested({ flags, assignments, file }: ConfigRequest): Promise<LoadedConfig> {
+  const loaded = await loadConfig({ flags, assignments, file, env: process.env, cwd: userFolder(), root: projectRoot });
+  passOnLlmKey(loaded.llmKey);
+  return loaded;
+}
+
+/** Puts the model's key where the processes of a run find it, and nothing else: into the environment that they inherit. */
+export function passOnLlmKey(key: string | null): void {
+  if (key === null) delete process.env[LLM_KEY_VARIABLE];
+  else process.env[LLM_KEY_VARIABLE] = key;
+}
 
 /** A path as the user would type it: relative where that is shorter. */
 export function shownPath(file: string): string {

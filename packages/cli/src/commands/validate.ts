@@ -56,6 +56,23 @@ function describeMix({ config, sections }: LoadedConfig): [string, string][] {
   ];
 }
 
+/** The model that would think, without its key. */
+function describeModel({ config: { llm }, llmKey }: LoadedConfig): [string, string][] {
+  if (llm === null) return [];
+  const { model, type, baseUrl, requestsPerMinute, timeoutMs, retries, price } = llm;
+  const limit = requestsPerMinute === null ? "" : `, at most ${requestsPerMinute} requests a minute in all`;
+  return [
+    [
+      "model",
+      `${model} (${type}) at ${baseUrl}, ${llmKey === null ? "without a key" : "with a key"}: an LLM does the steps, not the built-in tools`,
+    ],
+    [
+      "",
+      `${seconds(timeoutMs)} for a request, ${retries} retries${limit}; cost ${price === null ? "not known (llm.prices)" : "recorded"}`,
+    ],
+  ];
+}
+
 /** `failstorm validate`: everything that is checked before a run, and what the run would be. Starts nothing, writes nothing. */
 export async function validate(request: ConfigRequest): Promise<number> {
   const loaded = await loadRequested(request);
@@ -92,6 +109,7 @@ export async function validate(request: ConfigRequest): Promise<number> {
       `${plan.schedule.tasks.length} questions (${round(plan.document.length / 1000)} kB of passages), for example "${first?.question ?? "none"}"`,
     ],
     ["messages", await estimateMessages(loaded, plan)],
+    ...describeModel(loaded),
     ["results", shownPath(config.output.dir)],
   ];
   for (const [name, text] of rows) process.stdout.write(`${name.padEnd(10)}${text}\n`);

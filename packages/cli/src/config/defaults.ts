@@ -2,7 +2,8 @@
  * Every default, in the units of the configuration file (times in seconds). `auto` values depend on others:
  * fault_time = runtime / 2; warmup = fault_time / 2; restart_after = 20 s, or a third of the time that is left if that is less;
  * recovery_duration = to the end; cycle_interval = what is left after the first fault, shared evenly;
- * redundancy_level = 1 (0 for a single agent); attempt_timeout = 4 s, or 13 mean think times if that is more.
+ * redundancy_level = 1 (0 for a single agent); attempt_timeout = 4 s, or 13 mean think times if that is more; where a model
+ * thinks, the time for one request to it if that is more.
  */
 export const DEFAULTS = {
   scenario: {
@@ -40,7 +41,20 @@ export const DEFAULTS = {
   },
   tasks: { rate: 2, deadline: 10, think_time: 0.3, ttl: 15, attempt_timeout: "auto" },
   qa: { corpus: null, document: null, questions: null, question_count: 2000, hops: [2, 3], passages: 2000, top_k: 5 },
-  llm: { type: null, model: null, base_url: null, api_key: null, max_tokens: null, temperature: null },
+  llm: {
+    type: null,
+    model: null,
+    base_url: null,
+    api_key: null,
+    max_tokens: 1024,
+    temperature: null,
+    timeout: 30,
+    retries: 2,
+    requests_per_minute: null,
+    stream: true,
+    max_rounds: 6,
+    prices: [] as { model: string; prompt: number; completion: number }[],
+  },
   logging: { level: "info" },
   output: { dir: "results", metrics_port: null },
   mutants: [] as string[],

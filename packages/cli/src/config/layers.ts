@@ -1,5 +1,5 @@
 import { InputError } from "@failstorm/core";
-import { type Entry, nameEntry, nameOrigin } from "./entry.ts";
+import { type Entry, isSecret, nameEntry, nameOrigin } from "./entry.ts";
 import { nearest } from "./nearest.ts";
 import { KNOWN_KEYS, SECTION_NAMES } from "./schema.ts";
 import { parseWord } from "./yamlFile.ts";
@@ -80,7 +80,7 @@ export function readEnvironment(
       known.get(name) ??
       (protocol === undefined ? undefined : `${protocol}.${name.slice(variableName(protocol).length + 1).toLowerCase()}`);
     if (path !== undefined) {
-      entries.push({ path, value: raw === "" ? "" : parseWord(raw), origin });
+      entries.push({ path, value: raw === "" || isSecret(path) ? raw : parseWord(raw), origin });
       continue;
     }
     const meant = nearest(name, [...known.keys()]);
@@ -99,7 +99,7 @@ export function readAssignments(assignments: readonly string[]): Entry[] {
     if (at < 1) throw new InputError(`--set ${assignment}: must be key=value, for example --set scenario.seed=42`);
     const path = assignment.slice(0, at).trim();
     const raw = assignment.slice(at + 1);
-    return { path, value: raw === "" ? "" : parseWord(raw), origin: { kind: "flag", name: `--set ${path}=` } };
+    return { path, value: raw === "" || isSecret(path) ? raw : parseWord(raw), origin: { kind: "flag", name: `--set ${path}=` } };
   });
 }
 

@@ -6,6 +6,7 @@ import { ALIAS_KEYS, renameAlias } from "./aliases.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { type Entry, nameEntry, redact } from "./entry.ts";
 import { checkMixIsMeant, countTargets } from "./mix.ts";
+import { resolveLlm } from "./llm.ts";
 import { mergeLayers, readAssignments, readEnvironment, rejectUnknownKeys, toTree } from "./layers.ts";
 import { toRunConfig } from "./runConfig.ts";
 import { KNOWN_KEYS, SECTION_NAMES } from "./schema.ts";
@@ -36,6 +37,8 @@ export interface LoadedConfig {
   readonly protocolSection: Readonly<Record<string, unknown>>;
   /** Which sections were given, by where: a file, the environment, the command line; the others are the defaults. */
   readonly sections: readonly (readonly [where: string, sections: readonly string[]])[];
+  /** The model's key, which stands nowhere else; null = there is none. */
+  readonly llmKey: string | null;
   /** Deprecated keys, values that are not used, consequences worth saying. */
   readonly warnings: readonly string[];
 }
@@ -132,12 +135,25 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
     throw new InputError(`${name} ${JSON.stringify(protocolSection)}: must be a section with keys`);
   const parsedSection = protocol.parseConfig(protocolSection);
   const hosts = protocol.hosts?.(parsedSection, checked.scenario.agent_count) ?? null;
-  const settings = fillIn({ ...checked, output }, sources.drawSeed, countTargets(checked.scenario, hosts, entries));
-  warnings.push(...checkTogether(settings, entries), ...(unusedMix === null ? [] : [unusedMix]));
+  const llm = resolveLlm(checked.llm, entries, sources.env);
+  const settings = fillIn(
+    { ...checked, output, llm: llm.settings },
+    sources.drawSeed,
+    countTargets(checked.scenario, hosts, entries),
+  );
+  warnings.push(...checkTogether(settings, entries), ...llm.notes, ...(unusedMix === null ? [] : [unusedMix]));
   rejectMissingFiles(entries);
   const config = toRunConfig(settings, { name, module: locateProtocol(given), config: protocolSection, hosts });
   const sections = sectionsByOrigin(entries.values());
-  return { config, settings, protocol, protocolSection: protocolSection as Record<string, unknown>, sections, warnings };
+  return {
+    config,
+    settings,
+    protocol,
+    protocolSection: protocolSection as Record<string, unknown>,
+    sections,
+    llmKey: llm.key,
+    warnings,
+  };
 }
 
 /** The resolved configuration as a file that runs the same again (secrets replaced). */
@@ -151,7 +167,9 @@ export function resolvedDocument({ settings, protocol, protocolSection }: Loaded
     restart_after,
     ...scenario
   } = settings.scenario;
-  const { llm: __, seedGiven: ___, mutants, ...others } = settings;
+  const { llm, seedGiven: ___, mutants, ...others } = settings;
+  // The key is left out, not replaced: it is looked for again where it was found.
+  const { api_key: __, ...model } = llm;
   return redact({
     ...others,
     scenario: {
@@ -160,6 +178,7 @@ export function resolvedDocument({ settings, protocol, protocolSection }: Loaded
       recovery_duration: recovery_duration ?? "auto",
       restart_after: restart_after ?? "never",
     },
+    ...(model.type === null ? {} : { llm: model }),
     [protocol.getProtocolInfo().name]: protocolSection,
     ...(mutants.length > 0 ? { mutants } : {}),
   }) as Record<string, unknown>;

@@ -1,4 +1,5 @@
 import { agentId, type RunConfig } from "@failstorm/core";
+import { toLlmConfig } from "./llm.ts";
 import type { ResolvedSettings } from "./settings.ts";
 
 const roundToMicroseconds = (ms: number): number => Math.round(ms * 1000) / 1000;
@@ -75,7 +76,7 @@ export function toRunConfig(settings: ResolvedSettings, protocol: ResolvedProtoc
       passages: qa.passages,
       topK: qa.top_k,
     },
-    llm: null,
+    llm: toLlmConfig(settings.llm, ms),
     protocolConfig: protocol.config,
     logging: { level: logging.level },
     output: { dir: output.dir, metricsPort: output.metrics_port },

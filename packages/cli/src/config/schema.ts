@@ -1,6 +1,7 @@
 import { MUTANTS } from "@failstorm/core";
 import { z } from "zod";
 import { DEFAULTS } from "./defaults.ts";
+import { llmSchema } from "./llm.ts";
 
 /*
  * The shape of a configuration file. Each message completes the sentence "<option> <value>: …" and says what would be right.
@@ -49,7 +50,7 @@ const edgeEnd = z.preprocess(
 );
 const edges = z.array(z.tuple([edgeEnd, edgeEnd], { error: edgeError }), { error: edgeError });
 
-const { scenario, network, tasks, qa, llm, logging, output } = DEFAULTS;
+const { scenario, network, tasks, qa, logging, output } = DEFAULTS;
 const MAX_SECONDS = 86_400;
 
 const scenarioSchema = z.strictObject({
@@ -117,15 +118,6 @@ const qaSchema = z.strictObject({
   hops: hops.default([...qa.hops]),
   passages: integer(1, 1_000_000, "2000").default(qa.passages),
   top_k: integer(1, 100, "5").default(qa.top_k),
-});
-
-const llmSchema = z.strictObject({
-  type: z.unknown().default(llm.type),
-  model: z.unknown().default(llm.model),
-  base_url: z.unknown().default(llm.base_url),
-  api_key: z.unknown().default(llm.api_key),
-  max_tokens: z.unknown().default(llm.max_tokens),
-  temperature: z.unknown().default(llm.temperature),
 });
 
 /** The sections every configuration has. */

@@ -73,6 +73,7 @@ export function fillIn(
   const cycleLeft = scenario.cycles > 1 ? Math.min(cycle_interval, scenario.runtime - lastFault) : scenario.runtime - lastFault;
   const autoRestart = Math.min(RESTART_AFTER_SECONDS, cycleLeft / 3);
   const restart = { auto: autoRestart, never: null } as const;
+  const thinking = settings.llm.type === null ? ATTEMPT_TIMEOUT_THINK_TIMES * tasks.think_time : settings.llm.timeout;
   return {
     ...settings,
     seedGiven: scenario.seed !== "random",
@@ -95,7 +96,7 @@ export function fillIn(
       ...tasks,
       attempt_timeout:
         tasks.attempt_timeout === "auto"
-          ? Math.min(tasks.deadline, Math.max(ATTEMPT_TIMEOUT_SECONDS, ATTEMPT_TIMEOUT_THINK_TIMES * tasks.think_time))
+          ? Math.min(tasks.deadline, Math.max(ATTEMPT_TIMEOUT_SECONDS, thinking))
           : tasks.attempt_timeout,
     },
   };
@@ -157,13 +158,13 @@ const checkTimeline: Check = ({ scenario, tasks }, name, { problems, notes }) =>
     );
 };
 
-const checkTimeouts: Check = ({ network, tasks }, name, { problems }) => {
+const checkTimeouts: Check = ({ network, tasks, llm }, name, { problems }) => {
   const { heartbeat_interval, heartbeat_timeout } = network;
   if (heartbeat_timeout <= heartbeat_interval)
     problems.push(
       `${name("network.heartbeat_timeout", heartbeat_timeout)}: must be longer than the heartbeat interval (${heartbeat_interval} s), for example ${heartbeat_interval * 3}`,
     );
-  if (tasks.attempt_timeout <= tasks.think_time)
+  if (llm.type === null && tasks.attempt_timeout <= tasks.think_time)
     problems.push(
       `${name("tasks.attempt_timeout", tasks.attempt_timeout)}: must be longer than the mean think time (${tasks.think_time} s), else most attempts are given up; give a longer attempt_timeout or deadline`,
     );
@@ -209,17 +210,11 @@ const checkNetwork: Check = ({ scenario, network }, name, { problems, notes }) =
     );
 };
 
-const checkSources: Check = ({ qa, llm }, name, { problems }) => {
+const checkSources: Check = ({ qa }, name, { problems }) => {
   if (qa.questions !== null && qa.document === null)
     problems.push(`${name("qa.questions", qa.questions)}: a file of questions needs its document; give --document FILE`);
   if (qa.document !== null && qa.questions === null)
     problems.push(`${name("qa.document", qa.document)}: a document needs questions about it; give --questions FILE (JSONL)`);
-  const isOff = llm.type === "off" || llm.type === "none" || llm.type === false;
-  const given = Object.entries(llm).find(([, value]) => value !== null);
-  if (given !== undefined && !isOff)
-    problems.push(
-      `${name(`llm.${given[0]}`, given[1])}: LLM workers are not there yet; remove the section llm (or set llm.type to off): the deterministic workers need none`,
-    );
 };
 
 const CHECKS: readonly Check[] = [checkVictims, checkTimeline, checkTimeouts, checkNetwork, checkSources];

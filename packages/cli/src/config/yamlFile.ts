@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { InputError } from "@failstorm/core";
 import { isMap, isScalar, LineCounter, parse, parseDocument, type Pair, type ParsedNode } from "yaml";
-import type { Entry, Origin } from "./entry.ts";
+import { type Entry, isSecret, type Origin } from "./entry.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -41,11 +41,12 @@ const originOf = (reader: Reader, offset: number): Origin => {
 const place = (origin: Origin): string =>
   origin.kind === "file" ? `${origin.file}:${origin.line}:${origin.column}` : origin.name;
 
-function valueOf(reader: Reader, node: ParsedNode | null, origin: Origin): unknown {
+function valueOf(reader: Reader, path: string, node: ParsedNode | null, origin: Origin): unknown {
   const value = node === null ? null : (node.toJSON() as unknown);
   if (isScalar(node) && typeof value === "string" && value.includes("$")) {
     const expanded = expand(value, reader.env, place(origin));
-    return node.type === "PLAIN" && expanded !== value ? parseWord(expanded) : expanded;
+    // A secret is nothing but characters, whatever number or comment it looks like.
+    return node.type === "PLAIN" && expanded !== value && !isSecret(path) ? parseWord(expanded) : expanded;
   }
   return expandDeep(reader, value, origin);
 }
@@ -62,7 +63,8 @@ function walk(reader: Reader, path: readonly string[], pair: Pair<ParsedNode, Pa
     for (const item of pair.value.items) walk(reader, here, item);
     return;
   }
-  reader.entries.push({ path: here.join("."), value: valueOf(reader, pair.value, origin), origin });
+  const at = here.join(".");
+  reader.entries.push({ path: at, value: valueOf(reader, at, pair.value, origin), origin });
 }
 
 function readText(file: string, named: string): string {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { createPrng, InputError } from "@failstorm/core";
 import type { Experiment } from "@failstorm/report/comparison/experiment.ts";
-import { nameEntry } from "../config/entry.ts";
+import { isSecret, nameEntry } from "../config/entry.ts";
 import { type ExperimentSpec, factorName, type Level } from "./spec.ts";
 
 type Variant = Experiment["variants"][number];
@@ -81,8 +81,9 @@ function blockRuns(
   ]);
 }
 
-/** Settings that decide what is run; where it is put does not. */
-const ofRuns = ({ settings }: ExperimentSpec): ExperimentSpec["settings"] => settings.filter(({ path }) => path !== "output.dir");
+/** Settings that decide what is run; where it is put does not, nor does a key, which is not recorded. */
+const ofRuns = ({ settings }: ExperimentSpec): ExperimentSpec["settings"] =>
+  settings.filter(({ path }) => path !== "output.dir" && !isSecret(path));
 
 /** What distinguishes an experiment from another: the same request continues it. */
 function nameOf(spec: ExperimentSpec, compared: string): string {

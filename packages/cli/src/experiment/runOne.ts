@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import path from "node:path";
-import type { Clock } from "@failstorm/core";
+import { type Clock, LLM_KEY_VARIABLE } from "@failstorm/core";
 import { parseProcStat } from "@failstorm/orchestrator/machine.ts";
 import type { MadeRun, PlannedRun } from "@failstorm/report/comparison/experiment.ts";
 import { projectRoot } from "../project.ts";
@@ -13,9 +13,9 @@ const MAX_SETTLE_MS = 3000;
 const QUIET_BUSY = 0.25;
 const LOOK_MS = 500;
 
-/** What configures failstorm in the shell would go before the experiment's own configuration. */
+/** What configures failstorm in the shell would go before the experiment's own configuration; a model's key stands in none. */
 export const withoutSettings = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
-  Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith("FAILSTORM_")));
+  Object.fromEntries(Object.entries(env).filter(([name]) => name === LLM_KEY_VARIABLE || !name.startsWith("FAILSTORM_")));
 
 /** Waits until the machine is quiet; returns how busy it was last, null where that cannot be told. */
 export async function settle(clock: Clock, signal: AbortSignal): Promise<number | null> {
