@@ -2,12 +2,13 @@ import type { Address, AgentId, BackendContext, CommBackend, ProtocolCapabilitie
 import { Adapters } from "./adapters.ts";
 import { Calls } from "./calls.ts";
 import { memberConfig, type MetaConfig } from "./config.ts";
+import { kindsOf } from "./deal.ts";
 import { needsOf } from "./demand.ts";
 import { mixedHooks } from "./hooks.ts";
 import { hostAll, spawnAll } from "./hosting.ts";
 import { capabilitiesOf, isMember, MEMBERS } from "./members.ts";
 import { Mesh } from "./mesh.ts";
-import { hostCapabilities, kindsOf, networkCapabilities } from "./mix.ts";
+import { hostCapabilities, networkCapabilities } from "./mix.ts";
 import { type Declared, Router } from "./router.ts";
 
 /** A backend of a mix: what every protocol has, and what differs from peer to peer. */

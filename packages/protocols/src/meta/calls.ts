@@ -18,6 +18,7 @@ import { demandOf } from "./demand.ts";
 import { capabilitiesOf, isMember, type MemberName } from "./members.ts";
 import type { Mesh } from "./mesh.ts";
 import type { Decision, Router } from "./router.ts";
+import { Sessions } from "./sessions.ts";
 import { markFailure, together, trafficOf } from "./traffic.ts";
 import { readWorkId, workIdOf } from "./workIds.ts";
 
@@ -48,6 +49,7 @@ const codeOf = (error: unknown): CommErrorCode | null => (error instanceof CommE
 /** What goes out to peers: each operation by one of the peer's protocols, as the router says. */
 export class Calls {
   private readonly options: CallsOptions;
+  private readonly sessions = new Sessions();
 
   constructor(options: CallsOptions) {
     this.options = options;
@@ -64,6 +66,7 @@ export class Calls {
       { kind: "handshake", another: ANOTHER_MAY_CONNECT, options },
       run,
     );
+    this.sessions.met(dst, name, value.peer.incarnation);
     const moved = router.connected(dst, name, { ms: value.traffic.ms, failed }, now());
     if (moved !== null) onRoute(moved);
     if (value.recovered === undefined) return value;
@@ -85,8 +88,14 @@ export class Calls {
     const hosted = mesh.dialled(dst);
     const demand = demandOf(payload, options, config.router.largeChars);
     const name = this.settle(dst, router.message(dst, hosted, demand, now()));
-    const run = (backend: CommBackend) => backend.send(src, dst, payload, named(name, options));
-    return this.by(dst, name, demand, run);
+    return this.by(dst, name, demand, async (backend) => {
+      const before = this.sessions.isStale(dst, name) ? await this.meetAgain(backend, name, { src, dst, options }) : undefined;
+      this.sessions.carries(dst, name);
+      const result = await backend.send(src, dst, payload, named(name, options)).catch((error: unknown) => {
+        throw markFailure(error, name, [before]);
+      });
+      return before === undefined ? result : { ...result, traffic: together(name, [before, result.traffic]) ?? result.traffic };
+    });
   };
 
   readonly cancel = async (src: AgentId, dst: AgentId, workId: string, options: CallOptions = {}): Promise<void> => {
@@ -109,6 +118,18 @@ export class Calls {
       throw markFailure(error, name);
     }
   };
+
+  /** The handshake that a message has to wait for; its traffic is the message's. */
+  private async meetAgain(
+    backend: CommBackend,
+    name: MemberName,
+    { src, dst, options }: { readonly src: AgentId; readonly dst: AgentId; readonly options: SendOptions },
+  ): Promise<Traffic> {
+    const { signal, cause = "work", kind = "tool" } = options;
+    const { peer, traffic } = await backend.connect(src, dst, { cause, kind, ...(signal ? { signal } : {}) });
+    this.sessions.met(dst, name, peer.incarnation);
+    return traffic;
+  }
 
   /** Says what was chosen, and what it is. */
   private settle(peer: AgentId, decision: Decision): MemberName {

@@ -54,3 +54,7 @@ export function hostsAt(config: MetaConfig, index: number): readonly MemberName[
   const period = hosts ?? dealHosts(config, said);
   return period[index % period.length] ?? [];
 }
+
+/** Each kind of agent that this configuration makes, once. */
+export const kindsOf = ({ members, hosts }: MetaConfig): readonly (readonly MemberName[])[] =>
+  hosts ?? [...members.keys()].map((name) => [name]);

@@ -22,6 +22,8 @@ interface Member {
   readonly capabilities: ProtocolCapabilities;
   /** Round trips of its handshake with a peer that was met before. */
   readonly roundTrips: number;
+  /** A caller must be found by those it calls, also where it hosts another protocol: who it is stands in a document of its own. */
+  readonly presence?: boolean;
   /** What its configuration changes in what it can. */
   readonly configured?: (config: unknown) => Partial<MemberCapabilities>;
 }
@@ -65,6 +67,7 @@ export const MEMBERS = {
     load: async () => (await import("../anp/protocol.ts")).protocol,
     capabilities: { ...NOTHING, idempotency: true, authentication: true },
     roundTrips: 2,
+    presence: true,
     configured: (config: unknown) => ({ encryption: (config as { e2ee?: unknown }).e2ee === true }),
   },
   simple_json: {
@@ -82,6 +85,9 @@ export type MemberName = keyof typeof MEMBERS;
 export const MEMBER_NAMES = Object.keys(MEMBERS) as readonly MemberName[];
 
 export const isMember = (name: string): name is MemberName => Object.hasOwn(MEMBERS, name);
+
+/** Whether those that it calls must find the caller. */
+export const needsPresence = (name: MemberName): boolean => (MEMBERS[name] as Member).presence === true;
 
 /** What a protocol can as it is configured here. */
 export function capabilitiesOf(name: MemberName, config: unknown): MemberCapabilities {

@@ -1,9 +1,9 @@
 import { type Address, type AgentId, agentIndex, CommError } from "@failstorm/core";
 import type { MetaConfig } from "./config.ts";
-import { hostsAt } from "./deal.ts";
+import { hostsAt, kindsOf } from "./deal.ts";
 import { isMember, type MemberName } from "./members.ts";
 
-/** Where an agent that hosts several protocols has each: under a path of its own, since A2A and Agora both answer at their root. */
+/** Where an agent has what is not alone on its port: under a path of its own, since A2A and Agora both answer at their root. */
 const within = (address: Address, name: MemberName): Address => ({
   host: address.host,
   port: address.port,
@@ -28,6 +28,11 @@ export class Mesh {
     if (!Number.isInteger(index) || index < 0) return [];
     if (this.hosts === undefined) return hostsAt(this.config, index);
     return (this.hosts[index] ?? []).filter(isMember);
+  }
+
+  /** All that anybody hosts. */
+  spoken(): readonly MemberName[] {
+    return [...new Set((this.hosts ?? kindsOf(this.config)).flat().filter(isMember))];
   }
 
   register(agentId: AgentId, address: Address): void {
@@ -57,9 +62,9 @@ export class Mesh {
     return this.at(peer, address, name);
   }
 
-  /** Where an agent that is reached at `address` has its host of this protocol. */
+  /** Where an agent that is reached at `address` has this protocol: at its root when it hosts nothing else, else under its name. */
   at(agentId: AgentId, address: Address, name: MemberName): Address {
-    const hosted = this.hosted(agentId);
-    return hosted.length > 1 && hosted.includes(name) ? within(address, name) : address;
+    const [single, ...more] = this.hosted(agentId);
+    return more.length === 0 && single === name ? address : within(address, name);
   }
 }

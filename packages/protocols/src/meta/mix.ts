@@ -1,5 +1,6 @@
 import type { ProtocolCapabilities, ProtocolInfo, ReconnectionInfo } from "@failstorm/core";
 import { memberConfig, type MetaConfig } from "./config.ts";
+import { kindsOf } from "./deal.ts";
 import { capabilitiesOf, MEMBERS, type MemberName } from "./members.ts";
 
 const FLAGS = ["streaming", "cancel", "resume", "idempotency", "authentication", "nativeProbe"] as const;
@@ -16,10 +17,6 @@ export const networkCapabilities = (config: MetaConfig, hosts: Iterable<readonly
   const each = [...hosts].map((hosted) => hostCapabilities(config, hosted));
   return every((flag) => each.every((capabilities) => capabilities[flag]));
 };
-
-/** Each kind of agent that this configuration makes, once. */
-export const kindsOf = ({ members, hosts }: MetaConfig): readonly (readonly MemberName[])[] =>
-  hosts ?? [...members.keys()].map((name) => [name]);
 
 const hostedIn = (config: MetaConfig): readonly MemberName[] => [...new Set(kindsOf(config).flat())];
 
