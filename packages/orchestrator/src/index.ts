@@ -5,5 +5,6 @@ export { localLauncher } from "./launcher/local.ts";
 export { describeMachine, type MachineDescription } from "./machine.ts";
 export { type MergedEvents, mergeEvents } from "./mergeEvents.ts";
 export { checkPorts, type PortChoice } from "./ports.ts";
+export { executeQueue, type QueuePorts } from "./queueFlow.ts";
 export { killAllNow } from "./shutdown.ts";
 export { execute } from "./stormFlow.ts";

@@ -4,6 +4,8 @@ import type { Scenario } from "./scenario.ts";
 
 export { type CheckedRun, type CheckResult, checkRun, type Violation } from "./checker.ts";
 export { failStorm } from "./failStorm.ts";
+export { type CheckedQueue, checkQueue } from "./queue/checker.ts";
+export { asQueueConfig, externalName, planQueue, type QueueFaults, type QueueRunConfig } from "./queue/plan.ts";
 export type { Scenario } from "./scenario.ts";
 
 const SCENARIOS: readonly Scenario[] = [failStorm];

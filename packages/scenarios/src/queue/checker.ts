@@ -1,0 +1,68 @@
+import type { QueueResult, RunEvent } from "@failstorm/core";
+import type { CheckResult, Violation } from "../checker.ts";
+
+/** What is looked at: the results, line by line, and who was to be asked. */
+export interface CheckedQueue {
+  /** In the order of the file; null = a line that is no result. */
+  readonly results: Iterable<Pick<QueueResult, "seq" | "id" | "status"> | null>;
+  /** Questions of the source; null = nobody knows (an endless stream). */
+  readonly questions: number | null;
+  /** The run went to its end: every question is to have its result. */
+  readonly whole: boolean;
+  readonly events: Iterable<RunEvent>;
+}
+
+const SHOWN = 5;
+
+const violation = (invariant: string, what: readonly string[], message: string): Violation[] =>
+  what.length === 0
+    ? []
+    : [
+        {
+          invariant,
+          message: `${message}: ${what.slice(0, SHOWN).join(", ")}${what.length > SHOWN ? ` and ${what.length - SHOWN} more` : ""}`,
+          events: [],
+        },
+      ];
+
+/**
+ * The invariants of a queue: every question is answered once in the results, none is lost, none is there that was not asked; what the events
+ * say was recorded is what is in the file.
+ */
+export function checkQueue({ results, questions, whole, events }: CheckedQueue): CheckResult {
+  const seen = new Set<number>();
+  const ids = new Set<string>();
+  const twice: string[] = [];
+  const strange: string[] = [];
+  let damaged = 0;
+  for (const result of results) {
+    if (result === null) {
+      damaged += 1;
+      continue;
+    }
+    if (seen.has(result.seq) || ids.has(result.id)) twice.push(result.id);
+    seen.add(result.seq);
+    ids.add(result.id);
+    if (questions !== null && result.seq >= questions) strange.push(result.id);
+  }
+  const missing =
+    whole && questions !== null ? Array.from({ length: questions }, (_, seq) => seq).filter((seq) => !seen.has(seq)) : [];
+  const said = new Map<string, number>();
+  for (const event of events) if (event.ev === "queue.result") said.set(event.question, (said.get(event.question) ?? 0) + 1);
+  const unkept = [...said.keys()].filter((id) => !ids.has(id));
+  const saidTwice = [...said].filter(([, times]) => times > 1).map(([id]) => id);
+  return {
+    violations: [
+      ...violation("one-result-each", twice, "questions with more than one result"),
+      ...violation("none-lost", missing.map(String), "questions without a result, by their place in the source"),
+      ...violation("only-what-was-asked", strange, "results of questions that were not asked"),
+      ...violation("kept-what-was-said", unkept, "results in the events that are not in the file"),
+      ...violation("said-once", saidTwice, "results recorded more than once"),
+    ],
+    warnings: violation(
+      "whole-lines",
+      Array.from({ length: damaged }, () => "a line"),
+      "lines of the results that are none",
+    ),
+  };
+}
