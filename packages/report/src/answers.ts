@@ -10,7 +10,7 @@ export interface AnswerQuality {
 }
 
 /** SQuAD / HotpotQA normalisation: lower case, no punctuation, no articles, single spaces. */
-const normalise = (text: string): string[] =>
+export const normalise = (text: string): string[] =>
   text
     .toLowerCase()
     .replace(/[!-/:-@[-`{-~]/g, "")

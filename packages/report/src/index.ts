@@ -2,6 +2,11 @@ export { findMeasure, formatValue, formatWithUnit, type Measure, MEASURES } from
 export { type MixTable, pairTable, protocolTable } from "./meta/mixTables.ts";
 export { computeMetrics } from "./metrics.ts";
 export { PAGE_FILE, writeRunPage } from "./page/writeRunPage.ts";
+export { PUBLISHED_QUEUE, type PublishedQueue, type PublishedQueueRow } from "./queue/published.ts";
+export { QUEUE_RESULTS_FILE } from "./queue/queueFiles.ts";
+export { computeQueueMetrics, QUEUE_METRICS_FILE, writeQueueMetrics } from "./queue/queueMetrics.ts";
+export { publishedQueueRows, queueRows } from "./queue/queueRows.ts";
+export { QUEUE_METRICS_SCHEMA_VERSION, type QueueMetrics, queueMetricsSchema } from "./queue/queueSchema.ts";
 export { type ResultRow, detectionRows, resultRows } from "./rows.ts";
 export { type BadLine, readRun, type RunRecord, toRunRecord } from "./run.ts";
 export { type FailstormMetrics, METRICS_SCHEMA_VERSION, metricsJsonSchema, metricsSchema, type StormMetrics } from "./schema.ts";

@@ -1,0 +1,245 @@
+import path from "node:path";
+import type { RunEventOf } from "@failstorm/core";
+import { writeWholeFile } from "../wholeFile.ts";
+import { CrashWatch } from "./crashWatch.ts";
+import { Column, describe, describeCorrected, quantile } from "./numbers.ts";
+import { eventFiles, QUEUE_RESULTS_FILE, streamEvents, streamResults } from "./queueFiles.ts";
+import { QUEUE_METRICS_SCHEMA_VERSION, type QueueMetrics, queueMetricsSchema } from "./queueSchema.ts";
+import { QuestionTable } from "./questionTable.ts";
+import { type CoordinatorTally, QueueTally } from "./tally.ts";
+import { bytesOf, crashRows, protocolRows, sharesOf, sumCodes, workerRows } from "./workerTables.ts";
+
+export const QUEUE_METRICS_FILE = "queue_metrics.json";
+
+const MAX_BINS = 3600;
+
+interface QueueRecord {
+  readonly started: RunEventOf<"run.started"> | null;
+  readonly tally: QueueTally;
+  readonly root: CoordinatorTally | null;
+  readonly table: QuestionTable;
+  readonly crashes: CrashWatch;
+  readonly badLines: number;
+}
+
+/**
+ * Every measure of a streaming queue, from the run's events and its results file alone, line by line: memory holds some numbers per
+ * question, never the files. Throws InputError when `dir` is no run's folder.
+ */
+export async function computeQueueMetrics(dir: string): Promise<QueueMetrics> {
+  const record = await read(dir);
+  const { started, tally, root, table } = record;
+  const config = (started?.config ?? {}) as { scenario?: { name?: string; protocol?: string; seed?: number } };
+  const openedAt = root?.opened[0]?.t ?? Number.NEGATIVE_INFINITY;
+  const times = timesOf(table, openedAt, root?.firstDispatchAt ?? null);
+  const counts = countsOf(table, times.recordedBefore);
+  const opened = root?.opened[0];
+  const questions = opened?.questions ?? (root?.closed ? table.size : null);
+  const coordinators = [...tally.coordinators.values()];
+  const bytes = bytesOf(tally, coordinators, table.size - times.recordedBefore);
+  const workers = workerRows(coordinators);
+  const codes = sumCodes(coordinators.map((own) => own.failures));
+  const metrics: QueueMetrics = {
+    schemaVersion: QUEUE_METRICS_SCHEMA_VERSION,
+    run_id: started?.runId ?? path.basename(dir),
+    scenario: config.scenario?.name ?? "queue",
+    protocol: config.scenario?.protocol ?? opened?.workers[0]?.protocol ?? "unknown",
+    seed: config.scenario?.seed ?? null,
+    coordinator: root?.src ?? null,
+    source: opened?.source ?? null,
+    batch: opened?.batch ?? null,
+    partial: root?.closed == null,
+    questions,
+    missing: questions === null ? null : Math.max(0, questions - table.size),
+    ...counts,
+    rejected_lines: root?.rejected ?? 0,
+    repeated_lines: table.repeated,
+    only_in_events: table.onlyInEvents,
+    ...times.measures,
+    timeouts: codes["timeout"] ?? 0,
+    errors: codes,
+    attempts: { ...counts.attempts, messages: root?.messages ?? 0, retries: root?.retries ?? 0 },
+    duplicates: { n: root?.duplicates ?? 0, same_answer: root?.duplicatesSame ?? 0 },
+    quarantines: workers.reduce((sum, row) => sum + row.quarantines, 0),
+    restarts: Math.max(0, (root?.opened.length ?? 0) - 1),
+    balance: sharesOf(workers, coordinators),
+    workers,
+    protocols: protocolRows(workers),
+    bytes,
+    crashes: crashRows(record.crashes.effects(), coordinators, times.startAt),
+    bad_lines: record.badLines,
+    reasons: {},
+  };
+  return { ...metrics, reasons: reasonsOf(metrics) };
+}
+
+/** Computes, checks against the schema and writes `queue_metrics.json` into the run's folder, whole or not at all. Throws RunError `METRICS_NOT_WRITTEN`. */
+export async function writeQueueMetrics(dir: string): Promise<{ readonly file: string; readonly metrics: QueueMetrics }> {
+  const metrics = queueMetricsSchema.parse(await computeQueueMetrics(dir));
+  const file = path.join(dir, QUEUE_METRICS_FILE);
+  await writeWholeFile(file, `${JSON.stringify(metrics, null, 1)}\n`, "METRICS_NOT_WRITTEN");
+  return { file, metrics };
+}
+
+async function read(dir: string): Promise<QueueRecord> {
+  const files = await eventFiles(dir);
+  let badLines = 0;
+  const onBad = (): void => {
+    badLines += 1;
+  };
+  const faults: RunEventOf<"fault.injected">[] = [];
+  let started: QueueRecord["started"] = null;
+  const tally = new QueueTally();
+  for await (const event of streamEvents(files, { only: ["run.started", "fault.injected", "queue.opened"] })) {
+    if (event.ev === "fault.injected" && !event.fake) faults.push(event);
+    else if (event.ev === "run.started") started ??= event;
+    else tally.add(event);
+  }
+  // Who is whose worker has to be known before the results of the first coordinator can be told from those of others.
+  const rootSrc = tally.root()?.src ?? null;
+  const protocolOf = new Map([...(tally.root()?.workers.values() ?? [])].map((worker) => [worker.worker, worker.protocol]));
+  const table = new QuestionTable();
+  for await (const result of streamResults(path.join(dir, QUEUE_RESULTS_FILE), onBad)) table.addResult(result);
+  const crashes = new CrashWatch(faults.sort((a, b) => a.before - b.before));
+  const firstDispatch = new Map<string, number>();
+  for await (const event of streamEvents(files, { only: ["queue.", "worker.", "msg.second"], onBad })) {
+    if (event.ev !== "queue.opened") tally.add(event);
+    crashes.add(event);
+    if (event.src !== rootSrc) continue;
+    if (event.ev === "queue.dispatched") {
+      for (const question of event.questions) {
+        if (!firstDispatch.has(question)) firstDispatch.set(question, event.t);
+      }
+    } else if (event.ev === "queue.result") {
+      table.addEvent(event, event.worker === null ? null : (protocolOf.get(event.worker) ?? null));
+      settle(table, firstDispatch, event.question);
+    }
+  }
+  for (const question of firstDispatch.keys()) settle(table, firstDispatch, question);
+  return { started, tally, root: tally.root(), table, crashes, badLines };
+}
+
+function settle(table: QuestionTable, firstDispatch: Map<string, number>, question: string): void {
+  const at = firstDispatch.get(question);
+  firstDispatch.delete(question);
+  if (at !== undefined) table.dispatched(question, at);
+}
+
+type Counts = Pick<
+  QueueMetrics,
+  "recorded" | "recorded_before" | "answered" | "no_answer" | "failed" | "success_rate" | "correctness"
+> & {
+  readonly attempts: Pick<QueueMetrics["attempts"], "retried_questions" | "max" | "mean">;
+};
+
+function countsOf(table: QuestionTable, recordedBefore: number): Counts {
+  const n = { answered: 0, no_answer: 0, failed: 0 };
+  let [graded, right, attempts, most, retried] = [0, 0, 0, 0, 0];
+  for (const row of table.rows()) {
+    n[row.status] += 1;
+    if (row.right !== null) graded += 1;
+    if (row.right === true) right += 1;
+    attempts += row.attempts;
+    most = Math.max(most, row.attempts);
+    if (row.attempts > 1) retried += 1;
+  }
+  return {
+    recorded: table.size,
+    recorded_before: recordedBefore,
+    ...n,
+    success_rate: table.size === 0 ? null : n.answered / table.size,
+    correctness: { graded, right, rate: graded === 0 ? null : right / graded },
+    attempts: { retried_questions: retried, max: most, mean: table.size === 0 ? null : attempts / table.size },
+  };
+}
+
+type TimeMeasures = Pick<
+  QueueMetrics,
+  "total_ms" | "throughput_per_s" | "latency_ms" | "latency_corrected_ms" | "service_ms" | "longest_gap" | "per_bin"
+>;
+
+/** What earlier runs have recorded (`finishedAt` before this one opened) is counted and left out. */
+function timesOf(
+  table: QuestionTable,
+  openedAt: number,
+  firstDispatchAt: number | null,
+): { readonly startAt: number; readonly recordedBefore: number; readonly measures: TimeMeasures } {
+  const latency = new Column();
+  const service = new Column();
+  const firstTries = new Column();
+  const finished = new Column();
+  let startAt = firstDispatchAt ?? Number.POSITIVE_INFINITY;
+  let recordedBefore = 0;
+  for (const row of table.rows()) {
+    if (row.finishedAt < openedAt) {
+      recordedBefore += 1;
+      continue;
+    }
+    finished.push(row.finishedAt);
+    if (firstDispatchAt === null) startAt = Math.min(startAt, row.intendedAt);
+    if (row.status === "failed") continue;
+    latency.push(row.finishedAt - row.intendedAt);
+    if (Number.isNaN(row.sentAt)) continue;
+    service.push(row.finishedAt - row.sentAt);
+    if (row.attempts === 1) firstTries.push(row.finishedAt - row.sentAt);
+  }
+  const ends = finished.sorted();
+  const total = ends.length === 0 ? null : Math.max(0, (ends.at(-1) ?? 0) - startAt);
+  const pace = firstTries.length === 0 ? null : quantile(firstTries.sorted(), 0.5);
+  return {
+    startAt,
+    recordedBefore,
+    measures: {
+      total_ms: total === null ? null : round(total),
+      throughput_per_s: total === null || total === 0 ? null : (ends.length / total) * 1000,
+      latency_ms: describe(latency),
+      latency_corrected_ms: describeCorrected(latency, pace),
+      service_ms: describe(service),
+      longest_gap: longestGap(ends, startAt),
+      per_bin: binsOf(ends, startAt, total ?? 0),
+    },
+  };
+}
+
+const round = (ms: number): number => Math.round(ms * 1000) / 1000;
+
+function longestGap(ends: Float64Array, startAt: number): QueueMetrics["longest_gap"] {
+  if (ends.length === 0) return null;
+  let gap = { ms: 0, from: startAt };
+  let before = startAt;
+  for (const at of ends) {
+    if (at - before > gap.ms) gap = { ms: at - before, from: before };
+    before = at;
+  }
+  return { ms: round(gap.ms), from_ms: round(gap.from - startAt) };
+}
+
+function binsOf(ends: Float64Array, startAt: number, total: number): QueueMetrics["per_bin"] {
+  const binMs = Math.max(1, Math.ceil(total / 1000 / MAX_BINS)) * 1000;
+  const results = Array.from({ length: ends.length === 0 ? 0 : Math.floor(total / binMs) + 1 }, () => 0);
+  for (const at of ends) {
+    const bin = Math.min(results.length - 1, Math.max(0, Math.floor((at - startAt) / binMs)));
+    results[bin] = (results[bin] ?? 0) + 1;
+  }
+  return { bin_ms: binMs, results };
+}
+
+function reasonsOf(metrics: QueueMetrics): Record<string, string> {
+  const reasons: Record<string, string> = {};
+  if (metrics.total_ms === null) reasons["total_ms"] = "no question was finished in this run";
+  if (metrics.correctness.rate === null) reasons["correctness.rate"] = "the questions have no gold answers";
+  if (metrics.latency_corrected_ms === null)
+    reasons["latency_corrected_ms"] = "no question was answered at its first attempt: there is no pace to correct by";
+  if (metrics.questions === null) reasons["questions"] = "an endless stream";
+  for (const [name, needed] of [
+    ["p50", 1],
+    ["p90", 10],
+    ["p95", 20],
+    ["p99", 100],
+    ["p99_9", 1000],
+  ] as const) {
+    if (metrics.latency_ms[name] === null)
+      reasons[`latency_ms.${name}`] = `${metrics.latency_ms.n} answers, at least ${needed} needed`;
+  }
+  return reasons;
+}
