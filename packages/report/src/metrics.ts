@@ -4,6 +4,7 @@ import { scoreAnswers } from "./answers.ts";
 import { measureLoad } from "./load.ts";
 import { createHistogram } from "./statistics/histogram.ts";
 import { measureAccuracy } from "./detectorAccuracy.ts";
+import { measureModelUse } from "./llm/modelUse.ts";
 import { measureMix } from "./meta/mix.ts";
 import type { RunRecord } from "./run.ts";
 import { type FailstormMetrics, METRICS_SCHEMA_VERSION, type StormMetrics, stormSchema } from "./schema.ts";
@@ -37,6 +38,7 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
   const load = measureLoad(run, timeline, measuredFrom, firstFault);
   const invalid = invalidBecause(run, timeline, storms);
   const meta = measureMix(run, timeline, tasks);
+  const llm = measureModelUse(timeline.index);
   return {
     schemaVersion: METRICS_SCHEMA_VERSION,
     run_id: run.runId,
@@ -71,6 +73,7 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
     steps_deduplicated: timeline.index.of("step.deduplicated").length,
     ...recordFacts(run, timeline),
     ...(meta === null ? {} : { meta }),
+    ...(llm === null ? {} : { llm }),
     ...tables(run, timeline, tasks),
   };
 }

@@ -1,3 +1,4 @@
+import { modelRows } from "./llm/modelRows.ts";
 import type { FailstormMetrics } from "./schema.ts";
 
 /** One line of the result table. `value` is ready to print; "–" when there is none, with the reason in `note`. */
@@ -175,6 +176,7 @@ function runRows(metrics: FailstormMetrics): ResultRow[] {
       unit: "%",
       note: metrics.saturated ? "SATURATED: do not compare" : "mean before the fault",
     },
+    ...modelRows(metrics.llm),
   ];
   if (metrics.unexpected_exits.length > 0) {
     const who = metrics.unexpected_exits.map((exit) => exit.agent).join(", ");

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { TASK_COLUMNS } from "./breakdown.ts";
+import { modelUseSchema } from "./llm/modelUseSchema.ts";
 import { mixSchema } from "./meta/mixSchema.ts";
 import { FAULT_CAUSES } from "./traffic.ts";
 
@@ -219,6 +220,7 @@ export const metricsSchema = z
       }),
     ),
     meta: mixSchema.optional(),
+    llm: modelUseSchema.optional(),
     tasks: z.object({
       columns: z.array(z.enum(TASK_COLUMNS)),
       rows: z.array(z.tuple([z.string(), z.string(), z.string().nullable(), z.string(), z.boolean(), ms, count, z.number()])),
