@@ -146,12 +146,7 @@ export class Coordinator implements Role {
       questions: questions.source.count,
       recorded: replay.recorded,
       batch: queue.batch,
-      workers: neighbours.fed.map(({ agentId: worker, endpoint, protocol, external }) => ({
-        worker,
-        endpoint,
-        protocol,
-        external,
-      })),
+      workers: neighbours.described(),
     });
     const from = replay.done.watermark;
     this.engine = new QueueEngine({ config: engineConfig(queue), prng: prng.fork("queue"), now: clock.now(), done: replay.done });

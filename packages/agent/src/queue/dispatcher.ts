@@ -11,7 +11,13 @@ export interface Cost {
   readonly bytesReceived: number;
 }
 
-const NO_COST: Cost = { ms: 0, bytesSent: 0, bytesReceived: 0 };
+/** The end of a message, as far as what follows from it has to know. */
+interface Ending {
+  readonly cost: Cost;
+  readonly asked: readonly AskedQuestion[];
+}
+
+const NO_ENDING: Ending = { cost: { ms: 0, bytesSent: 0, bytesReceived: 0 }, asked: [] };
 const NO_TRAFFIC: Traffic = { bytesSent: 0, bytesReceived: 0, roundTrips: 0, firstByteAt: null, ms: 0 };
 
 export interface DispatcherOptions {
@@ -86,15 +92,14 @@ export class Dispatcher {
     for (const abort of this.underWay.values()) abort.abort(new Error("the coordinator stops"));
   }
 
-  /** `cost`: of the message whose end has these effects. */
-  private apply(effects: readonly QueueEffect[], cost: Cost = NO_COST): void {
+  private apply(effects: readonly QueueEffect[], ending: Ending = NO_ENDING): void {
     if (this.stopped) return;
-    for (const effect of effects) this.carryOut(effect, cost);
+    for (const effect of effects) this.carryOut(effect, ending);
     this.arm();
     this.options.onChange();
   }
 
-  private carryOut(effect: QueueEffect, cost: Cost): void {
+  private carryOut(effect: QueueEffect, { cost, asked }: Ending): void {
     const { recorder, clock, onRecord, onStarved, onReturned } = this.options;
     switch (effect.type) {
       case "record":
@@ -110,8 +115,10 @@ export class Dispatcher {
         return;
       }
       case "duplicate": {
-        const { message, worker, seq, same } = effect;
-        recorder.event({ ev: "queue.duplicate", question: String(seq), worker, attempt: message, same: same ?? false });
+        const { worker, seq, same } = effect;
+        const again = asked.find((question) => question.seq === seq);
+        const { id: question = `#${seq}`, attempt = 1 } = again ?? {};
+        recorder.event({ ev: "queue.duplicate", question, worker, attempt, same: same ?? false });
         return;
       }
       case "quarantine": {
@@ -150,26 +157,27 @@ export class Dispatcher {
     const ended = await this.exchange(worker, asked, signal);
     if (this.stopped) return;
     const seqs = asked.map(({ seq }) => seq);
-    if (ended.failure !== null) return this.failed(message, ended.failure, seqs, ended.cost);
+    const ending = { cost: perQuestion(ended.cost, asked.length), asked };
+    if (ended.failure !== null) return this.failed(message, ended.failure, seqs, ending);
     const read = readAnswer(asked, ended.parts, ended.text);
-    if ("garbage" in read) return this.failed(message, { code: "garbage", detail: read.garbage }, seqs, ended.cost);
+    if ("garbage" in read) return this.failed(message, { code: "garbage", detail: read.garbage }, seqs, ending);
     const { engine, clock } = this.options;
-    const share = perQuestion(ended.cost, asked.length);
-    for (const { seq, answer } of read.answers) this.apply(engine.answered({ message, worker, seq, answer }, clock.now()), share);
+    for (const { seq, answer } of read.answers)
+      this.apply(engine.answered({ message, worker, seq, answer }, clock.now()), ending);
     const answered = new Set(read.answers.map(({ seq }) => seq));
     const missing = seqs.filter((seq) => !answered.has(seq));
     const detail = "the answer is not about this question";
-    if (missing.length > 0) this.failed(message, { code: "missing", detail }, missing, ended.cost);
+    if (missing.length > 0) this.failed(message, { code: "missing", detail }, missing, ending);
   }
 
   private failed(
     message: number,
     failure: { readonly code: FailureCode; readonly detail: string },
     seqs: readonly number[],
-    cost: Cost,
+    ending: Ending,
   ): void {
     const { engine, clock } = this.options;
-    this.apply(engine.failed({ message, ...failure, seqs }, clock.now()), perQuestion(cost, seqs.length));
+    this.apply(engine.failed({ message, ...failure, seqs }, clock.now()), ending);
   }
 
   /** One message and its answer. Never rejects: whatever the protocol throws is `{raw, text: ""}` and a failure. */

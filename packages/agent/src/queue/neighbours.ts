@@ -5,6 +5,7 @@ import {
   type QueueNode,
   type QueueSpec,
   type QueueTopology,
+  type RunEventOf,
   type Traffic,
   toCommError,
 } from "@failstorm/core";
@@ -52,6 +53,11 @@ export class Neighbours {
     this.nodes = nodes;
     this.fed = nodes.filter(({ fedBy }) => fedBy === parts.self.agentId);
     for (const { agentId, external } of this.fed) if (!external) this.batchTakers.add(agentId);
+  }
+
+  /** As the events have them. */
+  described(): RunEventOf<"queue.opened">["workers"] {
+    return this.fed.map(({ agentId: worker, endpoint, protocol, external }) => ({ worker, endpoint, protocol, external }));
   }
 
   takesBatches(worker: AgentId): boolean {

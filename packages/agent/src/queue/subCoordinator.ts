@@ -43,6 +43,14 @@ class Pool {
     const network = new NetworkBase({ self: self.agentId, backend, clock });
     joinNetwork(network, nodes, queue.topology);
     const neighbours = new Neighbours(parts, network, nodes);
+    recorder.event({
+      ev: "queue.opened",
+      source: queue.source,
+      questions: null,
+      recorded: 0,
+      batch: queue.batch,
+      workers: neighbours.described(),
+    });
     const config = { ...engineConfig(queue), maxAttempts: POOL_ATTEMPTS, window: Number.MAX_SAFE_INTEGER };
     this.dispatcher = new Dispatcher({
       engine: new QueueEngine({ config, prng: prng.fork(`queue/${self.agentId}`), now: clock.now() }),

@@ -1,0 +1,118 @@
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import type { RunEvent } from "@failstorm/core";
+import type { Outcome } from "@failstorm/orchestrator";
+import type { QueueMetrics } from "@failstorm/report";
+import type { CheckResult } from "@failstorm/scenarios";
+import { shownPath } from "../commands/config.ts";
+import { formatLine, log, painter, useColor } from "../view/log.ts";
+import { renderTable } from "../view/resultTable.ts";
+import { updateLatest } from "../run/folder.ts";
+import { type QueueRunFile, writeRunFile } from "./folder.ts";
+
+/** The results as one document. */
+const RESULTS_DOCUMENT = "queue_results.json";
+const FILE_COLUMNS = 160;
+
+export interface QueueSummary {
+  readonly metrics: QueueMetrics;
+  readonly check: CheckResult;
+}
+
+/** Everything that is derived from a queue's events and results: metrics, invariants, the results as one document. */
+export async function summariseQueue(runDir: string, run: QueueRunFile, outcome: Outcome): Promise<QueueSummary> {
+  const [{ mergeEvents }, { writeQueueMetrics, QUEUE_RESULTS_FILE }, { checkQueue }, { writeResultsDocument }] =
+    await Promise.all([
+      import("@failstorm/orchestrator"),
+      import("@failstorm/report"),
+      import("@failstorm/scenarios"),
+      import("@failstorm/qa"),
+    ]);
+  await mergeEvents(runDir);
+  const { metrics } = await writeQueueMetrics(runDir);
+  const journal = path.join(runDir, QUEUE_RESULTS_FILE);
+  const isWhole = outcome.status === "done" && !metrics.partial;
+  const check = checkQueue({
+    results: jsonLines(journal, (value) => value as { seq: number; id: string; status: "answered" }),
+    questions: metrics.questions,
+    whole: isWhole,
+    events: resultEvents(path.join(runDir, "events.ndjson")),
+  });
+  const { scenario, queue } = run.config;
+  await writeResultsDocument(journal, path.join(runDir, RESULTS_DOCUMENT), {
+    format: "failstorm-queue-results",
+    version: 1,
+    run_id: path.basename(runDir),
+    protocol: scenario.protocol,
+    seed: scenario.seed,
+    status: outcome.status,
+    reason: outcome.reason,
+    complete: isWhole,
+    sessions: run.sessions,
+    queue,
+    metrics,
+  });
+  writeRunFile(runDir, { ...run, complete: isWhole });
+  if (!updateLatest(run.config.output.dir, runDir))
+    log("WARNING", `${shownPath(run.config.output.dir)}/latest could not be updated`);
+  return { metrics, check };
+}
+
+function* jsonLines<T>(file: string, read: (value: unknown) => T): Generator<T | null> {
+  for (const line of linesOf(file)) {
+    if (line === "") continue;
+    try {
+      yield read(JSON.parse(line));
+    } catch {
+      yield null;
+    }
+  }
+}
+
+function* linesOf(file: string): Generator<string> {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch {
+    return;
+  }
+  for (let start = 0; start < text.length; ) {
+    const end = text.indexOf("\n", start);
+    yield text.slice(start, end === -1 ? undefined : end);
+    if (end === -1) return;
+    start = end + 1;
+  }
+}
+
+function* resultEvents(file: string): Generator<RunEvent> {
+  for (const line of linesOf(file)) if (line.includes('"ev":"queue.result"')) yield JSON.parse(line) as RunEvent;
+}
+
+/** Writes the result to stdout, broken invariants to stderr. */
+export async function printQueue(
+  { metrics, check }: QueueSummary,
+  options: { readonly runDir: string; readonly json: boolean; readonly quiet: boolean; readonly published: boolean },
+): Promise<void> {
+  const { runDir, json, quiet, published } = options;
+  const { publishedQueueRows, PUBLISHED_QUEUE, QUEUE_METRICS_FILE, queueRows } = await import("@failstorm/report");
+  for (const violation of check.violations) log("ERROR", `invariant broken: ${violation.invariant}: ${violation.message}`);
+  if (json) {
+    process.stdout.write(readFileSync(path.join(runDir, QUEUE_METRICS_FILE)));
+    return;
+  }
+  const paint = painter(useColor(process.stdout));
+  const columns = process.stdout.isTTY ? process.stdout.columns : FILE_COLUMNS;
+  const say = (level: "SUCCESS" | "WARNING" | "INFO", text: string): void =>
+    void process.stdout.write(`${formatLine({ level, tag: null, text }, paint)}\n`);
+  process.stdout.write(`${renderTable(queueRows(metrics), columns, paint)}\n`);
+  if (published) {
+    const rows = publishedQueueRows(metrics, PUBLISHED_QUEUE);
+    if (rows.length === 0) say("INFO", `${metrics.protocol} is not in the published table (${PUBLISHED_QUEUE.source})`);
+    else process.stdout.write(`${renderTable(rows, columns, paint)}\n`);
+    for (const difference of PUBLISHED_QUEUE.differences) say("INFO", difference);
+  }
+  for (const { invariant, message } of check.warnings) say("WARNING", `${invariant}: ${message}`);
+  if (quiet) return;
+  if (check.violations.length === 0 && !metrics.partial) say("SUCCESS", "every question has its one result");
+  say("INFO", `results ${shownPath(path.join(runDir, RESULTS_DOCUMENT))}`);
+}
