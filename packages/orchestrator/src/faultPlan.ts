@@ -13,7 +13,7 @@ import { type AgentId, agentId, byAgentIndex, InputError, type PlannedFault, typ
 export function planFaults(config: RunConfig, prng: Prng): PlannedFault[] {
   const { scenario, network } = config;
   const { runtimeMs, fault: kind } = scenario;
-  const mayBeStruck = targetsOf(scenario);
+  const targets = targetsOf(scenario);
   /** Until when each agent struck so far is out, ms after t=0; a restarted one gets a heartbeat timeout to come up. */
   const downUntil = new Map<AgentId, number>();
   const faults: PlannedFault[] = [];
@@ -26,10 +26,7 @@ export function planFaults(config: RunConfig, prng: Prng): PlannedFault[] {
     const up = Array.from({ length: scenario.agentCount }, (_, index) => agentId(index)).filter(
       (id) => (downUntil.get(id) ?? 0) <= atMs,
     );
-    const victims = draws
-      .shuffle(up.filter((id) => mayBeStruck.has(id)))
-      .slice(0, Math.max(0, Math.min(scenario.killCount, up.length - 1)))
-      .toSorted(byAgentIndex);
+    const victims = drawVictims(draws, { up, targets, count: scenario.killCount });
     if (victims.length === 0) continue;
     const restartAtMs = restartTime(config, atMs);
     const upAgainMs =
@@ -40,8 +37,24 @@ export function planFaults(config: RunConfig, prng: Prng): PlannedFault[] {
   return faults;
 }
 
-/** Throws InputError when `killProtocol` leaves nobody. */
-function targetsOf({ agentCount, hosts, killProtocol }: RunConfig["scenario"]): ReadonlySet<AgentId> {
+/** At most `count` of the targets that are up, by index; one agent of all that are up is always spared. */
+export function drawVictims(
+  prng: Prng,
+  from: { readonly up: readonly AgentId[]; readonly targets: ReadonlySet<AgentId>; readonly count: number },
+): AgentId[] {
+  const most = Math.max(0, Math.min(from.count, from.up.length - 1));
+  return prng
+    .shuffle(from.up.filter((id) => from.targets.has(id)))
+    .slice(0, most)
+    .toSorted(byAgentIndex);
+}
+
+/** Who may be struck: those that host `killProtocol`, else all. Throws InputError when that is nobody. */
+export function targetsOf({
+  agentCount,
+  hosts,
+  killProtocol,
+}: Pick<RunConfig["scenario"], "agentCount" | "hosts" | "killProtocol">): ReadonlySet<AgentId> {
   const ids = Array.from({ length: agentCount }, (_, index) => agentId(index));
   if (killProtocol === undefined) return new Set(ids);
   const targets = ids.filter((_, index) => hosts?.[index]?.includes(killProtocol) === true);

@@ -6,6 +6,8 @@ export { type CheckedRun, type CheckResult, checkRun, type Violation } from "./c
 export { failStorm } from "./failStorm.ts";
 export { type CheckedQueue, checkQueue } from "./queue/checker.ts";
 export { asQueueConfig, externalName, planQueue, type QueueFaults, type QueueRunConfig } from "./queue/plan.ts";
+export type { BaseAgent } from "./meta/baseAgent.ts";
+export { createFailstormMetaNetwork, type FailstormMetaNetwork, type MetaNetworkOptions } from "./meta/network.ts";
 export type { Scenario } from "./scenario.ts";
 
 const SCENARIOS: readonly Scenario[] = [failStorm];

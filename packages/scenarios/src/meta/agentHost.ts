@@ -1,0 +1,20 @@
+import type { Address, AgentId, ConnectResult, FaultKind, Payload, SendResult } from "@failstorm/core";
+
+/** Where the agents of a meta network run: in processes of their own, or in this one. */
+export interface AgentHost {
+  readonly kind: "processes" | "in-process";
+  /** Where it is reached; null while it is down. */
+  addressOf(agent: AgentId): Address | null;
+  /** Starts one that is down. Throws RunError when it does not come up. */
+  start(agent: AgentId): Promise<void>;
+  /** Ends one in order; nothing happens to one that is down. */
+  stop(agent: AgentId): Promise<void>;
+  /** Does the fault to all of them, one right after the other. Throws InputError where agents have no process to strike. */
+  strike(agents: readonly AgentId[], kind: FaultKind): void;
+  /** In this process only: a message of one agent to another, over its own backend. Throws CommError. */
+  readonly sendFrom?: (agent: AgentId, to: AgentId, payload: Payload, signal: AbortSignal) => Promise<SendResult>;
+  /** The same for the handshake. */
+  readonly connectFrom?: (agent: AgentId, to: AgentId) => Promise<ConnectResult>;
+  /** Ends all. */
+  close(): Promise<void>;
+}

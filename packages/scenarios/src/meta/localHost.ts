@@ -1,0 +1,121 @@
+import path from "node:path";
+import {
+  type Address,
+  type AgentExecutor,
+  type AgentId,
+  agentId,
+  agentIndex,
+  type Clock,
+  CommError,
+  type CommBackend,
+  createPrng,
+  InputError,
+  type LocalAgent,
+  type Protocol,
+  type RunConfig,
+} from "@failstorm/core";
+import { createMeteredClient } from "@failstorm/protocols";
+import type { AgentHost } from "./agentHost.ts";
+
+export interface LocalHostOptions {
+  readonly config: RunConfig;
+  readonly protocol: Protocol;
+  /** What each agent does with a message. */
+  readonly executorOf: (agent: AgentId) => AgentExecutor;
+  /** What each says of itself, beside its name: `tool:search`, `shard:3`, … */
+  readonly capabilitiesOf: (agent: AgentId) => readonly string[];
+  /** Fixed ports, by agent index; absent = any. */
+  readonly ports?: readonly number[];
+  readonly workspaceDir: string;
+  readonly clock: Clock;
+}
+
+const HOST = "127.0.0.1";
+
+interface Running {
+  readonly address: Address;
+  readonly backend: CommBackend;
+  close(): Promise<void>;
+}
+
+/** Starts the protocol host of one agent, with a client and a backend of its own, as in a process of its own. */
+async function startLocal(options: LocalHostOptions, id: AgentId, index: number, incarnation: number): Promise<Running> {
+  const { config, protocol, clock } = options;
+  const client = createMeteredClient({ clock, connectTimeoutMs: config.network.connectionTimeoutMs, onResidual: () => {} });
+  let address: Address = { host: HOST, port: options.ports?.[index] ?? 0 };
+  const backend = protocol.createBackend({
+    describeSelf: () => ({ agentId: id, incarnation, capabilities: options.capabilitiesOf(id) }),
+    selfAddress: () => address,
+    client,
+    onDeduplicated: () => {},
+    ...(config.scenario.hosts === undefined ? {} : { hosts: config.scenario.hosts }),
+    clock,
+    prng: createPrng(config.scenario.seed).fork(`protocol/${id}`),
+    workspaceDir: path.join(options.workspaceDir, id),
+    config: protocol.parseConfig(config.protocolConfig),
+  });
+  const end = async (local?: LocalAgent): Promise<void> => {
+    await local?.close();
+    await backend.close();
+    await client.close();
+  };
+  try {
+    const local = await backend.spawnLocalAgent(id, HOST, address.port, options.executorOf(id));
+    address = { host: HOST, port: Number(new URL(local.baseUrl).port) };
+    return { address, backend, close: () => end(local) };
+  } catch (error) {
+    await end();
+    if ((error as NodeJS.ErrnoException).code === "EADDRINUSE")
+      throw new InputError(`ports: ${id} cannot listen on ${address.port}, it is taken; give another, or 0 for any`, {
+        cause: error,
+      });
+    throw error;
+  }
+}
+
+/**
+ * The agents as protocol hosts in this process, around executors of the caller's: real sockets, but one event loop, and nothing that a
+ * signal could kill. Throws InputError when a port is taken.
+ */
+export async function openLocally(options: LocalHostOptions): Promise<AgentHost> {
+  const running = new Map<AgentId, Running>();
+  const incarnations = new Map<AgentId, number>();
+
+  /** The backend of an agent that is up, with the present addresses of the others. */
+  const speaking = (id: AgentId): CommBackend => {
+    const own = running.get(id);
+    if (own === undefined) throw new CommError("refused", id, `${id} is down`);
+    for (const [other, { address }] of running) own.backend.registerEndpoint(other, address);
+    return own.backend;
+  };
+  const start = async (id: AgentId): Promise<void> => {
+    if (running.has(id)) return;
+    const incarnation = (incarnations.get(id) ?? 0) + 1;
+    running.set(id, await startLocal(options, id, agentIndex(id), incarnation));
+    incarnations.set(id, incarnation);
+  };
+  const stop = async (id: AgentId): Promise<void> => {
+    const agent = running.get(id);
+    running.delete(id);
+    await agent?.close();
+  };
+  const close = async (): Promise<void> => void (await Promise.all([...running.keys()].map(stop)));
+  try {
+    for (let index = 0; index < options.config.scenario.agentCount; index++) await start(agentId(index));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    kind: "in-process",
+    addressOf: (id) => running.get(id)?.address ?? null,
+    start,
+    stop,
+    strike: () => {
+      throw new InputError("agents in this process have no process of their own to strike; leave `inProcess` out for that");
+    },
+    sendFrom: (id, to, payload, signal) => speaking(id).send(id, to, payload, { kind: "tool", cause: "work", signal }),
+    connectFrom: (id, to) => speaking(id).connect(id, to, { kind: "handshake", cause: "setup" }),
+    close,
+  };
+}

@@ -1,0 +1,178 @@
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import path from "node:path";
+import {
+  type AgentId,
+  agentId,
+  type AgentSpec,
+  type Clock,
+  type FaultKind,
+  type PlannedFault,
+  type Roster,
+  RunError,
+  type RunEvent,
+  type RunPlan,
+} from "@failstorm/core";
+import { encodeMessage } from "@failstorm/orchestrator/control/messages.ts";
+import { carryOut } from "@failstorm/orchestrator/execute.ts";
+import { type Flow, type FlowParts, prepareAll, restart, startAll, strike } from "@failstorm/orchestrator/flow.ts";
+import { AGENT_HOST } from "@failstorm/orchestrator/ports.ts";
+import { isLive } from "@failstorm/orchestrator/supervisor.ts";
+import type { AgentHost } from "./agentHost.ts";
+
+export interface ProcessHostOptions {
+  readonly plan: RunPlan;
+  /** The run's folder; made when it is not there. `failstorm report` reads it once the network is closed. */
+  readonly runDir: string;
+  /** Path of the agent's main.ts. */
+  readonly agentEntry: string;
+  readonly clock: Clock;
+  readonly onEvent: (event: RunEvent) => void;
+}
+
+/** Every message of every agent is recorded singly, from t=0 on. */
+const FULL_RECORDING = [[0, Number.MAX_SAFE_INTEGER]] as const;
+/** So long a process that was told to end may take before it is started again. */
+const EXIT_TIMEOUT_MS = 10_000;
+const BROADCAST_TIMEOUT_MS = 60_000;
+
+/** For who reads the run later: no task was planned, and the faults are those the program has done. */
+function writeSchedule({ plan, runDir }: ProcessHostOptions, faults: readonly PlannedFault[]): void {
+  writeFileSync(path.join(runDir, "schedule.json"), `${JSON.stringify({ ...plan.schedule, tasks: [], faults })}\n`);
+}
+
+/** The network while it stands. */
+interface Open {
+  readonly parts: FlowParts;
+  /** CLOCK_MONOTONIC of the run's t=0. */
+  readonly t0: number;
+  /** What an agent that is started again is told. */
+  readonly briefing: string;
+}
+
+/**
+ * The agents of a storm, each in a process of its own, without a schedule: they store the document, link up and serve until the
+ * host is closed. Started, watched, struck, restarted and ended by the orchestrator, and recorded as in any run.
+ * Throws InputError or RunError when the network does not come up.
+ */
+export async function openProcesses(options: ProcessHostOptions): Promise<AgentHost> {
+  const { plan, clock } = options;
+  const opened = Promise.withResolvers<Open>();
+  const closing = Promise.withResolvers<void>();
+  const flow = heldOpen(plan, (open) => opened.resolve(open), closing.promise);
+  const outcome = carryOut(flow, {
+    runDir: options.runDir,
+    agentEntry: options.agentEntry,
+    agentWarmUp: null,
+    clock,
+    signal: new AbortController().signal,
+    onEvent: options.onEvent,
+  });
+  outcome.then(
+    ({ reason }) => opened.reject(new RunError("NETWORK_DOWN", `the network did not come up: ${reason ?? "it was closed"}`)),
+    (error: unknown) => opened.reject(error),
+  );
+  const open = await opened.promise;
+  writeSchedule(options, []);
+  const { supervisor } = open.parts;
+  const down = (agent: AgentId): boolean => supervisor.agent(agent).life.kind === "down";
+  const faults: PlannedFault[] = [];
+  // Each is a cycle of its own for who reads the events.
+  const strikeNow = (victims: readonly AgentId[], kind: FaultKind): void => {
+    const fault = { kind, atMs: clock.now() - open.t0, cycle: faults.length, victims, fake: false, restartAtMs: null };
+    faults.push(fault);
+    strike(open.parts, fault);
+  };
+  return {
+    kind: "processes",
+    addressOf: (agent) => {
+      const found = supervisor.agent(agent);
+      return isLive(found) ? { host: AGENT_HOST, port: found.spec.port } : null;
+    },
+    async start(agent) {
+      const found = supervisor.agent(agent);
+      if (isLive(found)) return;
+      await restart(open.parts, found, { briefing: () => open.briefing, latestExit: clock.now() + EXIT_TIMEOUT_MS });
+      if (!isLive(found)) throw new RunError("START_FAILED", `${agent} did not come up again; its log is ${found.spec.logFile}`);
+    },
+    async stop(agent) {
+      if (down(agent)) return;
+      strikeNow([agent], "sigterm");
+      await supervisor.waiting.until(() => down(agent), clock.now() + EXIT_TIMEOUT_MS);
+    },
+    strike: strikeNow,
+    async close() {
+      closing.resolve();
+      const { status, reason } = await outcome;
+      writeSchedule(options, faults);
+      if (status !== "done") throw new RunError("RUN_FAILED", `the network ended early: ${reason ?? status}`);
+    },
+  };
+}
+
+/** Opens the network, hands it over, and holds it open until `closing`. */
+function heldOpen(plan: RunPlan, onOpen: (open: Open) => void, closing: Promise<void>): Flow {
+  return {
+    config: plan.config,
+    agents: plan.homeTools.map((_, index) => agentId(index)),
+    fullRecording: FULL_RECORDING,
+    specOf(base): AgentSpec {
+      const documentPath = base.index === 0 ? path.join(base.workspaceDir, "broadcast-source") : null;
+      if (documentPath !== null) writeFileSync(documentPath, plan.document);
+      return { ...base, homeTool: plan.homeTools[base.index] ?? "search", shard: base.index, documentPath };
+    },
+    async run(parts) {
+      await startAll(parts);
+      const roster = encodeMessage({ type: "roster", roster: rosterOf(parts, plan) });
+      await prepareAll(parts, roster);
+      const t0 = await broadcast(parts);
+      const { supervisor, recorder, clock } = parts;
+      const start = { type: "start", t0, loadFromMs: clock.now() - t0, tasks: [] } as const;
+      recorder.write({ ev: "run.load", t0, loadFromMs: start.loadFromMs });
+      supervisor.loadStarted();
+      supervisor.tellAll(encodeMessage({ ...start, rejoin: false }));
+      onOpen({ parts, t0, briefing: roster + encodeMessage({ ...start, rejoin: true }) });
+      await unlessAborted(closing, parts.signal);
+      parts.storm.clear();
+    },
+  };
+}
+
+function rosterOf({ supervisor }: FlowParts, { document, homeTools }: RunPlan): Roster {
+  return {
+    agents: supervisor.live.map(({ id, index, life, spec }) => ({
+      agentId: id,
+      host: AGENT_HOST,
+      port: spec.port,
+      incarnation: life.link.incarnation,
+      homeTool: homeTools[index] ?? "search",
+      shard: index,
+    })),
+    document: {
+      sha256: createHash("sha256").update(document).digest("hex"),
+      bytes: document.byteLength,
+      shards: homeTools.length,
+      source: agentId(0),
+    },
+  };
+}
+
+/** t=0: links are made, the document spreads over them. */
+async function broadcast({ supervisor, recorder, clock, signal }: FlowParts): Promise<number> {
+  recorder.write({ ev: "run.phase", phase: "broadcast" });
+  const t0 = clock.now();
+  supervisor.tellAll(encodeMessage({ type: "broadcast", t0 }));
+  const missing = (): AgentId[] => supervisor.agents.filter(({ said }) => !said.has("indexed")).map(({ id }) => id);
+  if (!(await supervisor.waiting.until(() => missing().length === 0, t0 + BROADCAST_TIMEOUT_MS, signal)))
+    throw new RunError("BROADCAST_INVALID", `the document was not indexed by ${missing().join(", ")} in time; use fewer agents`);
+  return t0;
+}
+
+/** Rejects with the signal's reason when it aborts first. */
+function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  return Promise.race([promise, aborted.promise]).finally(() => signal.removeEventListener("abort", onAbort));
+}
