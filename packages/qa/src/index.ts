@@ -8,6 +8,7 @@ export { type LlmCallEvent, type Model, type ModelOptions, openModel } from "./l
 export { runToolWithModel } from "./llm/step.ts";
 export { takeLlmKey } from "./llm/secret.ts";
 export { loadDocument } from "./plainDocument.ts";
+export { QueueAudit, type QueueViolation } from "./queue/audit.ts";
 export { DoneSet } from "./queue/doneSet.ts";
 export {
   type FailureCode,

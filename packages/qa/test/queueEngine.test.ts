@@ -195,7 +195,7 @@ describe("finished twice, recorded once", () => {
       { type: "cancel", message: 2, worker: "b", reason: "answered" },
     ]);
     expect(engine.answered({ message: 2, worker: "b", seq: 0, answer: "other" }, 121)).toEqual([
-      { type: "duplicate", message: 2, worker: "b", seq: 0, same: false },
+      { type: "duplicate", message: 2, worker: "b", seq: 0, id: "q0", attempt: 2, same: false },
     ]);
     expect(engine.status()).toMatchObject({ recorded: 1, duplicates: 1, inFlight: 0, free: 2 });
   });

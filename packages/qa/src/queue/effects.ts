@@ -84,12 +84,17 @@ export type QueueEffect =
       readonly detail: string;
       readonly retryInMs: number | null;
     }
-  /** A question was finished once more. `same`: whether with the same answer; null when the first is no longer remembered. */
+  /**
+   * A question was finished once more: recorded it is not. `id`, `attempt` (of the message that brought this answer), `same` (whether the
+   * answer is the same): null when the first finish is no longer remembered.
+   */
   | {
       readonly type: "duplicate";
       readonly message: number;
       readonly worker: string;
       readonly seq: number;
+      readonly id: string | null;
+      readonly attempt: number | null;
       readonly same: boolean | null;
     }
   | { readonly type: "quarantine"; readonly worker: string; readonly reason: string; readonly failures: number }

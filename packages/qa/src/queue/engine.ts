@@ -14,8 +14,8 @@ interface Message {
   readonly open: Set<OpenQuestion>;
 }
 
-/** Recorded answers that are remembered, to say of a duplicate whether it is the same. */
-const REMEMBERED_ANSWERS = 1024;
+/** Finished questions that are remembered, to say of a duplicate what it is a duplicate of. */
+const REMEMBERED = 1024;
 
 /**
  * The dispatch of a streaming queue: pure, without clock and I/O. Every method takes the present time (ms, never decreasing) and
@@ -39,7 +39,7 @@ export class QueueEngine {
   private readonly pool: WorkerPool;
   /** In the order they were sent: with one deadline for all, that of their deadlines too. */
   private readonly messages = new Map<number, Message>();
-  private readonly answers = new Map<number, string | null>();
+  private readonly remembered = new Map<number, { readonly open: OpenQuestion; readonly answer: string | null }>();
   private lastMessage = 0;
   private nextSeq = 0;
   private ended = false;
@@ -236,7 +236,7 @@ export class QueueEngine {
     this.done.add(seq);
     this.counts.recorded += 1;
     if (status === "failed") this.counts.failed += 1;
-    this.remember(seq, answer);
+    this.remember(open, answer);
     const effects: QueueEffect[] = [
       {
         type: "record",
@@ -278,15 +278,26 @@ export class QueueEngine {
       return [];
     }
     this.counts.duplicates += 1;
-    const same = this.answers.has(seq) ? this.answers.get(seq) === answer : null;
-    return [{ type: "duplicate", message, worker, seq, same }];
+    const first = this.remembered.get(seq);
+    const send = first?.open.sends.findIndex((sent) => sent.message === message) ?? -1;
+    return [
+      {
+        type: "duplicate",
+        message,
+        worker,
+        seq,
+        id: first?.open.question.id ?? null,
+        attempt: send === -1 ? null : send + 1,
+        same: first === undefined ? null : first.answer === answer,
+      },
+    ];
   }
 
-  private remember(seq: number, answer: string | null): void {
-    this.answers.set(seq, answer);
-    if (this.answers.size <= REMEMBERED_ANSWERS) return;
-    const [oldest] = this.answers.keys();
-    if (oldest !== undefined) this.answers.delete(oldest);
+  private remember(open: OpenQuestion, answer: string | null): void {
+    this.remembered.set(open.question.seq, { open, answer });
+    if (this.remembered.size <= REMEMBERED) return;
+    const [oldest] = this.remembered.keys();
+    if (oldest !== undefined) this.remembered.delete(oldest);
   }
 
   private watchWorkers(now: number): QueueEffect[] {

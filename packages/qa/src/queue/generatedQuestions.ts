@@ -24,11 +24,13 @@ export async function generateQueue(options: {
   readonly passages: number;
   readonly hops: readonly number[];
   readonly topK?: number;
+  /** Different questions, at most; absent = 1 000. */
+  readonly distinct?: number;
 }): Promise<GeneratedQueue> {
   const { prng, count, passages, hops, topK } = options;
   if (!Number.isInteger(count) || count < 1)
     throw new InputError(`questions ${count}: must be a whole number, at least 1; 1000 suit a default queue`);
-  const distinct = Math.min(count, MAX_DISTINCT);
+  const distinct = Math.min(count, options.distinct ?? MAX_DISTINCT);
   const set = await generateCorpus({
     prng,
     shards: 1,
