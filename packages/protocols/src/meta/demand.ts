@@ -1,4 +1,5 @@
 import type { MessageKind, Payload, SendOptions } from "@failstorm/core";
+import { LARGE } from "./measurements.ts";
 import type { MemberCapabilities } from "./members.ts";
 import type { Demand, Need } from "./router.ts";
 
@@ -25,11 +26,12 @@ export function demandOf(payload: Payload, options: SendOptions, largeChars: num
   if (idempotencyKey !== undefined) wished.push("idempotency");
   const streams = onEvent !== undefined || onAccepted !== undefined;
   if (streams) wished.push("streaming");
+  const large = charsOf(payload) >= largeChars;
   return {
-    kind,
+    kind: large ? kind + LARGE : kind,
     timed: !streams && !UNTIMED.has(kind),
     required: NEEDS.filter((need) => requirements?.[need] === true),
     wished,
-    large: charsOf(payload) >= largeChars,
+    large,
   };
 }

@@ -9,10 +9,11 @@ export interface Sample {
   readonly timed: boolean;
 }
 
-/** An exponentially weighted mean of `n` values. */
+/** A mean of `n` values and their variance: of all while they are few, exponentially weighted from then on. */
 interface Mean {
-  value: number;
-  n: number;
+  readonly value: number;
+  readonly variance: number;
+  readonly n: number;
 }
 
 interface Record {
@@ -31,17 +32,26 @@ export interface Comparison {
   readonly loss: readonly [number, number];
   /** How many answers the ms are from. */
   readonly answers: readonly [number, number];
+  /** Standard error of the difference in ms. */
+  readonly error: number;
 }
 
-const LATENCY_WEIGHT = 0.2;
+const LATENCY_WEIGHT = 0.1;
 const LOSS_WEIGHT = 0.1;
 /** A loss counts half after this long: what nobody sends by any more would else be shunned for ever. */
 const LOSS_HALF_LIFE_MS = 30_000;
 /** A mean of fewer says nothing. */
-const MIN_ANSWERS = 3;
+const MIN_ANSWERS = 10;
 
-const update = (mean: Mean | undefined, value: number): Mean =>
-  mean === undefined ? { value, n: 1 } : { value: mean.value + LATENCY_WEIGHT * (value - mean.value), n: mean.n + 1 };
+function update(mean: Mean | undefined, value: number): Mean {
+  if (mean === undefined) return { value, variance: 0, n: 1 };
+  const weight = Math.max(1 / (mean.n + 1), LATENCY_WEIGHT);
+  const off = value - mean.value;
+  return { value: mean.value + weight * off, variance: (1 - weight) * (mean.variance + weight * off * off), n: mean.n + 1 };
+}
+
+/** Variance of the mean itself: the last values count as many as 2 / weight − 1 would. */
+const uncertainty = ({ variance, n }: Mean): number => variance / Math.min(n, 2 / LATENCY_WEIGHT - 1);
 
 /** Over all peers, where one is not known well enough. */
 const ANYBODY = "";
@@ -106,6 +116,7 @@ export class Measurements {
       ms: [average(0), average(1)],
       loss: [this.lossOf(one, nowMs), this.lossOf(other, nowMs)],
       answers: [count(0), count(1)],
+      error: Math.sqrt(means.flat().reduce((sum, mean) => sum + uncertainty(mean), 0)) / means.length,
     };
   }
 

@@ -45,14 +45,17 @@ export type Decision =
 
 interface Route {
   protocol: string;
-  sinceMs: number;
-  /** Messages since it was last asked what else there is. */
+  /** When it was last compared with others. */
+  comparedMs: number;
+  /** Messages so far, for every so-many-th. */
   carried: number;
 }
 
 const PROTECTION: ReadonlySet<Need> = new Set(["authentication", "encryption"]);
 /** So many losses in a row and a route is left before its time. */
 const LOST_IN_A_ROW = 3;
+/** A difference of fewer standard errors may be chance: it is looked for again and again. */
+const CERTAIN = 4;
 /** Less than this is no gain, whatever its share. */
 const MIN_GAIN_MS = 0.5;
 
@@ -62,8 +65,8 @@ const LINK = "link";
 
 /**
  * Which of a peer's protocols carries what. There is a route for the link (handshakes, probes, messages that need nothing) and one
- * for each choice of protocols that some needs leave. A route stands for `dwellMs` at least, and is left only for one that is
- * cheaper by `margin`; at once when it has lost several messages in a row, or with the peer's death, which ends all that was set up. Cost is the
+ * for each choice of protocols that some needs leave. A route stands for `dwellMs` at least, is then compared once in as long,
+ * and is left only for one that is cheaper by `margin` and by more than chance; at once when it has lost several messages in a row, or with the peer's death, which ends all that was set up. Cost is the
  * latency measured for equal kinds of message, and the share lost times `lossPenaltyMs`. No clock and no I/O: instants are given, in ms.
  */
 export class Router {
@@ -90,7 +93,7 @@ export class Router {
     let route = this.routes.get(`${peer} ${key}`);
     if (route === undefined) {
       const before = link.route.protocol;
-      route = { protocol: able.includes(before) ? before : this.first(able), sinceMs: nowMs, carried: 0 };
+      route = { protocol: able.includes(before) ? before : this.first(able), comparedMs: nowMs, carried: 0 };
       this.routes.set(`${peer} ${key}`, route);
       // A route that begins as the link's is no choice yet.
       if (route.protocol !== before) choices.push({ peer, protocol: route.protocol, before, reason: why });
@@ -151,7 +154,7 @@ export class Router {
     const known = this.routes.get(`${peer} ${LINK}`);
     if (known !== undefined) return { route: known, choice: null };
     const protocol = this.first(hosted);
-    const route: Route = { protocol, sinceMs: nowMs, carried: 0 };
+    const route: Route = { protocol, comparedMs: nowMs, carried: 0 };
     this.routes.set(`${peer} ${LINK}`, route);
     return { route, choice: { peer, protocol, before: null, reason: this.firstReason(peer, protocol, hosted) } };
   }
@@ -215,7 +218,8 @@ export class Router {
     const sound = others.filter((protocol) => this.measured.lostInARow(peer, protocol) < inARow);
     if (inARow >= LOST_IN_A_ROW && sound.length > 0)
       return this.move(peer, route, this.first(sound), `${route.protocol} has lost ${inARow} in a row`, nowMs);
-    if (nowMs - route.sinceMs < this.settings.dwellMs) return null;
+    if (nowMs - route.comparedMs < this.settings.dwellMs) return null;
+    route.comparedMs = nowMs;
     const gains = others.flatMap((protocol) => {
       const compared = this.measured.compare(peer, [protocol, route.protocol], large, nowMs);
       return compared === null ? [] : [{ protocol, compared, gain: this.gain(compared) }];
@@ -229,10 +233,10 @@ export class Router {
     return both[side] + loss[side] * this.settings.lossPenaltyMs;
   }
 
-  /** By which share the first is cheaper than the second; 0 where it is not, or by too little to matter. */
+  /** By which share the first is cheaper than the second; 0 where it is not, or by too little to matter or to be certain. */
   private gain(compared: Comparison): number {
     const [its, present] = [this.cost(compared, 0), this.cost(compared, 1)];
-    return present - its < MIN_GAIN_MS ? 0 : (present - its) / present;
+    return present - its < Math.max(MIN_GAIN_MS, CERTAIN * compared.error) ? 0 : (present - its) / present;
   }
 
   private gainReason(before: string, { ms: both, loss, answers }: Comparison, gain: number): string {
@@ -262,7 +266,7 @@ export class Router {
 
   private move(peer: string, route: Route, protocol: string, reason: string, nowMs: number): RouteChoice {
     const before = route.protocol;
-    Object.assign(route, { protocol, sinceMs: nowMs, carried: 0 });
+    Object.assign(route, { protocol, comparedMs: nowMs, carried: 0 });
     return { peer, protocol, before, reason };
   }
 }
