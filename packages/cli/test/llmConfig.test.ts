@@ -51,7 +51,7 @@ describe("which model thinks", () => {
   });
 
   it("a local one needs no key", async () => {
-    const { config, llmKey, warnings } = await load({ yaml: LOCAL });
+    const { config, llmKey, warnings } = await load({ yaml: `${LOCAL}\ntasks: {deadline: 30}\nscenario: {warmup: 5}` });
     expect(config.llm).toEqual({
       type: "local",
       model: "tiny",
@@ -113,6 +113,7 @@ describe("which model thinks", () => {
       yaml: `llm: {type: local, model: tiny, base_url: 'http://models.example/v1', api_key: ${KEY}, prices: [{model: x, prompt: 1, completion: 1}]}\ntasks: {think_time: 1}`,
     });
     expect(warnings).toEqual([
+      expect.stringContaining("tasks.deadline 10 (default): a task of several steps has less time than one request"),
       expect.stringContaining("llm.base_url http://models.example/v1: the key travels unencrypted"),
       expect.stringContaining("llm.prices: has no price for tiny"),
       expect.stringContaining("tasks.think_time: not used, as a model thinks"),

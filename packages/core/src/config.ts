@@ -149,6 +149,11 @@ export interface GradedTask extends ScheduledTask {
   readonly gold: string;
   /** The answer the pipeline gives without faults (the gold answer, but for data sets not calibrated to be answerable). */
   readonly expected: string;
+  /**
+   * How an answer is held against `expected`: as it stands (absent), or `normalised`, as question-answering data sets do it: a model has
+   * its own wording, and `expected` is then the gold answer.
+   */
+  readonly graded?: "normalised";
   readonly evidence: readonly string[];
 }
 
@@ -158,7 +163,7 @@ export interface ScheduleFile {
   readonly seed: number;
   readonly tasks: readonly GradedTask[];
   readonly faults: readonly PlannedFault[];
-  /** Whether `expected` is the gold answer for every task (calibrated corpus). */
+  /** Whether `expected` is the gold answer for every task (calibrated corpus), and whoever answers finds it without faults. */
   readonly calibrated: boolean;
 }
 

@@ -135,6 +135,16 @@ it("while answering a message a model sends none: no agent sets another off for 
   expect(did).toEqual([]);
 });
 
+it("triple and reason: the model is told which end of a relation is the subject", async () => {
+  for (const [tool, input] of [
+    ["triple", { ...TRIPLE, relation: "official name" }],
+    ["reason", { ...REASON, hops: [{ relation: "official name", direction: "forward" }] }],
+  ] as const) {
+    const { asked } = await step(tool, input, { script: [result({ triples: [], answer: null })] });
+    expect(asked[0]?.body.messages[0]?.content).toContain("The official name of {S} is {O}.");
+  }
+});
+
 it("triple: the relation is the one that was asked for", async () => {
   const { output } = await step("triple", TRIPLE, {
     script: [result({ triples: [{ subject: "Chile", relation: "has capital", object: "Santiago", passage: "p7" }] })],

@@ -33,6 +33,7 @@ const gradedTask = z.looseObject({
   hops: z.number(),
   gold: z.string(),
   expected: z.string(),
+  graded: z.literal("normalised").exactOptional(),
   evidence: z.array(z.string()),
 });
 

@@ -1,4 +1,5 @@
 import type { AgentId, GradedTask, RunEventOf, TaskId } from "@failstorm/core";
+import { normalise } from "./answers.ts";
 import type { RunRecord } from "./run.ts";
 import type { Storm, Timeline } from "./timeline.ts";
 
@@ -51,8 +52,14 @@ export function gradeTasks(run: RunRecord, timeline: Timeline): TaskResult[] {
     .sort((a, b) => a.intendedAt - b.intendedAt);
 }
 
-export const isRight = (outcome: RunEventOf<"task.outcome">, task: GradedTask): boolean =>
-  outcome.status === "answered" && outcome.answer === task.expected;
+/** Whether an answer was given, and the right one in the way the task is graded. */
+export function isRight(
+  { status, answer }: Pick<RunEventOf<"task.outcome">, "status" | "answer">,
+  { expected, graded }: Pick<GradedTask, "expected" | "graded">,
+): boolean {
+  if (status !== "answered" || answer === null) return false;
+  return graded === "normalised" ? normalise(answer).join(" ") === normalise(expected).join(" ") : answer === expected;
+}
 
 /** A count of tasks and how many of them were good. */
 export interface Goodput {

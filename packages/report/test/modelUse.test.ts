@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { computeMetrics } from "../src/metrics.ts";
 import { resultRows } from "../src/rows.ts";
 import { metricsSchema } from "../src/schema.ts";
+import { isRight } from "../src/tasks.ts";
 import { RunBuilder } from "./builder.ts";
 
 type Call = Extract<NewEvent, { ev: "llm.call" }>;
@@ -85,4 +86,13 @@ it("a run without a model says nothing of one", () => {
   const metrics = metricsOf(new RunBuilder());
   expect(metrics).not.toHaveProperty("llm");
   expect(resultRows(metrics).filter(({ measure }) => measure.startsWith("model"))).toEqual([]);
+});
+
+it("a model's wording of the right answer is right; the deterministic workers' is held against theirs as it stands", () => {
+  const said = (answer: string) => ({ status: "answered", answer }) as const;
+  expect(isRight(said("the Santiago."), { expected: "Santiago", graded: "normalised" })).toBe(true);
+  expect(isRight(said("Lima"), { expected: "Santiago", graded: "normalised" })).toBe(false);
+  expect(isRight({ status: "no_answer", answer: null }, { expected: "Santiago", graded: "normalised" })).toBe(false);
+  expect(isRight(said("the Santiago."), { expected: "Santiago" })).toBe(false);
+  expect(isRight(said("Santiago"), { expected: "Santiago" })).toBe(true);
 });

@@ -38,7 +38,7 @@ async function questionSet({ qa, scenario, tasks }: RunConfig, prng: Prng): Prom
  * The open-loop schedule: every agent gets a task in each slot of 1/rate seconds, at a seeded moment within the slot, so that the
  * load is even over any few seconds and yet no two agents march in step.
  */
-function scheduleTasks({ scenario, tasks }: RunConfig, set: QuestionSet, prng: Prng): GradedTask[] {
+function scheduleTasks({ scenario, tasks, llm }: RunConfig, set: QuestionSet, prng: Prng): GradedTask[] {
   const slotMs = 1000 / tasks.rate;
   const times: { atMs: number; homeOwner: string }[] = [];
   for (let index = 0; index < scenario.agentCount; index++) {
@@ -58,7 +58,7 @@ function scheduleTasks({ scenario, tasks }: RunConfig, set: QuestionSet, prng: P
       questionId: question.id,
       hops: question.hops,
       gold: question.gold,
-      expected: question.expected,
+      ...(llm === null ? { expected: question.expected } : ({ expected: question.gold, graded: "normalised" } as const)),
       evidence: question.evidence,
     };
   });
@@ -85,7 +85,7 @@ async function plan(config: RunConfig): Promise<RunPlan> {
     seed: config.scenario.seed,
     tasks: scheduleTasks(config, set, prng.fork("schedule")),
     faults,
-    calibrated: set.calibrated,
+    calibrated: set.calibrated && config.llm === null,
   };
   return {
     config,

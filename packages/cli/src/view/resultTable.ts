@@ -9,7 +9,7 @@ const FRAME_COLUMNS = 13;
 const percent = (value: number | null): string => (value === null ? "–" : (value * 100).toFixed(1));
 
 /** How good the answers were, for data the pipeline was not calibrated on: there goodput counts what it answers without faults. */
-function answerRows({ answers }: FailstormMetrics): ResultRow[] {
+function answerRows({ answers, llm }: FailstormMetrics): ResultRow[] {
   if (answers.calibrated) return [];
   const row = (measure: string, value: number | null, note: string): ResultRow => ({
     measure,
@@ -21,7 +21,7 @@ function answerRows({ answers }: FailstormMetrics): ResultRow[] {
     row(
       "exact match",
       answers.exact_match,
-      `of ${answers.answered} answers; this data is not calibrated to be answerable without an LLM`,
+      `of ${answers.answered} answers; ${llm === undefined ? "this data is not calibrated to be answerable without an LLM" : "a model answered, which is not calibrated to be right without a fault"}`,
     ),
     row("token F1", answers.token_f1, ""),
     row("evidence recall", answers.evidence_recall, ""),

@@ -1,4 +1,5 @@
 import type { AgentId, RunEvent, RunEventOf, TaskId } from "@failstorm/core";
+import { isRight } from "@failstorm/report/tasks.ts";
 
 /** What the view knows of an agent. */
 export type AgentState =
@@ -38,7 +39,12 @@ export interface ViewOptions {
   readonly deadlineMs: number;
   readonly faultTimesMs: readonly number[];
   /** The schedule, with the answers the pipeline gives without faults. */
-  readonly tasks: readonly { readonly task: TaskId; readonly atMs: number; readonly expected: string }[];
+  readonly tasks: readonly {
+    readonly task: TaskId;
+    readonly atMs: number;
+    readonly expected: string;
+    readonly graded?: "normalised";
+  }[];
 }
 
 /** Everything the terminal shows, kept up to date by `apply`; instants are CLOCK_MONOTONIC ms. */
@@ -66,7 +72,7 @@ const incarnationKey = (agent: AgentId, incarnation: number): string => `${agent
 
 /** Counts right and settled tasks as time goes by; an outcome counts at once, silence at the deadline. */
 function createGoodput({ tasks, deadlineMs }: ViewOptions) {
-  const expected = new Map(tasks.map(({ task, expected }) => [task, expected]));
+  const byId = new Map(tasks.map((task) => [task.task, task]));
   let byTime = tasks.toSorted((a, b) => a.atMs - b.atMs);
   const outcomes = new Set<TaskId>();
   let passed = 0;
@@ -77,11 +83,10 @@ function createGoodput({ tasks, deadlineMs }: ViewOptions) {
       byTime = byTime.filter(({ atMs }) => atMs >= loadFromMs);
     },
     outcome(event: RunEventOf<"task.outcome">): void {
-      const wanted = expected.get(event.task);
+      const wanted = byId.get(event.task);
       if (wanted === undefined || outcomes.has(event.task)) return;
       outcomes.add(event.task);
-      const inTime = event.status === "answered" && event.latencyMs <= deadlineMs;
-      if (inTime && event.answer === wanted) right += 1;
+      if (event.latencyMs <= deadlineMs && isRight(event, wanted)) right += 1;
     },
     at(sinceT0: number): { settled: number; right: number } {
       for (let task = byTime[passed]; task !== undefined && task.atMs + deadlineMs < sinceT0; task = byTime[++passed])

@@ -10,6 +10,8 @@ export interface Said {
   usage: Attempt["usage"];
 }
 
+const MAX_CALLS = 64;
+
 // Whatever the types promise, a server may send anything: everything is read as unknown.
 const asObject = (value: unknown): Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
@@ -33,11 +35,13 @@ export function readCompletion(completion: unknown, said: Said): void {
   const message = asObject(choice["message"]);
   said.usage = usageOf(usage);
   said.text = contentOf(message["content"]);
-  said.calls = asList(message["tool_calls"]).map((call, index) => {
-    const { id, function: called } = asObject(call);
-    const { name, arguments: input } = asObject(called);
-    return { id: asText(id) || `call-${index}`, name: asText(name), input: asText(input) };
-  });
+  said.calls = asList(message["tool_calls"])
+    .slice(0, MAX_CALLS)
+    .map((call, index) => {
+      const { id, function: called } = asObject(call);
+      const { name, arguments: input } = asObject(called);
+      return { id: asText(id) || `call-${index}`, name: asText(name), input: asText(input) };
+    });
   const isReply = typeof choice["message"] === "object" && choice["message"] !== null;
   said.finish = isReply ? asText(choice["finish_reason"]) || "stop" : null;
 }
@@ -54,8 +58,6 @@ export async function collectStream(stream: AsyncIterable<ChatCompletionChunk>, 
     said.finish = asText(choice["finish_reason"]) || said.finish;
   }
 }
-
-const MAX_CALLS = 64;
 
 /** The pieces of a call share its `index`; the first has id and name, the others more of the input. */
 function addCall(piece: Readonly<Record<string, unknown>>, said: Said): void {

@@ -1,6 +1,7 @@
 import { type ModelOutcome, TOOLS, type Tool } from "@failstorm/core";
 import type { Hit } from "../shardStore.ts";
 import { object, oneOf } from "../schema.ts";
+import { relationById } from "../relations.ts";
 import { toolInputs } from "../toolInputs.ts";
 import { runTool, type ToolPorts } from "../tools.ts";
 import { converse, type ModelFunction } from "./conversation.ts";
@@ -37,10 +38,21 @@ const DUTIES: Readonly<Record<Tool, string>> = {
     'Answer. From start follow the hops over the triples (forward: subject to object; inverse: object to subject), or answer the question from the sentences. Result: {"answer": "…" or null, "evidence": ["id of a passage", …]}: the shortest name or number, null when it does not follow.',
 };
 
-const instructionsFor = (tool: Tool): string =>
+/** What the relations of a step mean, in a sentence each: a name alone does not tell which end is the subject. */
+function explainRelations(input: unknown): string[] {
+  const { relation, hops = [] } = input as { relation?: string; hops?: readonly { relation: string }[] };
+  const ids = new Set([...(relation === undefined ? [] : [relation]), ...hops.map((hop) => hop.relation)]);
+  return [...ids].flatMap((id) => {
+    const form = relationById(id)?.forms[0];
+    return form === undefined ? [] : [`The relation "${id}", with {S} for the subject and {O} for the object: ${form}`];
+  });
+}
+
+const instructionsFor = (tool: Tool, input: unknown): string =>
   [
     `You are one of several agents that answer questions together. You serve the tool ${tool}. The user's message is a step of a question for it, as JSON.`,
     DUTIES[tool],
+    ...explainRelations(input),
     "You may call functions first. Your last message must be the result, as one JSON object and nothing else.",
   ].join("\n");
 
@@ -71,7 +83,7 @@ export async function runToolWithModel(
     model,
     purpose,
     signal,
-    instructions: instructionsFor(tool),
+    instructions: instructionsFor(tool, input),
     input: JSON.stringify(input),
     functions,
     read: (value) => outputReaders[tool](value, input, known),
