@@ -53,6 +53,8 @@ export class Membership {
     readonly gossip: (to: readonly AgentId[], entries: readonly GossipItem[]) => Promise<readonly AgentId[]>;
     /** A newer incarnation says where it can be reached. */
     readonly register: (from: Sender) => void;
+    /** Signs that this peer will fail; the view is the same. */
+    readonly onPredicted: (peer: AgentId) => void;
     /** Somebody has become suspect, or is so no longer; the view is the same. */
     readonly onDoubt: () => void;
   };
@@ -167,6 +169,12 @@ export class Membership {
       case "gossip":
         void this.gossip(effect.to, effect.entries);
         return;
+      case "standby": {
+        const { peer, incarnation: peerInc, reason, score } = effect;
+        recorder.event({ ev: "link.predicted", peer, peerInc, reason, score: Math.round(score * 1000) / 1000 });
+        this.options.onPredicted(peer);
+        return;
+      }
       case "alive":
         recorder.event({ ev: "detect.alive", peer: effect.peer, peerInc: effect.incarnation, how: effect.how });
         if (effect.was !== "suspect") this.apply(effect, "alive");
@@ -182,7 +190,7 @@ export class Membership {
     }
   }
 
-  private apply(effect: Extract<DetectorEffect, { incarnation: number }>, state: "alive" | "dead"): void {
+  private apply(effect: Extract<DetectorEffect, { how: unknown }>, state: "alive" | "dead"): void {
     const { peer, incarnation } = effect;
     // In the order in which it was learnt: whoever comes back was gone first.
     if (state === "alive") this.followDeaths();

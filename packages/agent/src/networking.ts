@@ -23,9 +23,11 @@ import {
 import type { OwnMeteredClient } from "@failstorm/protocols";
 import { HeldStreams } from "./heldStreams.ts";
 import { Links } from "./links.ts";
+import { measured } from "./measured.ts";
 import { Membership, type ViewListener } from "./membership.ts";
 import { Messenger } from "./messenger.ts";
 import type { Recorder } from "./recorder.ts";
+import { Standby } from "./standby.ts";
 import { createTopology } from "./topology.ts";
 
 interface NetworkingOptions {
@@ -89,7 +91,7 @@ function createMembership(
   registry: ReturnType<typeof createRegistry>,
   topology: ReturnType<typeof createTopology>,
   messenger: () => Messenger,
-  onDoubt: () => void,
+  listeners: { readonly onDoubt: () => void; readonly onPredicted: (peer: AgentId) => void },
 ): Membership {
   const { spec, self, clock, prng, recorder, backend } = options;
   const { heartbeatIntervalMs, heartbeatTimeoutMs, transportSignals, detector, connectionTimeoutMs } = spec.config.network;
@@ -106,7 +108,7 @@ function createMembership(
     recorder,
     registry,
     register,
-    onDoubt,
+    ...listeners,
     identify: (peer) => void identify(peer),
     createDetector: () => {
       const view = registry.view();
@@ -120,6 +122,7 @@ function createMembership(
         timeoutMs: heartbeatTimeoutMs,
         transportSignals,
         adaptive: spec.config.network.adaptive ?? false,
+        predictive: spec.config.network.predictive ?? false,
         // Where everybody probes everybody, each finds out by itself.
         gossip: detector === "swim" || monitored.length < topology.ids.length - 1,
         fullyLinked: spec.config.network.topology === "mesh",
@@ -128,8 +131,9 @@ function createMembership(
       });
     },
     probe: async (peer, live) => {
-      const cause = live ? "heartbeat" : "excess_heartbeat";
-      return measured(options, peer, cause, (signal) => backend.healthCheck(peer, { signal, cause, kind: "probe" }));
+      const how = { kind: "probe", cause: live ? "heartbeat" : "excess_heartbeat" } as const;
+      const signal = AbortSignal.timeout(Math.ceil(heartbeatTimeoutMs));
+      return measured(options, { to: peer, ...how }, () => backend.healthCheck(peer, { signal, ...how }));
     },
     gossip: async (to, entries) => {
       const request = { op: "gossip", entries: [...entries] } as const;
@@ -144,44 +148,6 @@ function createMembership(
     },
   });
   return membership;
-}
-
-/** A probe, recorded like any other message. */
-async function measured<
-  T extends { traffic: { bytesSent: number; bytesReceived: number; roundTrips: number; protocol?: string } },
->(
-  { clock, recorder, spec }: NetworkingOptions,
-  peer: AgentId,
-  cause: "heartbeat" | "excess_heartbeat",
-  probe: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const startedAt = clock.now();
-  const record = (traffic: Partial<T["traffic"]>, error: string | null): void => {
-    const { bytesSent = 0, bytesReceived = 0, roundTrips = 0, protocol } = traffic;
-    const ms = clock.now() - startedAt;
-    recorder.message({
-      kind: "probe",
-      cause,
-      to: peer,
-      task: null,
-      step: null,
-      attempt: 1,
-      ms,
-      bytesSent,
-      bytesReceived,
-      roundTrips,
-      error,
-      protocol,
-    });
-  };
-  try {
-    const result = await probe(AbortSignal.timeout(Math.ceil(spec.config.network.heartbeatTimeoutMs)));
-    record(result.traffic, null);
-    return result;
-  } catch (error) {
-    record((error as { traffic?: T["traffic"] }).traffic ?? {}, (error as { code?: string }).code ?? "failed");
-    throw error;
-  }
 }
 
 /** Chord's stabilise: a new neighbour may know somebody alive who sits between us; then that one is the neighbour to dial. */
@@ -245,25 +211,26 @@ export function createNetworking(options: NetworkingOptions): Networking {
   const registry = createRegistry(options);
   for (const { agentId, host, port } of roster.agents) backend.registerEndpoint(agentId, { host, port });
   let messenger: Messenger;
-  const membership: Membership = createMembership(
-    options,
-    registry,
-    topology,
-    () => messenger,
-    () => watch(),
-  );
+  const membership: Membership = createMembership(options, registry, topology, () => messenger, {
+    onDoubt: () => watch(),
+    onPredicted: (peer) => standby.prepare(peer, membership.view),
+  });
   messenger = createMessenger(options, topology, membership);
   const stabiliseWith = stabiliser(options, membership, messenger);
   const streams = createStreams(options, registry, membership);
   const neighboursIn = (view: MembershipView): readonly AgentId[] => neighbours(topology.linksIn(view), self.agentId);
-  const links = new Links({
+  const dialling = {
     ...options,
     self: self.agentId,
     connectTimeoutMs: spec.config.network.connectionTimeoutMs,
-    timeScale: spec.config.scenario.timeScale,
-    rejoining: self.incarnation > 1,
     neighboursIn,
     replacementsOf: replacements(homeTools, roster),
+  };
+  const standby = new Standby(dialling);
+  const links = new Links({
+    ...dialling,
+    timeScale: spec.config.scenario.timeScale,
+    rejoining: self.incarnation > 1,
     onDescription: ({ agentId, incarnation, capabilities }: AgentDescription) => {
       membership.feed({ kind: "heard", peer: agentId, incarnation });
       registry.updateNode(agentId, { incarnation, capabilities });
@@ -292,6 +259,7 @@ export function createNetworking(options: NetworkingOptions): Networking {
     stop: () => {
       membership.stop();
       links.stop();
+      standby.stop();
       streams.closeAll();
     },
     onChange: (listener) => membership.onChange(listener),

@@ -46,6 +46,7 @@ function setUp() {
       return to.filter((id) => deaf.has(id));
     },
     register: () => {},
+    onPredicted: () => {},
     onDoubt: () => doubts.push(suspects()),
   });
   return { clock, membership, silent, deaf, gossip, doubts, of };

@@ -100,6 +100,8 @@ export interface RunConfig {
     readonly transportSignals: boolean;
     /** heartbeat: interval and timeout follow each link's round trips and losses. Absent = false. */
     readonly adaptive?: boolean;
+    /** Links that give signs of a failure to come get a stand-by handshake with the would-be replacements. Absent = false. */
+    readonly predictive?: boolean;
     readonly ledgerSyncMs: number;
   };
   readonly tasks: {

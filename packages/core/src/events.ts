@@ -109,6 +109,11 @@ const agentEvents = [
   event("detect.suspect", { peer: z.string(), peerInc: z.number(), how, lastHeard: z.number() }),
   event("detect.dead", { peer: z.string(), peerInc: z.number(), how, lastHeard: z.number() }),
   event("detect.alive", { peer: z.string(), peerInc: z.number(), how }),
+  /**
+   * Signs that the peer will fail, by this agent's link with it (network.predictive): those who would replace it are shaken hands with
+   * beforehand. Written before those handshakes; their messages have the kind `handshake` and the cause `heartbeat`, as no fault caused them.
+   */
+  event("link.predicted", { peer: z.string(), peerInc: z.number(), reason: z.enum(["phi", "latency"]), score: z.number() }),
   /** The kernel closed the held-open connection to this incarnation; acted upon only with transport signals. */
   event("transport.notice", { peer: z.string(), peerInc: z.number() }),
   event("view.changed", { view: z.string(), live: z.array(z.string()) }),

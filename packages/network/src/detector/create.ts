@@ -1,4 +1,5 @@
 import type { DetectorKind } from "@failstorm/core";
+import { Foresight } from "./foresight.ts";
 import { createHeartbeatDetector } from "./heartbeat.ts";
 import { createPhiAccrualDetector } from "./phiAccrual.ts";
 import { createSwimDetector } from "./swim/swim.ts";
@@ -11,4 +12,7 @@ const CREATORS: Readonly<Record<DetectorKind, (options: DetectorOptions) => Fail
 };
 
 /** The detector of the configured kind. */
-export const createFailureDetector = (kind: DetectorKind, options: DetectorOptions): FailureDetector => CREATORS[kind](options);
+export function createFailureDetector(kind: DetectorKind, options: DetectorOptions): FailureDetector {
+  const detector = CREATORS[kind](options);
+  return options.predictive === true ? new Foresight(detector, options) : detector;
+}

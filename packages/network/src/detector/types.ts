@@ -59,6 +59,17 @@ export type DetectorEffect =
       /** What was believed before: `dead` asks for a reconnect, `suspect` only ends the suspicion. */
       readonly was: "dead" | "suspect" | "unknown";
     }
+  /**
+   * With `predictive` only: the link gives signs that the peer will fail (forecast.ts, which says what `score` is). Whoever would replace it
+   * may be shaken hands with beforehand. The peer is believed to live as before.
+   */
+  | {
+      readonly kind: "standby";
+      readonly peer: AgentId;
+      readonly incarnation: number;
+      readonly reason: "phi" | "latency";
+      readonly score: number;
+    }
   /** Somebody answers for a peer believed dead, without saying which incarnation: shake hands with it, and report `heard`. */
   | { readonly kind: "identify"; readonly peer: AgentId }
   | { readonly kind: "gossip"; readonly to: readonly AgentId[]; readonly entries: readonly GossipItem[] };
@@ -88,6 +99,8 @@ export interface DetectorOptions {
    * twice the timeout, so that deaths are still found in about `timeoutMs`. Absent = false. The others have their own ways to adapt.
    */
   readonly adaptive?: boolean;
+  /** Foretell failures of monitored peers (`standby` effects). Absent = false. */
+  readonly predictive?: boolean;
   /** Act upon closed streams. */
   readonly transportSignals: boolean;
   /** Tell others what was learnt; gossip received is believed either way. SWIM cannot do without. */

@@ -156,6 +156,7 @@ export class Watch {
         for (const peer of effect.to) void this.tell(peer, effect.entries);
         return;
       case "suspect":
+      case "standby":
         return;
       case "alive":
         // Who was only suspected never stopped being what it was (in maintenance, for instance).

@@ -12,8 +12,8 @@ import {
  * comparison reads as a diff of the file.
  *
  *   == name of the scenario
- *   detector kind=heartbeat self=a peers=b,c:7 monitored=b interval=1000 timeout=3000 transport=on gossip=on linked=all adaptive=on phase=c:500
- *                                 (ids are incarnation 1 unless said; defaults: heartbeat, all monitored, 1000, 3000, off, off, monitored, off, phase 0)
+ *   detector kind=heartbeat self=a peers=b,c:7 monitored=b interval=1000 timeout=3000 transport=on gossip=on linked=all adaptive=on predictive=on phase=c:500
+ *                                 (ids are incarnation 1 unless said; defaults: heartbeat, all monitored, 1000, 3000, off, off, monitored, off, off, phase 0)
  *   @0 tick -> probe b            effects after the arrow, in order, separated by "; "; nothing after it = none
  *   @5 answered b#1 sent=0 ->     answered b#? when the answer does not name its incarnation
  *   @9 unanswered b refused -> suspect b#1 (probe) heard=5
@@ -65,6 +65,7 @@ function createDetector(line: string): FailureDetector {
     gossip: settings.get("gossip") === "on",
     fullyLinked: settings.get("linked") === "all",
     adaptive: settings.get("adaptive") === "on",
+    predictive: settings.get("predictive") === "on",
     phase: (peer) => phases.get(peer) ?? 0,
     startAt: 0,
   });
@@ -95,6 +96,8 @@ function effectText(effect: DetectorEffect): string {
       return `${effect.kind} ${effect.peer}#${effect.incarnation} (${effect.how}) heard=${effect.lastHeard}`;
     case "alive":
       return `alive ${effect.peer}#${effect.incarnation} (${effect.how}) was=${effect.was}`;
+    case "standby":
+      return `standby ${effect.peer}#${effect.incarnation} (${effect.reason}) score=${effect.score.toFixed(1)}`;
     case "gossip":
       return `gossip ${effect.to.join(",")}: ${effect.entries.map(itemText).join(", ")}`;
     default:

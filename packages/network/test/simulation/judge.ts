@@ -46,3 +46,19 @@ export function detectionMs(schedule: Schedule, outcome: Outcome): number[] {
     }),
   );
 }
+
+/** Of what was foretold, and of the processes that died: who did die later, and of whom it was foretold. */
+export function judgeForetold(schedule: Schedule, { foretold }: Outcome) {
+  const crashes = new Map(
+    schedule.processes.flatMap(({ id, crashesAt }) => (crashesAt === null ? [] : [[id, crashesAt] as const])),
+  );
+  const before = foretold.filter(({ at, effect }) => at < (crashes.get(effect.peer) ?? Number.POSITIVE_INFINITY));
+  const right = before.filter(({ effect }) => crashes.has(effect.peer));
+  return {
+    foretold: before.length,
+    right: right.length,
+    deaths: crashes.size,
+    foreseen: new Set(right.map(({ effect }) => effect.peer)).size,
+    leadMs: right.map(({ at, effect }) => (crashes.get(effect.peer) ?? 0) - at),
+  };
+}

@@ -17,11 +17,19 @@ export interface Declared {
   readonly at: number;
   readonly by: AgentId;
   readonly byIncarnation: number;
-  readonly effect: Extract<DetectorEffect, { incarnation: number }>;
+  readonly effect: Extract<DetectorEffect, { how: unknown }>;
+}
+
+/** What a process foretold. */
+export interface Foretold {
+  readonly at: number;
+  readonly by: AgentId;
+  readonly effect: Extract<DetectorEffect, { kind: "standby" }>;
 }
 
 export interface Outcome {
   readonly declared: readonly Declared[];
+  readonly foretold: readonly Foretold[];
   /** What each process that lives at the end believes of each other: `agent-1#2 dead`. */
   readonly beliefs: ReadonlyMap<AgentId, ReadonlyMap<AgentId, string>>;
   readonly probes: number;
@@ -57,6 +65,7 @@ export class SimulatedNetwork {
   private readonly queue = createQueue<Happening>();
   private readonly running = new Map<AgentId, Process>();
   private readonly declared: Declared[] = [];
+  private readonly foretold: Foretold[] = [];
   private readonly ids: readonly AgentId[];
   private readonly links: readonly Link[];
   private now = 0;
@@ -91,7 +100,7 @@ export class SimulatedNetwork {
         new Map(detector.status().map(({ peer, incarnation, state }) => [peer, `${peer}#${incarnation} ${state}`])),
       ]),
     );
-    return { declared: this.declared, beliefs, probes: this.probes, gossip: this.gossip };
+    return { declared: this.declared, foretold: this.foretold, beliefs, probes: this.probes, gossip: this.gossip };
   }
 
   private happen(happening: Happening): void {
@@ -112,7 +121,7 @@ export class SimulatedNetwork {
     const { id } = plan;
     const prng = this.prng.fork(`process/${id}/${incarnation}`);
     const phases = new Map(this.ids.map((peer) => [peer, prng.int(INTERVAL_MS)]));
-    const { kind, successors, transportSignals } = this.schedule;
+    const { kind, successors, transportSignals, predictive = false } = this.schedule;
     const detector = createFailureDetector(kind, {
       self: id,
       incarnation,
@@ -121,6 +130,7 @@ export class SimulatedNetwork {
       intervalMs: INTERVAL_MS,
       timeoutMs: TIMEOUT_MS,
       transportSignals,
+      predictive,
       gossip: kind === "swim" || successors !== null,
       fullyLinked: true,
       phase: (peer) => phases.get(peer) ?? 0,
@@ -223,6 +233,9 @@ export class SimulatedNetwork {
         case "gossip":
           for (const to of effect.to) this.sendGossip(process, to, effect.entries);
           break;
+        case "standby":
+          this.foretold.push({ at: this.now, by: process.plan.id, effect });
+          break;
         default:
           this.declared.push({ at: this.now, by: process.plan.id, byIncarnation: process.incarnation, effect });
           this.followView(process);
@@ -297,7 +310,7 @@ export class SimulatedNetwork {
       this.plan(this.now + delayMs, () => {
         const receiver = this.running.get(to);
         if (receiver === undefined) return refuse();
-        this.deliver(receiver, 0, () => {
+        this.deliver(receiver, this.slowness(receiver), () => {
           const answer = serve(receiver);
           if (!this.isLost(to, sender.plan.id)) this.deliver(sender, this.delay(), settle(answer));
         });
@@ -311,6 +324,10 @@ export class SimulatedNetwork {
 
   private delay(): number {
     return this.schedule.delayMs + this.prng.exponential(this.schedule.jitterMs);
+  }
+
+  private slowness({ plan: { fades } }: Process): number {
+    return fades === undefined || this.now < fades.from ? 0 : 10 * 2 ** ((this.now - fades.from) / fades.doublingMs);
   }
 
   private isCut(a: AgentId, b: AgentId): boolean {

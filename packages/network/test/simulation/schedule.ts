@@ -10,6 +10,8 @@ export interface ProcessPlan {
   readonly crashesAt: number | null;
   /** Started again as the next incarnation. */
   readonly restartsAt: number | null;
+  /** From then on it takes longer and longer to read what comes: 10 ms at first, twice as long every so many ms. */
+  readonly fades?: { readonly from: number; readonly doublingMs: number };
 }
 
 /** All that happens to the processes and between them, drawn from one seed. Times are ms. */
@@ -22,6 +24,8 @@ export interface Schedule {
   readonly transportSignals: boolean;
   /** Whether the answer to a probe tells the incarnation. */
   readonly answersName: boolean;
+  /** Detectors foretell failures. Absent = false. */
+  readonly predictive?: boolean;
   /** After a pause, timers run before what came is read; else after it. */
   readonly timersFirst: boolean;
   readonly delayMs: number;
@@ -130,4 +134,21 @@ export function drawStorm(
   });
   const sound = { transportSignals: false, delayMs: 2, jitterMs: 10, loss: 0, duplication: 0, chatter: 0, partitions: [] };
   return { ...common, ...sound, successors, processes, calmFrom: at, endAt };
+}
+
+/** A third of the processes fade for some time, and then die; others stall for a moment now and then, as a garbage collection would. */
+export function drawFading(seed: number, kind: DetectorKind): Schedule {
+  const prng = createPrng(seed, `fading/${kind}`);
+  const { ids: _, ...common } = drawCommon(prng, seed, kind, 2);
+  const ids = Array.from({ length: 8 }, (_, i) => agentId(i));
+  const endAt = 60_000;
+  const faders = new Set(prng.shuffle(ids).slice(0, 2));
+  const processes = ids.map((id): ProcessPlan => {
+    const from = 20_000 + prng.int(15_000);
+    const fades = { from, doublingMs: 1000 + prng.int(1000) };
+    if (faders.has(id)) return { id, pauses: [], crashesAt: from + 8 * fades.doublingMs, restartsAt: null, fades };
+    return { id, pauses: drawPauses(prng, INTERVAL_MS / 4, INTERVAL_MS, endAt), crashesAt: null, restartsAt: null };
+  });
+  const sound = { transportSignals: false, delayMs: 2, jitterMs: 10, loss: 0, duplication: 0, chatter: 0, partitions: [] };
+  return { ...common, ...sound, successors: null, predictive: true, processes, calmFrom: endAt, endAt };
 }
