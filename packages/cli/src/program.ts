@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { nearest } from "./config/nearest.ts";
 import { addConfigOptions, flagEntries } from "./options.ts";
 import { version } from "./project.ts";
-import { addQueueOptions, queueFlagEntries } from "./queue/options.ts";
+import { addAgentOptions, addQueueOptions, queueFlagEntries } from "./queue/options.ts";
 
 /** What a command says when it is done: the process's exit code. */
 export type ExitCode = number;
@@ -266,6 +266,29 @@ function addQueue(program: Command, done: Done): void {
     });
 }
 
+const AGENT_EXAMPLE = `
+Example:
+  failstorm agent --protocol a2a --port 9101 &
+  failstorm queue --protocol a2a --worker http://127.0.0.1:9101
+`;
+
+function addAgent(program: Command, done: Done): void {
+  const command = program
+    .command("agent")
+    .description("one worker by itself, in the foreground, for queues of anybody who speaks its protocol; Ctrl-C ends it")
+    .addHelpText("after", AGENT_EXAMPLE);
+  addAgentOptions(command)
+    .requiredOption("--port <port>", "where to listen; 0 = any free port")
+    .option("--host <address>", "which address to listen on", "127.0.0.1")
+    .option("--name <id>", "what it goes by (default: worker-at-PORT)")
+    .option("-c, --config <file>", "YAML file in place of configs/queue.yaml")
+    .action(async (options: { port: string; host: string; name?: string; config?: string }) => {
+      const { agent } = await import("./commands/agent.ts");
+      const { port, host, name = null, config = null } = options;
+      done(await agent({ ...queueFlagEntries(command), file: config, port, host, name }));
+    });
+}
+
 function addData(program: Command, done: Done): void {
   program
     .command("data")
@@ -318,6 +341,7 @@ export function createProgram(done: Done): Command {
   addReport(program, done);
   addCompare(program, done);
   addQueue(program, done);
+  addAgent(program, done);
   addResults(program, done);
   addData(program, done);
   addLists(program, done);

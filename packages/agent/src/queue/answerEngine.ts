@@ -77,12 +77,12 @@ async function modelEngine(parts: RoleParts<QueueSpec>, lookup: Lookup | null): 
     onProblem: (message) => recorder.event({ ev: "log", level: "warning", message }),
   });
   return async ({ id, q }, signal) => {
-    const { answer } = await answerWithModel(q, {
-      model,
-      purpose: { task: id, step: "answer" },
-      signal,
-      ...(lookup === null ? {} : { lookup }),
-    });
+    const purpose = { task: id, step: "answer" };
+    // Nobody waits for an answer any longer than this, and a model that goes on costs.
+    const until = queue === undefined ? signal : AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(queue.deadlineMs))]);
+    const ended = await answerWithModel(q, { model, purpose, signal: until, ...(lookup === null ? {} : { lookup }) });
+    const { answer, outcome, rounds, calls, unknownCalls } = ended;
+    recorder.event({ ev: "llm.step", ...purpose, outcome, rounds, calls, unknownCalls });
     return answer;
   };
 }

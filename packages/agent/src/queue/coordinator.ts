@@ -48,6 +48,8 @@ export class Coordinator implements Role {
   private journal: Journal | null = null;
   private engine: QueueEngine | null = null;
   private dispatcher: Dispatcher | null = null;
+  /** Messages are not waited for one after the other: what comes after the network waits for what it loads. */
+  private prepared: Promise<void> = Promise.resolve();
   private iterator: AsyncIterator<QueueQuestion> | null = null;
   private fed: { readonly t0: number; readonly resumed: boolean } | null = null;
   private state: "waiting" | "running" | "closed" = "waiting";
@@ -82,9 +84,11 @@ export class Coordinator implements Role {
   async handle(message: Exclude<ToAgent, { type: "stop" }>): Promise<FromAgent | null> {
     switch (message.type) {
       case "network":
-        await this.prepare(message.nodes);
+        this.prepared = this.prepare(message.nodes);
+        await this.prepared;
         return { type: "prepared" };
       case "questions":
+        await this.prepared;
         this.questions?.followed?.grow(message.bytes, message.ended);
         return null;
       case "feed":
@@ -128,6 +132,7 @@ export class Coordinator implements Role {
 
   private async open(): Promise<void> {
     const { spec, clock, prng, recorder } = this.parts;
+    await this.prepared;
     const { questions, fed, queue } = this;
     if (questions === null || fed === null || spec.resultsDir === null)
       throw new RunError("NOT_PREPARED", "the coordinator was told to dispatch before it had a network");

@@ -12,7 +12,6 @@ interface QueueOption {
   readonly text?: true;
   /** May be given several times; the values are a list. */
   readonly list?: true;
-  readonly toValue?: (given: unknown) => unknown;
 }
 
 const NETWORK: readonly QueueOption[] = [
@@ -104,9 +103,16 @@ const GROUPS: readonly (readonly [string, readonly QueueOption[]])[] = [
 
 const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
 
-export function addQueueOptions(command: Command): Command {
+/** Of what a queue can be told, what concerns a worker. */
+const AGENT_KEYS = ["scenario.protocol", "queue.engine", "queue.think_time", "scenario.seed", "scenario.time_scale"];
+
+export const addQueueOptions = (command: Command): Command => addOptions(command, () => true);
+
+export const addAgentOptions = (command: Command): Command => addOptions(command, ({ key }) => AGENT_KEYS.includes(key));
+
+function addOptions(command: Command, isWanted: (option: QueueOption) => boolean): Command {
   for (const [heading, options] of GROUPS) {
-    for (const { flags, help, list } of options) {
+    for (const { flags, help, list } of options.filter(isWanted)) {
       const option = new Option(flags, help).helpGroup(heading);
       if (list) option.argParser(collect);
       command.addOption(option);

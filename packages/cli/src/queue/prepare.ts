@@ -145,7 +145,7 @@ async function writeStart(runDir: string, run: QueueRunFile): Promise<void> {
   writeRunFile(runDir, run);
 }
 
-/** Goes on with what is missing; faults that were done are not done again. */
+/** Goes on with what is missing. Nobody is killed any more: a storm belongs to the session it was planned for. */
 export async function resumeRun(runDir: string, before: QueueRunFile): Promise<PreparedQueue> {
   const { existsSync } = await import("node:fs");
   const { mergeEvents } = await import("@failstorm/orchestrator");
@@ -162,7 +162,7 @@ export async function resumeRun(runDir: string, before: QueueRunFile): Promise<P
       config: run.config,
       processes: run.processes,
       external: run.external,
-      faults: planQueue(run.config, run.faults).faults,
+      faults: [],
       documentPath: existsSync(document) ? document : null,
       questionsPath: path.join(runDir, QUESTIONS_FILE),
       fullRecording: [],
