@@ -1,5 +1,7 @@
 import path from "node:path";
 import type { RunEventOf } from "@failstorm/core";
+import { ModelUseTally } from "../llm/modelUse.ts";
+import type { ModelUse } from "../llm/modelUseSchema.ts";
 import { writeWholeFile } from "../wholeFile.ts";
 import { CrashWatch } from "./crashWatch.ts";
 import { Column, describe, describeCorrected, quantile } from "./numbers.ts";
@@ -19,6 +21,7 @@ interface QueueRecord {
   readonly root: CoordinatorTally | null;
   readonly table: QuestionTable;
   readonly crashes: CrashWatch;
+  readonly modelUse: ModelUse | null;
   readonly badLines: number;
 }
 
@@ -66,6 +69,7 @@ export async function computeQueueMetrics(dir: string): Promise<QueueMetrics> {
     workers,
     protocols: protocolRows(workers),
     bytes,
+    ...(record.modelUse === null ? {} : { llm: record.modelUse }),
     crashes: crashRows(record.crashes.effects(), coordinators, times.startAt),
     bad_lines: record.badLines,
     reasons: {},
@@ -102,7 +106,9 @@ async function read(dir: string): Promise<QueueRecord> {
   for await (const result of streamResults(path.join(dir, QUEUE_RESULTS_FILE), onBad)) table.addResult(result);
   const crashes = new CrashWatch(faults.sort((a, b) => a.before - b.before));
   const firstDispatch = new Map<string, number>();
-  for await (const event of streamEvents(files, { only: ["queue.", "worker.", "msg.second"], onBad })) {
+  const modelUse = new ModelUseTally();
+  for await (const event of streamEvents(files, { only: ["queue.", "worker.", "msg.second", "llm."], onBad })) {
+    modelUse.add(event);
     if (event.ev !== "queue.opened") tally.add(event);
     crashes.add(event);
     if (event.src !== rootSrc) continue;
@@ -116,7 +122,7 @@ async function read(dir: string): Promise<QueueRecord> {
     }
   }
   for (const question of firstDispatch.keys()) settle(table, firstDispatch, question);
-  return { started, tally, root: tally.root(), table, crashes, badLines };
+  return { started, tally, root: tally.root(), table, crashes, modelUse: modelUse.result(), badLines };
 }
 
 function settle(table: QuestionTable, firstDispatch: Map<string, number>, question: string): void {

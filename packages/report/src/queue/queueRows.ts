@@ -1,3 +1,4 @@
+import { modelRows } from "../llm/modelRows.ts";
 import type { ResultRow } from "../rows.ts";
 import type { PublishedQueue, PublishedQueueRow } from "./published.ts";
 import type { QueueMetrics } from "./queueSchema.ts";
@@ -15,6 +16,7 @@ export function queueRows(metrics: QueueMetrics): ResultRow[] {
     ...timeRows(metrics),
     ...troubleRows(metrics),
     ...balanceRows(metrics),
+    ...modelRows(metrics.llm),
     ...metrics.crashes.flatMap(crashRows),
   ];
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { modelUseSchema } from "../llm/modelUseSchema.ts";
 
 /** Raised when a field is removed or changes its meaning; new fields do not raise it. */
 export const QUEUE_METRICS_SCHEMA_VERSION = 1;
@@ -136,6 +137,7 @@ export const queueMetricsSchema = z
         .describe("TCP payload of all messages with questions, failed ones included, / recorded"),
       other: z.record(z.string(), z.number()).describe("of the coordinators' other messages, by kind"),
     }),
+    llm: modelUseSchema.optional(),
     crashes: z.array(crash),
     bad_lines: count.describe("lines of events or results that could not be read"),
     reasons: z.record(z.string(), z.string()).describe("for measures that are null: why"),
