@@ -4,6 +4,7 @@ import path from "node:path";
 import { FakeClock } from "@failstorm/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
+import { modelWarning } from "../src/config/llm.ts";
 import { loadConfig, type LoadedConfig, resolvedDocument } from "../src/config/load.ts";
 import { describeRun } from "../src/run/manifest.ts";
 
@@ -51,7 +52,8 @@ describe("which model thinks", () => {
   });
 
   it("a local one needs no key", async () => {
-    const { config, llmKey, warnings } = await load({ yaml: `${LOCAL}\ntasks: {deadline: 30}\nscenario: {warmup: 5}` });
+    const { config, llmKey, warnings, settings } = await load({ yaml: LOCAL });
+    expect(modelWarning(settings)).toMatch(/tasks\.deadline 10: .* less time than one request .*llm\.timeout 30/);
     expect(config.llm).toEqual({
       type: "local",
       model: "tiny",
@@ -113,7 +115,6 @@ describe("which model thinks", () => {
       yaml: `llm: {type: local, model: tiny, base_url: 'http://models.example/v1', api_key: ${KEY}, prices: [{model: x, prompt: 1, completion: 1}]}\ntasks: {think_time: 1}`,
     });
     expect(warnings).toEqual([
-      expect.stringContaining("tasks.deadline 10 (default): a task of several steps has less time than one request"),
       expect.stringContaining("llm.base_url http://models.example/v1: the key travels unencrypted"),
       expect.stringContaining("llm.prices: has no price for tiny"),
       expect.stringContaining("tasks.think_time: not used, as a model thinks"),

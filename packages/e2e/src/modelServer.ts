@@ -61,11 +61,22 @@ function resultOf(tool: string, output: string): string {
   return tool === "search" && hits !== undefined ? JSON.stringify({ passages: hits.map(({ id }) => id) }) : output;
 }
 
+/** Answers a question with the title of the best passage it finds: an answer, mostly a wrong one. */
+function answerFrom({ messages }: ChatRequest, names: readonly string[]): Say {
+  const last = messages.at(-1);
+  if (last?.role !== "tool" && names.includes("lookup_fragment"))
+    return { call: { name: "lookup_fragment", input: JSON.stringify({ query: messages[1]?.content ?? "", top_k: 1 }) } };
+  const found = last?.role === "tool" && last.content?.startsWith("[") === true ? (JSON.parse(last.content) as unknown[]) : [];
+  const [best] = found as { id: string; title: string }[];
+  return { content: JSON.stringify(best === undefined ? { answer: null } : { answer: best.title, evidence: [best.id] }) };
+}
+
 /** A model that knows two things: to ask a search agent before it extracts, and to repeat what its home tool gave. */
-function think({ tools = [], messages }: ChatRequest): Say {
+function think(request: ChatRequest): Say {
+  const { tools = [], messages } = request;
   const names = tools.map(({ function: one }) => one.name);
   const tool = names.find((name) => !OTHERS.has(name));
-  if (tool === undefined) return { content: '{"answer": null}' };
+  if (tool === undefined) return answerFrom(request, names);
   const last = messages.at(-1);
   const isFirst = !messages.some(({ role }) => role === "tool");
   if (tool === "extract" && isFirst && names.includes("send_message")) {

@@ -2,6 +2,7 @@ import path from "node:path";
 import { LLM_KEY_VARIABLE } from "@failstorm/core";
 import type { Entry } from "../config/entry.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
+import { modelWarning } from "../config/llm.ts";
 import { projectRoot, userFolder } from "../project.ts";
 
 /** What the command line says about the configuration. */
@@ -16,6 +17,12 @@ export async function loadRequested({ flags, assignments, file }: ConfigRequest)
   const loaded = await loadConfig({ flags, assignments, file, env: process.env, cwd: userFolder(), root: projectRoot });
   passOnLlmKey(loaded.llmKey);
   return loaded;
+}
+
+/** What the user of a storm should be told. */
+export function stormWarnings({ warnings, settings }: LoadedConfig): readonly string[] {
+  const ofModel = modelWarning(settings);
+  return ofModel === null ? warnings : [...warnings, ofModel];
 }
 
 /** Puts the model's key where the processes of a run find it, and nothing else: into the environment that they inherit. */

@@ -12,7 +12,7 @@ import { describeRun } from "../run/manifest.ts";
 import { failure, log } from "../view/log.ts";
 import { openTerminal, type Terminal } from "../view/terminal.ts";
 import { describeVictims } from "../view/victims.ts";
-import { type ConfigRequest, loadRequested, shownPath } from "./config.ts";
+import { type ConfigRequest, loadRequested, shownPath, stormWarnings } from "./config.ts";
 import { type OutputOptions, printSummary } from "./print.ts";
 import { type Summary, summarise } from "./summary.ts";
 
@@ -42,7 +42,7 @@ async function runWatched(request: RunRequest, interrupts: Interrupts): Promise<
   const loaded = await loadRequested(request);
   const { config } = loaded;
   const isTalkative = !request.quiet;
-  if (isTalkative) for (const warning of loaded.warnings) log("WARNING", warning);
+  if (isTalkative) for (const warning of stormWarnings(loaded)) log("WARNING", warning);
   const [{ findScenario }, { checkPorts }] = await Promise.all([
     import("@failstorm/scenarios"),
     import("@failstorm/orchestrator"),

@@ -4,7 +4,7 @@ import { log } from "../view/log.ts";
 import { describeVictims } from "../view/victims.ts";
 import type { LoadedConfig } from "../config/load.ts";
 import { checkWritable } from "../run/folder.ts";
-import { type ConfigRequest, loadRequested, shownPath } from "./config.ts";
+import { type ConfigRequest, loadRequested, shownPath, stormWarnings } from "./config.ts";
 
 /** Steps of a hop that are messages of their own: search, extract, triple. */
 const STEPS_PER_HOP = 3;
@@ -85,7 +85,7 @@ export async function validate(request: ConfigRequest): Promise<number> {
   checkWritable(config.output.dir);
   const { ports, skipped } = await checkPorts(config);
   const plan = await scenario.plan(config);
-  for (const warning of loaded.warnings) log("WARNING", warning);
+  for (const warning of stormWarnings(loaded)) log("WARNING", warning);
   const { agentCount, runtimeMs, warmupMs, seed, timeScale } = config.scenario;
   const first = plan.schedule.tasks[0];
   const rows: [string, string][] = [

@@ -2,6 +2,7 @@ import { InputError, LLM_KEY_VARIABLE, LLM_TYPES, type LlmConfig, type LlmType }
 import { z } from "zod";
 import { DEFAULTS } from "./defaults.ts";
 import { type Entry, nameEntry, nameOrigin, redact } from "./entry.ts";
+import type { ResolvedSettings } from "./settings.ts";
 
 const { llm } = DEFAULTS;
 
@@ -152,8 +153,15 @@ function notesOn(settings: LlmSettings & { base_url: string }, key: string | nul
   if (settings.prices.length > 0 && priceOf(settings) === null)
     notes.push(`${placeOf("llm.prices", entries)}: has no price for ${settings.model}: cost will be null`);
   const { value } = entries.get("tasks.think_time") ?? { value: undefined };
-  if (value !== undefined) notes.push(`${placeOf("tasks.think_time", entries)}: not used, as a model thinks`);
+  if (value !== undefined && value !== DEFAULTS.tasks.think_time)
+    notes.push(`${placeOf("tasks.think_time", entries)}: not used, as a model thinks`);
   return notes;
+}
+
+/** What a storm with a model should be told before it starts; a queue has a deadline of its own. */
+export function modelWarning({ llm: { type: provider, timeout }, tasks: { deadline } }: ResolvedSettings): string | null {
+  if (provider === null || deadline >= timeout) return null;
+  return `tasks.deadline ${deadline}: a task of several steps has less time than one request to the model may take (llm.timeout ${timeout})`;
 }
 
 const priceOf = ({ model, prices }: LlmSettings): LlmConfig["price"] => {

@@ -217,14 +217,7 @@ const checkSources: Check = ({ qa }, name, { problems }) => {
     problems.push(`${name("qa.document", qa.document)}: a document needs questions about it; give --questions FILE (JSONL)`);
 };
 
-const checkModel: Check = ({ llm, tasks }, name, { notes }) => {
-  if (llm.type !== null && tasks.deadline < llm.timeout)
-    notes.push(
-      `${name("tasks.deadline", tasks.deadline)}: a task of several steps has less time than one request to the model may take (llm.timeout ${llm.timeout} s)`,
-    );
-};
-
-const CHECKS: readonly Check[] = [checkVictims, checkTimeline, checkTimeouts, checkNetwork, checkSources, checkModel];
+const CHECKS: readonly Check[] = [checkVictims, checkTimeline, checkTimeouts, checkNetwork, checkSources];
 
 /** Checks the values against each other. Throws InputError with every problem; returns what the user should be told. */
 export function checkTogether(settings: ResolvedSettings, entries: ReadonlyMap<string, Entry>): string[] {
