@@ -396,6 +396,19 @@ describe("time scale", () => {
   });
 });
 
+describe("network settings", () => {
+  it("says when a ring has agents farther away than messages may travel", async () => {
+    const ring = "network: {topology: ring}\nscenario: {agent_count: 40}";
+    expect((await load({ yaml: ring })).warnings).toEqual([expect.stringContaining("give --ttl 20")]);
+    expect((await load({ yaml: `${ring}\ntasks: {ttl: 20}` })).warnings).toEqual([]);
+  });
+
+  it("leaves out of the run what is not asked for", async () => {
+    expect((await load({})).config.network).not.toHaveProperty("predictive");
+    expect((await load({ yaml: "network: {predictive: true}" })).config.network).toMatchObject({ predictive: true });
+  });
+});
+
 describe("a network of several protocols", () => {
   const MODULE = `
     const unused = () => { throw new Error("not called"); };

@@ -54,7 +54,11 @@ export function nextHops(
       if (next === self || firstHop.has(next)) continue;
       const via = firstHop.get(id) ?? next;
       firstHop.set(next, via);
-      if (missing.delete(next)) found.set(via, [...(found.get(via) ?? []), next]);
+      if (missing.delete(next)) {
+        const reached = found.get(via);
+        if (reached === undefined) found.set(via, [next]);
+        else reached.push(next);
+      }
       if (!avoid.has(next)) queue.push(next);
     }
   }

@@ -6,6 +6,7 @@ import { createHistogram } from "./statistics/histogram.ts";
 import { measureAccuracy } from "./detectorAccuracy.ts";
 import { measureModelUse } from "./llm/modelUse.ts";
 import { measureMix } from "./meta/mix.ts";
+import { measurePrediction } from "./prediction.ts";
 import type { RunRecord } from "./run.ts";
 import { type FailstormMetrics, METRICS_SCHEMA_VERSION, type StormMetrics, stormSchema } from "./schema.ts";
 import { toMicroseconds } from "./spread.ts";
@@ -35,6 +36,7 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
   const due = timeline.partial === null ? tasks : tasks.filter((task) => task.deadlineAt + noticeMs(run) <= timeline.lastEventAt);
   const lost = due.filter((task) => task.first === null).map((task) => task.task.task);
   const accuracy = measureAccuracy(run, timeline);
+  const prediction = measurePrediction(run, timeline);
   const load = measureLoad(run, timeline, measuredFrom, firstFault);
   const invalid = invalidBecause(run, timeline, storms);
   const meta = measureMix(run, timeline, tasks);
@@ -59,6 +61,7 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
     tasks_lost_ids: lost,
     false_positives: accuracy.false_positives,
     detector_accuracy: accuracy,
+    ...(prediction === null ? {} : { prediction }),
     goodput: {
       whole: goodputIn(due, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY),
       measured: goodputIn(tasks, measuredFrom, lastStart),

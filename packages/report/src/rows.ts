@@ -163,6 +163,17 @@ function runRows(metrics: FailstormMetrics): ResultRow[] {
       unit: "detections",
       note: `in ${number(metrics.detector_accuracy.link_hours, 3)} link-hours; ${metrics.detector_accuracy.gossip_adoptions} adopted by gossip`,
     },
+    ...(metrics.prediction === undefined
+      ? []
+      : [
+          {
+            measure: "failures foretold",
+            key: "prediction.recall",
+            value: `${percent(metrics.prediction.precision)} / ${percent(metrics.prediction.recall)}`,
+            unit: "% precision / recall",
+            note: `${metrics.prediction.foreseen} of ${metrics.prediction.failures} failures; ${metrics.prediction.right} forecasts right, ${metrics.prediction.wrong} wrong, ${metrics.prediction.too_late} too late to be one`,
+          },
+        ]),
     {
       measure: "conflicting answers",
       value: String(metrics.conflicting_answers),

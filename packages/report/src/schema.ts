@@ -176,6 +176,22 @@ export const metricsSchema = z
       t_m_ms: ms,
       p_a: rate,
     }),
+    prediction: z
+      .object({
+        predictions: count,
+        right: count,
+        wrong: count,
+        too_late: count.describe("said when the peer had failed already: neither right nor wrong"),
+        undecided: count.describe("the record ends within the horizon"),
+        precision: rate.describe("right / (right + wrong)"),
+        failures: count,
+        foreseen: count,
+        recall: rate.describe("foreseen / failures; of a process that is killed in good health nothing can be foretold"),
+        horizon_ms: z.number(),
+        lead_ms: spread.describe("from the first right forecast to the failure"),
+      })
+      .optional()
+      .describe("only with network.predictive"),
     goodput: z.object({ whole: goodput, measured: goodput.describe("from the end of warm-up to a deadline before the end") }),
     work: taskSummary,
     latency_histogram: z

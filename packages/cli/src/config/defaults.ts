@@ -37,6 +37,7 @@ export const DEFAULTS = {
     monitors: "auto",
     transport_signals: false,
     adaptive: false,
+    predictive: false,
     ledger_sync: 1,
   },
   tasks: { rate: 2, deadline: 10, think_time: 0.3, ttl: 15, attempt_timeout: "auto" },

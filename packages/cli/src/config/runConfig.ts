@@ -57,6 +57,7 @@ export function toRunConfig(settings: ResolvedSettings, protocol: ResolvedProtoc
       monitors: network.monitors,
       transportSignals: network.transport_signals,
       ...(network.adaptive ? { adaptive: true } : {}),
+      ...(network.predictive ? { predictive: true } : {}),
       ledgerSyncMs: ms(network.ledger_sync),
     },
     tasks: {

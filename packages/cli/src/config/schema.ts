@@ -99,6 +99,7 @@ const networkSchema = z.strictObject({
   ),
   transport_signals: flag.default(network.transport_signals),
   adaptive: flag.default(network.adaptive),
+  predictive: flag.default(network.predictive),
   ledger_sync: seconds(0.01, 600, "1").default(network.ledger_sync),
 });
 

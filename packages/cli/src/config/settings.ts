@@ -183,8 +183,9 @@ function isConnected(agents: number, edges: readonly (readonly [number, number])
   return reached.size === agents;
 }
 
-const checkNetwork: Check = ({ scenario, network }, name, { problems, notes }) => {
+const checkNetwork: Check = ({ scenario, network, tasks }, name, { problems, notes }) => {
   const n = scenario.agent_count;
+  const farthest = Math.floor(n / 2);
   const { base_port, topology, custom_edges, redundancy_level, monitors } = network;
   if (base_port > 0 && base_port + n - 1 > 65_535)
     problems.push(
@@ -196,6 +197,10 @@ const checkNetwork: Check = ({ scenario, network }, name, { problems, notes }) =
     );
   if (typeof monitors === "number" && monitors > Math.max(1, n - 1))
     problems.push(`${name("network.monitors", monitors)}: an agent of ${n} can monitor at most ${n - 1} others`);
+  if (topology === "ring" && tasks.ttl < farthest)
+    notes.push(
+      `${name("tasks.ttl", tasks.ttl)}: on a ring of ${n} agents the farthest is ${farthest} hops away, and its shard could not be looked up; give --ttl ${farthest}`,
+    );
   if (topology !== "custom") {
     if (custom_edges.length > 0)
       notes.push(`${name("network.custom_edges", custom_edges)}: not used, as the topology is ${topology}`);
