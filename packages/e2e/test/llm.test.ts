@@ -104,6 +104,27 @@ describe("a storm in which a model thinks, behind a server that goes wrong in ev
   });
 });
 
+describe("a queue whose workers ask a model, one of them killed", () => {
+  it("records every question once, and the key nowhere", async () => {
+    const { file, server } = await configure("queue", 10);
+    const results = path.join(sandbox.dir, "queue-results");
+    const line = `queue --workers 2 --questions 120 --kill-fraction 0.5 --fault-time 1 --base-port 0 --results ${results} --config`;
+    const { code, stdout, stderr } = await sandbox.cli([...words(line), file], { env: { MY_MODEL_KEY: KEY } });
+    expect(code, stderr).toBe(0);
+    expect(stdout + stderr).not.toContain(KEY);
+    // The killed worker's next incarnation had it too.
+    expect([...server.authorizations]).toEqual([`Bearer ${KEY}`]);
+    const files = filesBelow(results);
+    expect(files.filter((one) => readFileSync(one).includes(KEY))).toEqual([]);
+    const found = files.find((one) => one.endsWith("queue_metrics.json"));
+    const metrics = JSON.parse(readFileSync(found ?? "", "utf8")) as Record<string, number> & { llm: Record<string, number> };
+    expect(metrics).toMatchObject({ recorded: 120, missing: 0, failed: 0 });
+    expect(metrics["answered"]).toBeGreaterThan(60);
+    expect(metrics.llm).toMatchObject({ models: ["stand-in"] });
+    expect(metrics.llm["steps"]).toBeGreaterThanOrEqual(120);
+  }, 60_000);
+});
+
 it("validate names the model, not the key; a variable that is not set is bad input", async () => {
   const { file } = await configure("validate", 0);
   const valid = await sandbox.cli(["validate", file, "--base-port", "0"], { env: { MY_MODEL_KEY: KEY } });
