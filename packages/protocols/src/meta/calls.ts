@@ -15,6 +15,7 @@ import {
 import type { Adapters } from "./adapters.ts";
 import { memberConfig, type MetaConfig } from "./config.ts";
 import { demandOf } from "./demand.ts";
+import type { Sample } from "./measurements.ts";
 import { capabilitiesOf, isMember, type MemberName } from "./members.ts";
 import type { Mesh } from "./mesh.ts";
 import type { Decision, Router } from "./router.ts";
@@ -86,7 +87,7 @@ export class Calls {
   readonly send = async (src: AgentId, dst: AgentId, payload: Payload, options: SendOptions = {}): Promise<SendResult> => {
     const { mesh, router, config, now } = this.options;
     const hosted = mesh.dialled(dst);
-    const demand = demandOf(payload, options, config.router.largeChars);
+    const demand = demandOf(payload, options, hosted.length > 1 ? config.router.largeChars : null);
     const name = this.settle(dst, router.message(dst, hosted, demand, now()));
     return this.by(dst, name, demand, async (backend) => {
       const before = this.sessions.isStale(dst, name) ? await this.meetAgain(backend, name, { src, dst, options }) : undefined;
@@ -145,19 +146,23 @@ export class Calls {
     { kind, timed }: { readonly kind: string; readonly timed: boolean },
     run: (backend: CommBackend) => Promise<T>,
   ): Promise<T> {
-    const { adapters, router, now } = this.options;
+    const { mesh, adapters, router, now } = this.options;
+    // Where there is no choice nothing is compared.
+    const observe = (sample: Sample): void => {
+      if (mesh.hosted(peer).length > 1) router.observe(peer, name, sample, now());
+    };
     const its = adapters.get(name);
     const backend = its instanceof Promise ? await its : its;
     try {
       const value = await run(backend);
       const { traffic } = value;
-      router.observe(peer, name, { kind, ms: traffic.ms, outcome: "answered", timed }, now());
+      observe({ kind, ms: traffic.ms, outcome: "answered", timed });
       return { ...value, traffic: { ...traffic, protocol: name } };
     } catch (error) {
       const code = codeOf(error);
       if (code === "refused") router.died(peer);
       const outcome = code === "remote" ? "answered" : "lost";
-      if (code !== null && !NO_VERDICT.has(code)) router.observe(peer, name, { kind, ms: 0, outcome, timed: false }, now());
+      if (code !== null && !NO_VERDICT.has(code)) observe({ kind, ms: 0, outcome, timed: false });
       throw markFailure(error, name);
     }
   }

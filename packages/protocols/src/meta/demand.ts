@@ -18,15 +18,18 @@ function charsOf(payload: Payload): number {
   return chars;
 }
 
-/** What this message needs of the protocol that carries it: what it requires, and what its options show that it would use. */
-export function demandOf(payload: Payload, options: SendOptions, largeChars: number): Demand {
+/**
+ * What this message needs of the protocol that carries it: what it requires, and what its options show that it would use.
+ * `largeChars`: null where size makes no difference, and need not be found out.
+ */
+export function demandOf(payload: Payload, options: SendOptions, largeChars: number | null): Demand {
   const { requirements, idempotencyKey, onEvent, onAccepted, kind = "tool" } = options;
   const wished: Need[] = [];
   // To be executed once matters more than to be heard of early.
   if (idempotencyKey !== undefined) wished.push("idempotency");
   const streams = onEvent !== undefined || onAccepted !== undefined;
   if (streams) wished.push("streaming");
-  const large = charsOf(payload) >= largeChars;
+  const large = largeChars !== null && charsOf(payload) >= largeChars;
   return {
     kind: large ? kind + LARGE : kind,
     timed: !streams && !UNTIMED.has(kind),

@@ -9,71 +9,107 @@ export interface Sample {
   readonly timed: boolean;
 }
 
-/** A mean of `n` values and their variance: of all while they are few, exponentially weighted from then on. */
+/** Losses of one protocol with one peer. */
+interface Losses {
+  /** Share of operations that were lost, as of `at`. */
+  share: number;
+  at: number;
+  inARow: number;
+}
+
+/** A mean of `n` values: of all while they are few, exponentially weighted from then on. */
 interface Mean {
   readonly value: number;
-  readonly variance: number;
   readonly n: number;
 }
 
-interface Record {
-  readonly latency: Map<string, Mean>;
-  /** Share of operations that were lost, as of `lossAt`. */
-  loss: number;
-  lossAt: number;
-  answered: number;
-  lostInARow: number;
-  lastAt: number;
+/**
+ * Two protocols side by side: answers to the same kind of message, one by each, at nearly the same time. In logarithms, since load makes
+ * both slower by a factor.
+ */
+interface Pairing {
+  readonly n: number;
+  /** ln ms, in the order of their names. */
+  readonly means: readonly [number, number];
+  /** Of the difference. */
+  readonly variance: number;
 }
 
-/** What two protocols cost with one peer: ms of the same kinds of message, and the share lost. */
+/** An answer that waits for one by another protocol to be compared with. */
+interface Recent {
+  readonly ms: number;
+  readonly at: number;
+  readonly comparedWith: Set<string>;
+}
+
+/** What two protocols cost with one peer. */
 export interface Comparison {
+  /** ms of the same kinds of message; geometric means. */
   readonly ms: readonly [number, number];
+  /** Shares lost. */
   readonly loss: readonly [number, number];
-  /** How many answers the ms are from. */
-  readonly answers: readonly [number, number];
-  /** Standard error of the difference in ms. */
+  /** How often they were seen side by side. */
+  readonly n: number;
+  /** Standard error of ln (ms[0] / ms[1]). */
   readonly error: number;
 }
 
 const LATENCY_WEIGHT = 0.1;
+/** The last values count as many as this would. */
+const EFFECTIVE = 2 / LATENCY_WEIGHT - 1;
 const LOSS_WEIGHT = 0.1;
 /** A loss counts half after this long: what nobody sends by any more would else be shunned for ever. */
 const LOSS_HALF_LIFE_MS = 30_000;
-/** A mean of fewer says nothing. */
-const MIN_ANSWERS = 10;
+/** Answers further apart are not compared: the load of the machine, which both see, has changed meanwhile. */
+const SIDE_BY_SIDE_MS = 2_000;
+/** Below this an answer's time is no time. */
+const MIN_MS = 0.001;
+/** Fewer pairs say nothing. */
+const MIN_PAIRS = 10;
 
-function update(mean: Mean | undefined, value: number): Mean {
-  if (mean === undefined) return { value, variance: 0, n: 1 };
-  const weight = Math.max(1 / (mean.n + 1), LATENCY_WEIGHT);
-  const off = value - mean.value;
-  return { value: mean.value + weight * off, variance: (1 - weight) * (mean.variance + weight * off * off), n: mean.n + 1 };
+const weightOf = (n: number): number => Math.max(1 / (n + 1), LATENCY_WEIGHT);
+
+const update = ({ value, n }: Mean = { value: 0, n: 0 }, next: number): Mean => ({
+  value: value + weightOf(n) * (next - value),
+  n: n + 1,
+});
+
+function pairUp({ n, means, variance }: Pairing, values: readonly [number, number]): Pairing {
+  const weight = weightOf(n);
+  const off = values[0] - values[1] - (means[0] - means[1]);
+  return {
+    n: n + 1,
+    means: [means[0] + weight * (values[0] - means[0]), means[1] + weight * (values[1] - means[1])],
+    variance: (1 - weight) * (variance + weight * off * off),
+  };
 }
-
-/** Variance of the mean itself: the last values count as many as 2 / weight − 1 would. */
-const uncertainty = ({ variance, n }: Mean): number => variance / Math.min(n, 2 / LATENCY_WEIGHT - 1);
 
 /** Over all peers, where one is not known well enough. */
 const ANYBODY = "";
 
-/** Latency, loss and recovery by peer and protocol. No clock: every instant is given, in ms. */
+/**
+ * Latency, loss and recovery by peer and protocol. Latencies are compared in pairs, a message by one protocol with the next or last one by
+ * another: the load of a machine comes and goes, and what is sent rarely sees another stretch of it than what is sent often. No clock: every
+ * instant is given, in ms.
+ */
 export class Measurements {
-  private readonly records = new Map<string, Record>();
+  private readonly losses = new Map<string, Losses>();
+  private readonly tried = new Map<string, number>();
+  /** By peer and kind, then by protocol. */
+  private readonly recent = new Map<string, Map<string, Recent>>();
+  /** By whose, and by the two protocols in the order of their names, then by kind. */
+  private readonly pairings = new Map<string, Map<string, Pairing>>();
   private readonly recoveries = new Map<string, Mean>();
   private readonly handshakes = new Map<string, Mean>();
 
-  add(peer: string, protocol: string, sample: Sample, nowMs: number): void {
-    for (const whose of [peer, ANYBODY]) {
-      const record = this.record(whose, protocol);
-      const { kind, ms, outcome, timed } = sample;
-      record.loss = this.lossOf(record, nowMs) * (1 - LOSS_WEIGHT) + (outcome === "lost" ? LOSS_WEIGHT : 0);
-      record.lossAt = nowMs;
-      record.lastAt = nowMs;
-      record.lostInARow = outcome === "lost" ? record.lostInARow + 1 : 0;
-      if (outcome === "lost") continue;
-      record.answered += 1;
-      if (timed) record.latency.set(kind, update(record.latency.get(kind), ms));
-    }
+  add(peer: string, protocol: string, { kind, ms, outcome, timed }: Sample, nowMs: number): void {
+    const key = `${peer} ${protocol}`;
+    const lost = outcome === "lost";
+    const inARow = lost ? this.lostInARow(peer, protocol) + 1 : 0;
+    const share = this.lossOf(key, nowMs) * (1 - LOSS_WEIGHT) + (lost ? LOSS_WEIGHT : 0);
+    this.losses.set(key, { share, at: nowMs, inARow });
+    this.tried.set(key, nowMs);
+    if (!lost && timed) this.compareWithOthers(peer, protocol, kind, { ms, at: nowMs, comparedWith: new Set() });
   }
 
   /** A handshake that completed; `afterLoss`: with a peer that had been lost. */
@@ -92,62 +128,71 @@ export class Measurements {
 
   /** The peer's process is gone, and with it what was lost to it; how fast a protocol is stays known. */
   forgive(peer: string): void {
-    for (const [key, record] of this.records) if (key.startsWith(`${peer} `)) Object.assign(record, { loss: 0, lostInARow: 0 });
+    for (const key of this.losses.keys()) if (key.startsWith(`${peer} `)) this.losses.delete(key);
   }
 
   lostInARow(peer: string, protocol: string): number {
-    return this.records.get(`${peer} ${protocol}`)?.lostInARow ?? 0;
+    return this.losses.get(`${peer} ${protocol}`)?.inARow ?? 0;
   }
 
   /** When it was last tried with this peer; -Infinity: never. */
   lastTried(peer: string, protocol: string): number {
-    return this.records.get(`${peer} ${protocol}`)?.lastAt ?? Number.NEGATIVE_INFINITY;
+    return this.tried.get(`${peer} ${protocol}`) ?? Number.NEGATIVE_INFINITY;
   }
 
-  /** Two protocols by the kinds of message that both have carried often enough, with this peer or else with any; null: there are none. */
-  compare(peer: string, pair: readonly [string, string], large: boolean, nowMs: number): Comparison | null {
-    const [one, other] = pair.map((protocol) => this.record(peer, protocol)) as [Record, Record];
-    const shared = this.shared([one, other], large);
-    const means = shared ?? this.shared(pair.map((protocol) => this.record(ANYBODY, protocol)) as [Record, Record], large);
-    if (means === null) return null;
-    const average = (side: 0 | 1): number => means.reduce((sum, mean) => sum + mean[side].value, 0) / means.length;
-    const count = (side: 0 | 1): number => means.reduce((sum, mean) => sum + mean[side].n, 0);
+  /**
+   * Two protocols by the kinds of message in which they were seen side by side often enough, with this peer or else with any; null: in
+   * none. `large`: by the large ones, or by the others.
+   */
+  compare(peer: string, [one, other]: readonly [string, string], large: boolean, nowMs: number): Comparison | null {
+    const names = [one, other].toSorted().join(" ");
+    const known = [peer, ANYBODY].map((whose) => this.known(`${whose} ${names}`, large)).find(({ length }) => length > 0);
+    if (known === undefined) return null;
+    const [first, second] = one < other ? ([0, 1] as const) : ([1, 0] as const);
+    const average = (side: 0 | 1): number => known.reduce((sum, { means }) => sum + means[side], 0) / known.length;
+    const variance = known.reduce((sum, pairing) => sum + pairing.variance / Math.min(pairing.n, EFFECTIVE), 0);
     return {
-      ms: [average(0), average(1)],
-      loss: [this.lossOf(one, nowMs), this.lossOf(other, nowMs)],
-      answers: [count(0), count(1)],
-      error: Math.sqrt(means.flat().reduce((sum, mean) => sum + uncertainty(mean), 0)) / means.length,
+      ms: [Math.exp(average(first)), Math.exp(average(second))],
+      loss: [this.lossOf(`${peer} ${one}`, nowMs), this.lossOf(`${peer} ${other}`, nowMs)],
+      n: known.reduce((sum, { n }) => sum + n, 0),
+      error: Math.sqrt(variance) / known.length,
     };
   }
 
-  private shared([one, other]: readonly [Record, Record], large: boolean): (readonly [Mean, Mean])[] | null {
-    const means = [...one.latency].flatMap(([kind, mean]) => {
-      const its = other.latency.get(kind);
-      const isKnown = its !== undefined && mean.n >= MIN_ANSWERS && its.n >= MIN_ANSWERS;
-      return isKnown && kind.endsWith(LARGE) === large ? [[mean, its] as const] : [];
-    });
-    return means.length === 0 ? null : means;
+  private known(key: string, large: boolean): readonly Pairing[] {
+    const byKind = [...(this.pairings.get(key) ?? [])];
+    return byKind.flatMap(([kind, pairing]) => (kind.endsWith(LARGE) === large && pairing.n >= MIN_PAIRS ? [pairing] : []));
   }
 
-  private lossOf({ loss, lossAt }: Record, nowMs: number): number {
-    return loss * 0.5 ** ((nowMs - lossAt) / LOSS_HALF_LIFE_MS);
+  private compareWithOthers(peer: string, protocol: string, kind: string, answer: Recent): void {
+    const recent = getOrMake(this.recent, `${peer} ${kind}`, () => new Map<string, Recent>());
+    for (const [other, its] of recent) {
+      if (other === protocol || its.comparedWith.has(protocol) || answer.at - its.at > SIDE_BY_SIDE_MS) continue;
+      its.comparedWith.add(protocol);
+      answer.comparedWith.add(other);
+      const isFirst = protocol < other;
+      const logs = (isFirst ? [answer, its] : [its, answer]).map((one) => Math.log(Math.max(one.ms, MIN_MS)));
+      const names = isFirst ? `${protocol} ${other}` : `${other} ${protocol}`;
+      for (const whose of [peer, ANYBODY]) {
+        const byKind = getOrMake(this.pairings, `${whose} ${names}`, () => new Map<string, Pairing>());
+        byKind.set(kind, pairUp(byKind.get(kind) ?? { n: 0, means: [0, 0], variance: 0 }, logs as [number, number]));
+      }
+    }
+    recent.set(protocol, answer);
   }
 
-  private record(peer: string, protocol: string): Record {
-    const key = `${peer} ${protocol}`;
-    const known = this.records.get(key);
-    if (known !== undefined) return known;
-    const fresh: Record = {
-      latency: new Map(),
-      loss: 0,
-      lossAt: 0,
-      answered: 0,
-      lostInARow: 0,
-      lastAt: Number.NEGATIVE_INFINITY,
-    };
-    this.records.set(key, fresh);
-    return fresh;
+  private lossOf(key: string, nowMs: number): number {
+    const { share, at } = this.losses.get(key) ?? { share: 0, at: nowMs };
+    return share * 0.5 ** ((nowMs - at) / LOSS_HALF_LIFE_MS);
   }
+}
+
+function getOrMake<T>(map: Map<string, T>, key: string, make: () => T): T {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
 }
 
 /** How the kinds of large messages end. */

@@ -15,6 +15,7 @@ export class Mesh {
   private readonly config: MetaConfig;
   private readonly hosts: readonly (readonly string[])[] | undefined;
   private readonly addresses = new Map<AgentId, Address>();
+  private readonly known = new Map<AgentId, readonly MemberName[]>();
 
   /** `hosts`: by agent index; absent where nobody has counted the agents. */
   constructor(config: MetaConfig, hosts: readonly (readonly string[])[] | undefined) {
@@ -24,10 +25,12 @@ export class Mesh {
 
   /** What an agent hosts; nothing when it is none of the network's. */
   hosted(agentId: AgentId): readonly MemberName[] {
-    const index = agentIndex(agentId);
-    if (!Number.isInteger(index) || index < 0) return [];
-    if (this.hosts === undefined) return hostsAt(this.config, index);
-    return (this.hosts[index] ?? []).filter(isMember);
+    let hosted = this.known.get(agentId);
+    if (hosted === undefined) {
+      hosted = this.lookUp(agentIndex(agentId));
+      this.known.set(agentId, hosted);
+    }
+    return hosted;
   }
 
   /** All that anybody hosts. */
@@ -66,5 +69,11 @@ export class Mesh {
   at(agentId: AgentId, address: Address, name: MemberName): Address {
     const [single, ...more] = this.hosted(agentId);
     return more.length === 0 && single === name ? address : within(address, name);
+  }
+
+  private lookUp(index: number): readonly MemberName[] {
+    if (!Number.isInteger(index) || index < 0) return [];
+    if (this.hosts === undefined) return hostsAt(this.config, index);
+    return (this.hosts[index] ?? []).filter(isMember);
   }
 }

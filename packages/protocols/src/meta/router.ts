@@ -229,19 +229,18 @@ export class Router {
     return this.move(peer, route, best.protocol, this.gainReason(route.protocol, best.compared, best.gain), nowMs);
   }
 
-  private cost({ ms: both, loss }: Comparison, side: 0 | 1): number {
-    return both[side] + loss[side] * this.settings.lossPenaltyMs;
+  /** By which share the first is cheaper than the second; 0 where it is not, or by too little to matter. Latencies that differ by chance are equal. */
+  private gain({ ms: both, loss, error }: Comparison): number {
+    const [its, present] = both;
+    const isCertain = Math.abs(Math.log(its / present)) >= CERTAIN * error;
+    const costs = (isCertain ? its : present) + loss[0] * this.settings.lossPenaltyMs;
+    const presentCosts = present + loss[1] * this.settings.lossPenaltyMs;
+    return presentCosts - costs < MIN_GAIN_MS ? 0 : (presentCosts - costs) / presentCosts;
   }
 
-  /** By which share the first is cheaper than the second; 0 where it is not, or by too little to matter or to be certain. */
-  private gain(compared: Comparison): number {
-    const [its, present] = [this.cost(compared, 0), this.cost(compared, 1)];
-    return present - its < Math.max(MIN_GAIN_MS, CERTAIN * compared.error) ? 0 : (present - its) / present;
-  }
-
-  private gainReason(before: string, { ms: both, loss, answers }: Comparison, gain: number): string {
-    const side = (index: 0 | 1): string => `${ms(both[index])} over ${answers[index]} answers, ${percent(loss[index])} lost`;
-    return `${side(0)}; ${before} ${side(1)}: ${percent(gain)} cheaper`;
+  private gainReason(before: string, { ms: both, loss, n }: Comparison, gain: number): string {
+    const side = (index: 0 | 1): string => `${ms(both[index])} and ${percent(loss[index])} lost`;
+    return `${side(0)}, ${before} ${side(1)}, ${n} times side by side: ${percent(gain)} cheaper`;
   }
 
   /** What comes back sooner after a death; as long as nothing is measured, what needs fewer round trips. */
