@@ -279,6 +279,20 @@ describe("the measures of a queue", () => {
     expect(queueRows(metrics)[0]?.note).toBe("of 2, 1 of them by an earlier run");
   });
 
+  it("resumed in its own folder: the pause is in no measure, and what was open is due anew", async () => {
+    const config = { scenario: { name: "queue", protocol: "a2a", seed: 7 } };
+    const run = new Run().opened(0, 3).sent(10, 1, "w1", "q0").done(20, "q0", { sentAt: 10 }).sent(20, 2, "w1", "q1");
+    run.at(9000, { ev: "run.started", runId: "r1", wallMs: 1, config }, "orchestrator");
+    run.inc = 2;
+    run.opened(9100, 3).sent(9110, 1, "w1", "q1").done(9150, "q1", { sentAt: 9110 });
+    run.sent(9150, 2, "w1", "q2").done(9180, "q2", { sentAt: 9150 }).closed(9181).write(true);
+    const metrics = await computeQueueMetrics(dir);
+    // 10 → 20, and 9 110 → 9 180
+    expect(metrics).toMatchObject({ sessions: 2, restarts: 0, paused_ms: 9090, total_ms: 80 });
+    expect(metrics.latency_ms).toMatchObject({ n: 3, max: 40 });
+    expect(metrics.longest_gap).toEqual({ ms: 40, from_ms: 9100 });
+  });
+
   it("without its results file says so, and computes from the events what they tell", async () => {
     simple().write(true, false);
     const metrics = await computeQueueMetrics(dir);

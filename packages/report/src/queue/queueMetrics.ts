@@ -15,7 +15,16 @@ export const QUEUE_METRICS_FILE = "queue_metrics.json";
 
 const MAX_BINS = 3600;
 
+/** CLOCK_MONOTONIC ms. */
+interface Session {
+  readonly at: number;
+  /** null: no question was left to be asked. */
+  firstDispatchAt: number | null;
+}
+
 interface QueueRecord {
+  /** The run's starts: the first, and every resumption of an interrupted one. */
+  readonly sessions: readonly Session[];
   readonly started: RunEventOf<"run.started"> | null;
   readonly tally: QueueTally;
   readonly root: CoordinatorTally | null;
@@ -34,7 +43,7 @@ export async function computeQueueMetrics(dir: string): Promise<QueueMetrics> {
   const { started, tally, root, table } = record;
   const config = (started?.config ?? {}) as { scenario?: { name?: string; protocol?: string; seed?: number } };
   const openedAt = root?.opened[0]?.t ?? Number.NEGATIVE_INFINITY;
-  const times = timesOf(table, openedAt, root?.firstDispatchAt ?? null);
+  const times = timesOf(table, openedAt, root?.firstDispatchAt ?? null, resumptions(record.sessions));
   const counts = countsOf(table, times.recordedBefore);
   const opened = root?.opened[0];
   const questions = opened?.questions ?? (root?.closed ? table.size : null);
@@ -64,7 +73,8 @@ export async function computeQueueMetrics(dir: string): Promise<QueueMetrics> {
     attempts: { ...counts.attempts, messages: root?.messages ?? 0, retries: root?.retries ?? 0 },
     duplicates: { n: root?.duplicates ?? 0, same_answer: root?.duplicatesSame ?? 0 },
     quarantines: workers.reduce((sum, row) => sum + row.quarantines, 0),
-    restarts: Math.max(0, (root?.opened.length ?? 0) - 1),
+    sessions: Math.max(1, record.sessions.length),
+    restarts: Math.max(0, (root?.opened.length ?? 0) - Math.max(1, record.sessions.length)),
     balance: sharesOf(workers, coordinators),
     workers,
     protocols: protocolRows(workers),
@@ -93,11 +103,14 @@ async function read(dir: string): Promise<QueueRecord> {
   };
   const faults: RunEventOf<"fault.injected">[] = [];
   let started: QueueRecord["started"] = null;
+  const sessions: Session[] = [];
   const tally = new QueueTally();
   for await (const event of streamEvents(files, { only: ["run.started", "fault.injected", "queue.opened"] })) {
     if (event.ev === "fault.injected" && !event.fake) faults.push(event);
-    else if (event.ev === "run.started") started ??= event;
-    else tally.add(event);
+    else if (event.ev === "run.started") {
+      started ??= event;
+      sessions.push({ at: event.t, firstDispatchAt: null });
+    } else tally.add(event);
   }
   // Who is whose worker has to be known before the results of the first coordinator can be told from those of others.
   const rootSrc = tally.root()?.src ?? null;
@@ -113,8 +126,12 @@ async function read(dir: string): Promise<QueueRecord> {
     crashes.add(event);
     if (event.src !== rootSrc) continue;
     if (event.ev === "queue.dispatched") {
+      const session = sessions.findLast(({ at }) => at <= event.t);
+      if (session !== undefined) session.firstDispatchAt ??= event.t;
       for (const question of event.questions) {
-        if (!firstDispatch.has(question)) firstDispatch.set(question, event.t);
+        const before = firstDispatch.get(question);
+        // Nobody waits while an interrupted run is not going on: what was open then is due anew.
+        if (before === undefined || sessions.some(({ at }) => at > before && at <= event.t)) firstDispatch.set(question, event.t);
       }
     } else if (event.ev === "queue.result") {
       table.addEvent(event, event.worker === null ? null : (protocolOf.get(event.worker) ?? null));
@@ -122,8 +139,12 @@ async function read(dir: string): Promise<QueueRecord> {
     }
   }
   for (const question of firstDispatch.keys()) settle(table, firstDispatch, question);
-  return { started, tally, root: tally.root(), table, crashes, modelUse: modelUse.result(), badLines };
+  return { sessions, started, tally, root: tally.root(), table, crashes, modelUse: modelUse.result(), badLines };
 }
+
+/** When questions left again, in each session but the first. */
+const resumptions = (sessions: readonly Session[]): number[] =>
+  sessions.slice(1).flatMap(({ firstDispatchAt }) => (firstDispatchAt === null ? [] : [firstDispatchAt]));
 
 function settle(table: QuestionTable, firstDispatch: Map<string, number>, question: string): void {
   const at = firstDispatch.get(question);
@@ -161,7 +182,7 @@ function countsOf(table: QuestionTable, recordedBefore: number): Counts {
 
 type TimeMeasures = Pick<
   QueueMetrics,
-  "total_ms" | "throughput_per_s" | "latency_ms" | "latency_corrected_ms" | "service_ms" | "longest_gap" | "per_bin"
+  "total_ms" | "paused_ms" | "throughput_per_s" | "latency_ms" | "latency_corrected_ms" | "service_ms" | "longest_gap" | "per_bin"
 >;
 
 /** What earlier runs have recorded (`finishedAt` before this one opened) is counted and left out. */
@@ -169,6 +190,7 @@ function timesOf(
   table: QuestionTable,
   openedAt: number,
   firstDispatchAt: number | null,
+  resumedAt: readonly number[],
 ): { readonly startAt: number; readonly recordedBefore: number; readonly measures: TimeMeasures } {
   const latency = new Column();
   const service = new Column();
@@ -190,7 +212,9 @@ function timesOf(
     if (row.attempts === 1) firstTries.push(row.finishedAt - row.sentAt);
   }
   const ends = finished.sorted();
-  const total = ends.length === 0 ? null : Math.max(0, (ends.at(-1) ?? 0) - startAt);
+  const pauses = pausesOf(ends, startAt, resumedAt);
+  const paused = pauses.reduce((sum, { from, to }) => sum + to - from, 0);
+  const total = ends.length === 0 ? null : Math.max(0, (ends.at(-1) ?? 0) - startAt - paused);
   const pace = firstTries.length === 0 ? null : quantile(firstTries.sorted(), 0.5);
   return {
     startAt,
@@ -201,20 +225,35 @@ function timesOf(
       latency_ms: describe(latency),
       latency_corrected_ms: describeCorrected(latency, pace),
       service_ms: describe(service),
-      longest_gap: longestGap(ends, startAt),
-      per_bin: binsOf(ends, startAt, total ?? 0),
+      paused_ms: round(paused),
+      longest_gap: longestGap(ends, startAt, pauses),
+      per_bin: binsOf(ends, startAt, (total ?? 0) + paused),
     },
   };
 }
 
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;
 
-function longestGap(ends: Float64Array, startAt: number): QueueMetrics["longest_gap"] {
+interface Pause {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** From the last result before each resumption until questions left again. */
+function pausesOf(ends: Float64Array, startAt: number, resumedAt: readonly number[]): Pause[] {
+  return resumedAt
+    .filter((to) => to > startAt && to < (ends.at(-1) ?? Number.NEGATIVE_INFINITY))
+    .map((to) => ({ from: Math.max(startAt, ends.findLast((at) => at <= to) ?? startAt), to }));
+}
+
+function longestGap(ends: Float64Array, startAt: number, pauses: readonly Pause[]): QueueMetrics["longest_gap"] {
   if (ends.length === 0) return null;
   let gap = { ms: 0, from: startAt };
   let before = startAt;
   for (const at of ends) {
-    if (at - before > gap.ms) gap = { ms: at - before, from: before };
+    const began = before;
+    const from = pauses.find((pause) => pause.from === began)?.to ?? began;
+    if (at - from > gap.ms) gap = { ms: at - from, from };
     before = at;
   }
   return { ms: round(gap.ms), from_ms: round(gap.from - startAt) };

@@ -32,7 +32,9 @@ function workRows(metrics: QueueMetrics): ResultRow[] {
       key: "total_ms",
       value: number(metrics.total_ms === null ? null : metrics.total_ms / 1000, 2),
       unit: "s",
-      note: metrics.reasons["total_ms"] ?? "first question out to last result",
+      note:
+        metrics.reasons["total_ms"] ??
+        `first question out to last result${metrics.paused_ms > 0 ? `, ${metrics.sessions} sessions, pauses left out` : ""}`,
     },
     { measure: "throughput", key: "throughput_per_s", value: number(metrics.throughput_per_s, 1), unit: "questions/s", note: "" },
     {

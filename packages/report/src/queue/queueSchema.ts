@@ -103,7 +103,9 @@ export const queueMetricsSchema = z
     rejected_lines: count,
     repeated_lines: count.describe("lines of the results about a question that had one: 0 always"),
     only_in_events: count.describe("results that the events know and the results file does not: 0 unless it was lost"),
-    total_ms: ms.describe("first question out to last result"),
+    sessions: count.describe("1, and one more for each resumption of an interrupted run"),
+    paused_ms: z.number().describe("from the last result before an interruption until questions left again; in no other measure"),
+    total_ms: ms.describe("first question out to last result, pauses left out"),
     throughput_per_s: z.number().nullable().describe("results / total"),
     success_rate: rate.describe("answered / recorded"),
     correctness: z
