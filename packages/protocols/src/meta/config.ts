@@ -65,12 +65,20 @@ function membersIn(given: Given, hosted: ReadonlySet<string>): MetaConfig["membe
   return members;
 }
 
+/** Entries of a list, or of a text such as `a2a+acp, anp`: agents by commas, one agent's protocols by `+`. */
+function entriesIn(given: unknown): readonly (readonly unknown[])[] {
+  if (typeof given === "string" && given.trim() !== "")
+    return given.split(",").map((entry) => entry.split("+").map((name) => name.trim()));
+  if (!Array.isArray(given) || given.length === 0)
+    throw new InputError(
+      `meta.hosts: ${JSON.stringify(given)} says of no agent what it hosts; expected an entry for each, as [[a2a], [a2a, acp]] or "a2a, a2a+acp"`,
+    );
+  return given.map((entry: unknown) => (Array.isArray(entry) ? entry : [entry]));
+}
+
 function hostsIn(given: unknown): MetaConfig["hosts"] {
   if (given === undefined || given === null) return null;
-  if (!Array.isArray(given) || given.length === 0)
-    throw new InputError("meta.hosts: expected a list with an entry for each agent, as [[a2a], [a2a, acp]]");
-  return given.map((entry: unknown, index) => {
-    const names: readonly unknown[] = Array.isArray(entry) ? entry : [entry];
+  return entriesIn(given).map((names, index) => {
     const own = names.map((name) => {
       if (typeof name === "string" && isMember(name)) return name;
       throw new InputError(
