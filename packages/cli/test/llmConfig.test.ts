@@ -6,6 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { modelWarning } from "../src/config/llm.ts";
 import { loadConfig, type LoadedConfig, resolvedDocument } from "../src/config/load.ts";
+import { planExperiment } from "../src/experiment/plan.ts";
+import { readSpec } from "../src/experiment/spec.ts";
 import { describeRun } from "../src/run/manifest.ts";
 
 const KEY = "sk-s3cret-0123456789";
@@ -166,6 +168,19 @@ describe("the key", () => {
     expect(again.config.llm).toEqual(first.config.llm);
     expect(again.llmKey).toBe("sk-another");
     expect(await message({ yaml: recorded })).toMatch(/needs a key/);
+  });
+
+  it("is in no experiment that is written down, whatever it is called there", () => {
+    const origin = { kind: "flag", name: "--set" } as const;
+    const said = Object.entries({
+      "factors.protocol": ["a2a", "acp"],
+      "settings.llm.type": "openai",
+      "settings.llm.api_key": KEY,
+      "settings.openai_api_key": KEY,
+    }).map(([at, value]) => ({ path: at, value, origin }));
+    const experiment = planExperiment(readSpec([said]), "2026-11-21");
+    expect(experiment.settings).toEqual({ "llm.type": "openai" });
+    expect(JSON.stringify(experiment)).not.toContain(KEY);
   });
 
   it.each([

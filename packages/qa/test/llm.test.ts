@@ -28,7 +28,7 @@ const PASSAGE = { id: "p7", title: "Chile", text: "Santiago is the capital of Ch
 /** Asks one question of a model behind a server that follows the script. */
 async function ask(
   script: readonly Turn[],
-  options: { config?: Partial<LlmConfig>; lookup?: boolean; signal?: AbortSignal; key?: string | null } = {},
+  options: { config?: Partial<LlmConfig>; lookup?: boolean; signal?: AbortSignal; key?: string | null; sharedBy?: number } = {},
 ) {
   const clock = instantClock();
   await using server = await startEndpoint(clock, ...script);
@@ -39,7 +39,7 @@ async function ask(
     apiKey: options.key === undefined ? KEY : options.key,
     clock,
     prng: createPrng(1),
-    sharedBy: 1,
+    sharedBy: options.sharedBy ?? 1,
     onCall: (event) => events.push(event),
     onProblem: (message) => problems.push(message),
   });
@@ -63,7 +63,7 @@ async function ask(
 describe.each([{ stream: true }, { stream: false }])("a model that works ($stream)", (config) => {
   it("answers; tokens and their price are recorded", async () => {
     const { answer, events, asked } = await ask([answers("Santiago", ["p7"])], { config });
-    expect(answer).toMatchObject({ answer: "Santiago", evidence: ["p7"], outcome: "ok", rounds: 1, calls: 0 });
+    expect(answer).toMatchObject({ answer: "Santiago", evidence: [], outcome: "ok", rounds: 1, calls: 0 });
     expect(events).toEqual([
       {
         ev: "llm.call",
@@ -84,9 +84,12 @@ describe.each([{ stream: true }, { stream: false }])("a model that works ($strea
   });
 
   it("calls lookup_fragment, sees what it gives, and answers from it", async () => {
-    const turns = [callsFunctions({ name: "lookup_fragment", input: { query: "capital Chile" } }), answers("Santiago", ["p7"])];
+    const turns = [
+      callsFunctions({ name: "lookup_fragment", input: { query: "capital Chile" } }),
+      answers("Santiago", ["p7", "p99"]),
+    ];
     const { answer, queries, asked } = await ask(turns, { config, lookup: true });
-    expect(answer).toMatchObject({ answer: "Santiago", outcome: "ok", rounds: 2, calls: 1, unknownCalls: 0 });
+    expect(answer).toEqual({ answer: "Santiago", evidence: ["p7"], outcome: "ok", rounds: 2, calls: 1, unknownCalls: 0 });
     expect(queries).toEqual(["capital Chile"]);
     expect(asked[0]?.body.tools?.map((tool) => tool.function.name)).toEqual(["lookup_fragment"]);
     const told = asked[1]?.body.messages.at(-1);
@@ -228,6 +231,12 @@ describe("time", () => {
     await Promise.all([first, second, third]);
     expect(times).toEqual([0, 2_000, 12_500]);
   });
+});
+
+it("a limit of requests is the whole run's: one of two processes makes half of them", async () => {
+  const script = [says("hm"), says("hm"), answers("x")];
+  const { asked } = await ask(script, { config: { requestsPerMinute: 60 }, sharedBy: 2 });
+  expect(asked.map(({ at }) => at - (asked[0]?.at ?? 0))).toEqual([0, 2_000, 4_000]);
 });
 
 describe("nonsense", () => {

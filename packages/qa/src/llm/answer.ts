@@ -24,7 +24,8 @@ const INSTRUCTIONS = [
 
 /**
  * Has the model answer a question, with `lookup_fragment` over the passages at hand when `lookup` is given. Never rejects: a model that
- * fails, talks nonsense, calls what is not there, or is not done when `signal` aborts is an answer null with its outcome.
+ * fails, talks nonsense, calls what is not there, or is not done when `signal` aborts is an answer null with its outcome. Evidence is what
+ * it cites of the passages it has seen.
  */
 export async function answerWithModel(
   question: string,
@@ -36,14 +37,23 @@ export async function answerWithModel(
   },
 ): Promise<ModelAnswer> {
   const { model, purpose, signal, lookup } = options;
+  const seen = new Set<string>();
+  const look = async (query: string, topK: number): Promise<readonly Hit[]> => {
+    const hits = (await lookup?.(query, topK)) ?? [];
+    for (const { id } of hits) seen.add(id);
+    return hits;
+  };
   const ended = await converse({
     model,
     purpose,
     signal,
     instructions: INSTRUCTIONS,
     input: question,
-    functions: lookup === undefined ? [] : [lookupFunction(lookup)],
-    read: readAnswer,
+    functions: lookup === undefined ? [] : [lookupFunction(look)],
+    read: (value): Answer => {
+      const { answer, evidence } = readAnswer(value);
+      return { answer, evidence: evidence.filter((id) => seen.has(id)) };
+    },
   });
   const { outcome, rounds, calls, unknownCalls } = ended;
   return { ...(ended.result ?? { answer: null, evidence: [] }), outcome, rounds, calls, unknownCalls };
