@@ -79,12 +79,13 @@ function asAnswer(value: unknown): GivenAnswer | null {
   return typeof seq === "number" && isAnswer ? { seq, answer } : null;
 }
 
-/** Reads the answer to `asked`: our own form, or a stranger's words where one question was asked. */
+/** Reads the answer to `asked`: our own form, or a stranger's words where one question was asked. What nobody asked is left out. */
 export function readAnswer(asked: readonly { readonly seq: number }[], parts: readonly Part[], text: string): ReadAnswer {
   const data = parts.find((part) => part.kind === "data" && isObject(part.data) && Array.isArray(part.data["answers"]));
   if (data?.kind === "data") {
     const listed = (data.data as { answers: unknown[] }).answers.map(asAnswer);
-    return { answers: listed.filter((answer) => answer !== null) };
+    const seqs = new Set(asked.map(({ seq }) => seq));
+    return { answers: listed.filter((answer) => answer !== null).filter(({ seq }) => seqs.has(seq)) };
   }
   const words = text.trim();
   const [only, ...more] = asked;

@@ -88,10 +88,11 @@ async function prepare(request: QueueRequest): Promise<PreparedQueue> {
   const { config } = loaded.loaded;
   if (!request.quiet) for (const warning of loaded.loaded.warnings) log("WARNING", warning);
   checkWritable(config.output.dir);
-  const draft = await draftQueue(loaded);
   const { checkPorts } = await import("@failstorm/orchestrator");
-  await checkPorts(draft.config);
-  await checkExternal(draft.parts.external, loaded);
+  const draft = await draftQueue(loaded, async (config, external) => {
+    await checkPorts(config);
+    await checkExternal(external, loaded);
+  });
   return prepareRun(loaded, draft, request.fresh);
 }
 

@@ -91,7 +91,7 @@ export async function openQueueClient(protocol: Protocol, config: unknown): Prom
 
 /** What keeps an agent from being a worker, and what would help. */
 function whyNot(error: unknown, protocol: string, agentId: AgentId): string {
-  if (!(error instanceof CommError)) return `${error instanceof Error ? error.message : String(error)}`;
+  if (!(error instanceof CommError)) return error instanceof Error ? error.message : String(error);
   switch (error.code) {
     case "refused":
     case "reset":

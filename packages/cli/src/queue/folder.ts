@@ -88,11 +88,11 @@ export function openForResume(dir: string): QueueRunFile {
   return run;
 }
 
-/** Sets the events of earlier sessions aside, as one more part of what is merged at the end. */
-export function keepEarlierEvents(dir: string, sessions: number): void {
+/** Sets the events of the session before aside: times of another session, perhaps of another boot, are not to be mixed with the next one's. */
+export function keepEarlierEvents(dir: string, session: number): void {
   const merged = path.join(dir, "events.ndjson");
   if (!existsSync(merged)) return;
-  const aside = path.join(dir, "workspaces", `session-${sessions}`);
+  const aside = path.join(dir, "sessions");
   mkdirSync(aside, { recursive: true });
-  renameSync(merged, path.join(aside, "events.ndjson"));
+  renameSync(merged, path.join(aside, `events-${session}.ndjson`));
 }

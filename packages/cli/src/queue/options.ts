@@ -104,11 +104,11 @@ const GROUPS: readonly (readonly [string, readonly QueueOption[]])[] = [
 const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
 
 /** Of what a queue can be told, what concerns a worker. */
-const AGENT_KEYS = ["scenario.protocol", "queue.engine", "queue.think_time", "scenario.seed", "scenario.time_scale"];
+const AGENT_KEYS = new Set(["scenario.protocol", "queue.engine", "queue.think_time", "scenario.seed", "scenario.time_scale"]);
 
 export const addQueueOptions = (command: Command): Command => addOptions(command, () => true);
 
-export const addAgentOptions = (command: Command): Command => addOptions(command, ({ key }) => AGENT_KEYS.includes(key));
+export const addAgentOptions = (command: Command): Command => addOptions(command, ({ key }) => AGENT_KEYS.has(key));
 
 function addOptions(command: Command, isWanted: (option: QueueOption) => boolean): Command {
   for (const [heading, options] of GROUPS) {

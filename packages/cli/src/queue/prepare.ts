@@ -2,7 +2,7 @@ import { copyFileSync, createWriteStream, mkdirSync, writeFileSync } from "node:
 import path from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { createPrng, InputError, type QueuePlan, systemClock } from "@failstorm/core";
+import { createPrng, InputError, type QueueNode, type QueuePlan, systemClock } from "@failstorm/core";
 import type { QuestionSource } from "@failstorm/qa";
 import { asQueueConfig, planQueue, type QueueFaults, type QueueRunConfig } from "@failstorm/scenarios";
 import { stringify } from "yaml";
@@ -51,8 +51,14 @@ export interface Draft {
   readonly key: string;
 }
 
-/** Decides everything of a new run: configuration, network, questions. Throws InputError. */
-export async function draftQueue({ loaded, settings }: LoadedQueue): Promise<Draft> {
+/**
+ * Decides everything of a new run: configuration, network, questions. `checkNetwork` is asked before the questions, which take longer.
+ * Throws InputError.
+ */
+export async function draftQueue(
+  { loaded, settings }: LoadedQueue,
+  checkNetwork: (config: QueueRunConfig, external: readonly QueueNode[]) => Promise<void>,
+): Promise<Draft> {
   const { timeScale } = loaded.config.scenario;
   const { queue, faults } = toQueueConfig(settings, { timeScale, hasModel: loaded.config.llm !== null });
   if (queue.engine === "llm" && loaded.config.llm === null)
@@ -61,6 +67,7 @@ export async function draftQueue({ loaded, settings }: LoadedQueue): Promise<Dra
     );
   const config = asQueueConfig(loaded.config, queue, faults);
   const parts = planQueue(config, faults);
+  await checkNetwork(config, parts.external);
   const { questions, document } = await openSource(config, settings);
   return { config, faults, parts, questions, document, key: keyOf(config, questions.source?.fingerprint ?? null) };
 }

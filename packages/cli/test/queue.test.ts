@@ -1,0 +1,96 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createProgram } from "../src/program.ts";
+import { findUnfinished, keepEarlierEvents, type QueueRunFile, readRunFile, writeRunFile } from "../src/queue/folder.ts";
+
+let dir: string;
+beforeAll(() => {
+  dir = mkdtempSync(path.join(tmpdir(), "failstorm-cli-queue-"));
+});
+afterAll(() => rmSync(dir, { recursive: true }));
+
+/** What the command line comes to; every one of these is bad input, found before anything is started or written. */
+async function complaint(...args: string[]): Promise<string> {
+  const results = mkdtempSync(path.join(dir, "results-"));
+  const program = createProgram(() => undefined);
+  try {
+    await program.parseAsync([...args, ...(args.includes("--resume") ? [] : ["--results", results])], { from: "user" });
+  } catch (error) {
+    expect((error as { code?: string }).code).toBe("BAD_INPUT");
+    expect(readdirSync(results), "nothing was written").toEqual([]);
+    return (error as Error).message;
+  }
+  throw new Error("there was nothing to complain about");
+}
+
+describe("failstorm queue: bad input", () => {
+  it("names option, value and remedy", async () => {
+    const empty = path.join(dir, "empty.jsonl");
+    writeFileSync(empty, "\n\n");
+    const broken = path.join(dir, "broken.jsonl");
+    writeFileSync(broken, '{"id": 1, "q": "fine"}\n{"id": 2}\n');
+    const base = ["--base-port", "0", "--engine", "echo"];
+    expect(await complaint("queue", "--workers", "0", ...base)).toMatch(/--workers 0: a queue needs a worker/);
+    expect(await complaint("queue", "--questions", empty, ...base)).toMatch(/empty\.jsonl: holds no question/);
+    expect(await complaint("queue", "--questions", broken, ...base)).toMatch(/line 2: "q" must be a text.*--skip-bad-lines/);
+    expect(await complaint("queue", "--questions", path.join(dir, "none"), ...base)).toMatch(/none: cannot be read/);
+    expect(await complaint("queue", "--batch", "0", ...base)).toMatch(/^--batch 0: must be a whole number from 1/);
+    expect(await complaint("queue", "--set", "queue.batchs=3")).toMatch(/queue\.batchs.*did you mean batch\?/);
+    expect(await complaint("queue", "--topology", "ring")).toMatch(/--topology ring: must be one of star, mesh, layered/);
+    expect(await complaint("queue", "--engine", "llm", "--base-port", "0")).toMatch(/--engine llm: no model is configured/);
+    expect(await complaint("queue", "--topology", "layered", "--workers", "1", ...base)).toMatch(
+      /--sub-coordinators 2: 1 workers/,
+    );
+  });
+
+  it("names workers that cannot be", async () => {
+    const twice = ["--worker", "http://127.0.0.1:9#a", "--worker", "http://127.0.0.1:9#b"];
+    expect(await complaint("queue", ...twice, "--base-port", "0")).toMatch(/http:\/\/127\.0\.0\.1:9 is given twice/);
+    expect(await complaint("queue", "--worker", "nowhere", "--base-port", "0")).toMatch(/--worker nowhere: is no URL/);
+    expect(await complaint("queue", "--worker", "ftp://x", "--base-port", "0")).toMatch(/ftp: is not spoken here/);
+    const external = ["--worker", "http://127.0.0.1:9", "--kill-fraction", "0.5"];
+    expect(await complaint("queue", ...external, "--base-port", "0")).toMatch(
+      /--kill-fraction: only workers that this run starts/,
+    );
+  });
+
+  it("goes on only with a folder that holds a queue, as it was", async () => {
+    expect(await complaint("queue", "--resume", dir)).toMatch(/is no folder of a queue/);
+    expect(await complaint("queue", "--resume", dir, "--workers", "3")).toMatch(/leave out the other options/);
+  });
+});
+
+describe("the folder of a queue", () => {
+  const run = { format: "failstorm-queue", version: 1, key: "k", complete: false, questions: 5, sessions: 1 } as QueueRunFile;
+  const folder = (results: string, name: string): string => {
+    const made = path.join(results, "queue", "a2a", name);
+    mkdirSync(made, { recursive: true });
+    return made;
+  };
+
+  it("is found again by an equal call while it is unfinished, unless its run still goes on", () => {
+    const results = path.join(dir, "found");
+    expect(findUnfinished(results, "a2a", "k")).toBeNull();
+    const made = folder(results, "1");
+    writeRunFile(made, run);
+    writeRunFile(folder(results, "2"), { ...run, key: "another" });
+    writeRunFile(folder(results, "3"), { ...run, complete: true });
+    writeFileSync(path.join(folder(results, "4"), "queue_run.json"), "{");
+    expect(findUnfinished(results, "a2a", "k")).toBe(made);
+    expect(findUnfinished(results, "acp", "k")).toBeNull();
+    writeFileSync(path.join(made, "manifest.json"), JSON.stringify({ pid: process.ppid }));
+    writeFileSync(path.join(made, "orchestrator.ndjson"), "");
+    expect(findUnfinished(results, "a2a", "k"), "somebody works in it").toBeNull();
+  });
+
+  it("keeps the events of each session apart", () => {
+    const made = folder(path.join(dir, "sessions"), "1");
+    keepEarlierEvents(made, 1);
+    writeFileSync(path.join(made, "events.ndjson"), "x");
+    keepEarlierEvents(made, 2);
+    expect(readdirSync(path.join(made, "sessions"))).toEqual(["events-2.ndjson"]);
+    expect(readRunFile(made)).toBeNull();
+  });
+});
