@@ -89,8 +89,9 @@ export class Calls {
     const hosted = mesh.dialled(dst);
     const demand = demandOf(payload, options, hosted.length > 1 ? config.router.largeChars : null);
     const name = this.settle(dst, router.message(dst, hosted, demand, now()));
-    return this.by(dst, name, demand, async (backend) => {
-      const before = this.sessions.isStale(dst, name) ? await this.meetAgain(backend, name, { src, dst, options }) : undefined;
+    const isStale = this.sessions.isStale(dst, name);
+    return this.by(dst, name, { kind: demand.kind, timed: demand.timed && !isStale }, async (backend) => {
+      const before = isStale ? await this.meetAgain(backend, name, { src, dst, options }) : undefined;
       this.sessions.carries(dst, name);
       const result = await backend.send(src, dst, payload, named(name, options)).catch((error: unknown) => {
         throw markFailure(error, name, [before]);

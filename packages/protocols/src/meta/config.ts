@@ -117,7 +117,7 @@ function routerIn(given: Given): RouterConfig {
     dwellMs: 1000 * number("dwell", 5, { min: 0, unit: "seconds" }),
     margin: number("margin", 0.25, { min: 0.01, max: 0.99, unit: "a share" }),
     lossPenaltyMs: 1000 * number("loss_penalty", 1, { min: 0, unit: "seconds" }),
-    exploreEvery: number("explore_every", 16, { min: 0, whole: true, unit: "messages" }),
+    exploreEvery: number("explore_every", 8, { min: 0, whole: true, unit: "messages" }),
     largeChars: number("large", 65_536, { min: 1, whole: true, unit: "characters" }),
   };
 }
