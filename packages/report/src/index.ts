@@ -1,5 +1,5 @@
 export { findMeasure, formatValue, formatWithUnit, type Measure, MEASURES } from "./measures.ts";
-export { type MixTable, pairTable, protocolTable } from "./meta/mixTables.ts";
+export { changesTable, type MixTable, pairTable, protocolTable } from "./meta/mixTables.ts";
 export { computeMetrics } from "./metrics.ts";
 export { PAGE_FILE, writeRunPage } from "./page/writeRunPage.ts";
 export { PUBLISHED_QUEUE, type PublishedQueue, type PublishedQueueRow } from "./queue/published.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { computeMetrics, metricsSchema, pairTable, protocolTable } from "../src/index.ts";
+import { changesTable, computeMetrics, metricsSchema, pairTable, protocolTable } from "../src/index.ts";
 import type { MixMetrics } from "../src/meta/mixSchema.ts";
 import { renderRunPage } from "../src/page/runPage.ts";
 import { buildConfig, RunBuilder } from "./builder.ts";
@@ -95,9 +95,13 @@ describe("a network of several protocols", () => {
       "0",
       ...Array.from({ length: 7 }, () => "–"),
     ]);
+    expect(changesTable(meta)?.rows).toEqual([["anp", "a2a", "1", "anp lost 3 of 8 <probes>"]]);
+    expect(changesTable({ ...meta, routes: meta.routes.map((route) => Object.assign({}, route, { before: null })) })).toBeNull();
     const page = await renderRunPage({ run, metrics, violations: [] });
     expect(page).toContain('<section id="protocols">');
     expect(page).toContain("1 (1 failed)");
+    expect(page).toContain("sigkill to 2 of those that host anp at about");
+    expect(page).toContain("agent-2 anp, agent-3 anp + a2a");
     expect(page).toContain("anp lost 3 of 8 &lt;probes&gt;");
   });
 

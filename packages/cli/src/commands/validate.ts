@@ -40,6 +40,14 @@ function describeStorm({ config, settings }: LoadedConfig, plan: RunPlan): strin
   });
 }
 
+/** A file for a network of several protocols that does not say which: they come from elsewhere. */
+function missingMix({ file }: ConfigRequest, { config, sections }: LoadedConfig): string[] {
+  const { hosts, protocol } = config.scenario;
+  const own = sections.find(([where]) => where === file)?.[1] ?? [];
+  if (hosts === undefined || file === null || own.includes(protocol)) return [];
+  return [`${file}: has no section ${protocol}; which agent hosts what is as configs/${protocol}.yaml has it, or by default`];
+}
+
 /** Of a network of several protocols: how many agents host each, and where its configuration comes from. */
 function describeMix({ config, sections }: LoadedConfig): [string, string][] {
   const { hosts } = config.scenario;
@@ -85,7 +93,7 @@ export async function validate(request: ConfigRequest): Promise<number> {
   checkWritable(config.output.dir);
   const { ports, skipped } = await checkPorts(config);
   const plan = await scenario.plan(config);
-  for (const warning of stormWarnings(loaded)) log("WARNING", warning);
+  for (const warning of [...stormWarnings(loaded), ...missingMix(request, loaded)]) log("WARNING", warning);
   const { agentCount, runtimeMs, warmupMs, seed, timeScale } = config.scenario;
   const first = plan.schedule.tasks[0];
   const rows: [string, string][] = [

@@ -44,9 +44,6 @@ function describeAgent(event: RunEvent, many: boolean): LogLine | null {
       return line("INFO", event.agent, "continued (SIGCONT)");
     case "agent.rejoined":
       return line("SUCCESS", event.src, `rejoined after ${ms(event.ms)} with ${event.entries} ledger entries from ${event.peer}`);
-    case "route.chosen":
-      if (event.before === null) return null;
-      return line("INFO", event.src, `speaks ${event.protocol} with ${event.peer} in place of ${event.before}: ${event.reason}`);
     case "log":
       return line(event.level === "error" ? "ERROR" : "WARNING", event.src, event.message);
     default:

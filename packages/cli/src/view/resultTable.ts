@@ -1,4 +1,12 @@
-import { type FailstormMetrics, type MixTable, pairTable, protocolTable, type ResultRow, resultRows } from "@failstorm/report";
+import {
+  changesTable,
+  type FailstormMetrics,
+  type MixTable,
+  pairTable,
+  protocolTable,
+  type ResultRow,
+  resultRows,
+} from "@failstorm/report";
 import Table from "cli-table3";
 import { type Painter, plain } from "./log.ts";
 
@@ -46,6 +54,10 @@ export function renderTable(rows: readonly ResultRow[], columns: number, paint: 
 
 /** Column heads broken into words, so that many narrow columns fit beside each other. */
 const MIX_HEAD_COLUMNS = 12;
+/** Sentences are wrapped. */
+const MAX_MIX_COLUMNS = 90;
+
+const LEFT: ReadonlySet<string> = new Set(["protocol", "caller", "callee", "before", "after", "the first reason"]);
 
 function renderMixTable({ title, head, rows, note }: MixTable, paint: Painter): string {
   const widest = (column: number): number => Math.max(...rows.map((cells) => cells[column]?.length ?? 0), 0);
@@ -54,8 +66,11 @@ function renderMixTable({ title, head, rows, note }: MixTable, paint: Painter): 
     head: head.map((word) => paint("bold", word)),
     style: { head: [], border: [], compact: true },
     wordWrap: true,
-    colWidths: head.map((word, i) => 2 + Math.max(widest(i), longestWord(word), Math.min(word.length, MIX_HEAD_COLUMNS))),
-    colAligns: head.map((_, i) => (i === 0 || head[i] === "callee" ? "left" : "right")),
+    colWidths: head.map((word, i) => {
+      const needed = Math.max(widest(i), longestWord(word), Math.min(word.length, MIX_HEAD_COLUMNS));
+      return 2 + Math.min(needed, MAX_MIX_COLUMNS);
+    }),
+    colAligns: head.map((_, i) => (LEFT.has(head[i] ?? "") ? "left" : "right")),
   });
   table.push(...rows.map((cells) => [...cells]));
   return `\n${paint("bold", title)}\n${table.toString()}\n${note}`;
@@ -65,7 +80,7 @@ function renderMixTable({ title, head, rows, note }: MixTable, paint: Painter): 
 export function renderResult(metrics: FailstormMetrics, columns: number, paint: Painter): string {
   const result = renderTable([...resultRows(metrics), ...answerRows(metrics)], columns, paint);
   if (metrics.meta === undefined) return result;
-  return [result, ...[protocolTable(metrics.meta), pairTable(metrics.meta)].map((table) => renderMixTable(table, paint))].join(
-    "\n",
-  );
+  const { meta } = metrics;
+  const tables = [protocolTable(meta), pairTable(meta), changesTable(meta)].filter((table) => table !== null);
+  return [result, ...tables.map((table) => renderMixTable(table, paint))].join("\n");
 }

@@ -90,6 +90,24 @@ export function pairTable({ pairs, crossed }: MixMetrics): MixTable {
   };
 }
 
+/** How often the router left which protocol for which, with the first reason it gave; null where it left none. */
+export function changesTable({ routes, routes_total }: MixMetrics): MixTable | null {
+  const changes = Map.groupBy(
+    routes.filter(({ before }) => before !== null),
+    ({ before, protocol }) => `${before} ${protocol}`,
+  );
+  if (changes.size === 0) return null;
+  const rows = [...changes.values()]
+    .toSorted((a, b) => b.length - a.length)
+    .map((own) => [own[0]?.before ?? "", own[0]?.protocol ?? "", String(own.length), own[0]?.reason ?? ""]);
+  return {
+    title: "Changes of protocol by the router",
+    head: ["before", "after", "times", "the first reason"],
+    rows,
+    note: `Of ${routes_total} choices; each with its reason is on the page and in events.ndjson (route.chosen).`,
+  };
+}
+
 /** What the router chose, and why; null where nothing was chosen. */
 export function routeTable({ routes, routes_total }: MixMetrics, most: number): MixTable | null {
   if (routes.length === 0) return null;

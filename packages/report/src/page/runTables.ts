@@ -135,6 +135,10 @@ function describeVersions(versions: Readonly<Record<string, unknown>>, git: Read
   ].join(", ");
 }
 
+/** Which protocols the agents of a mixed network host, in their order; "" for other runs. */
+const describeHosts = (hosts: readonly (readonly string[])[] | undefined): string =>
+  (hosts ?? []).map((own, index) => `agent-${index} ${own.join(" + ")}`).join(", ");
+
 /** What it ran on and with, and how to run it again. */
 export function setup({ run, metrics }: RunView): Html {
   const { scenario, network, tasks } = run.config;
@@ -149,8 +153,9 @@ export function setup({ run, metrics }: RunView): Html {
     ],
     [
       "storm",
-      `${scenario.fault} to ${scenario.killCount} at about ${s(scenario.faultTimeMs)} of ${s(scenario.runtimeMs)}, ${scenario.cycles === 1 ? "once" : `${scenario.cycles} times`}; restarted after ${s(scenario.restartAfterMs)}`,
+      `${scenario.fault} to ${scenario.killCount}${scenario.killProtocol === undefined ? "" : ` of those that host ${scenario.killProtocol}`} at about ${s(scenario.faultTimeMs)} of ${s(scenario.runtimeMs)}, ${scenario.cycles === 1 ? "once" : `${scenario.cycles} times`}; restarted after ${s(scenario.restartAfterMs)}`,
     ],
+    ["hosts", describeHosts(scenario.hosts)],
     [
       "detector",
       `${network.detector}, interval ${s(network.heartbeatIntervalMs)}, timeout ${s(network.heartbeatTimeoutMs)}, transport signals ${network.transportSignals ? "acted upon" : "only recorded"}`,

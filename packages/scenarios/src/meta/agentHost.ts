@@ -1,4 +1,4 @@
-import type { Address, AgentId, ConnectResult, FaultKind, Payload, SendResult } from "@failstorm/core";
+import type { Address, AgentId, ConnectResult, DirectRequest, FaultKind, SendResult } from "@failstorm/core";
 
 /** Where the agents of a meta network run: in processes of their own, or in this one. */
 export interface AgentHost {
@@ -11,8 +11,8 @@ export interface AgentHost {
   stop(agent: AgentId): Promise<void>;
   /** Does the fault to all of them, one right after the other. Throws InputError where agents have no process to strike. */
   strike(agents: readonly AgentId[], kind: FaultKind): void;
-  /** In this process only: a message of one agent to another, over its own backend. Throws CommError. */
-  readonly sendFrom?: (agent: AgentId, to: AgentId, payload: Payload, signal: AbortSignal) => Promise<SendResult>;
+  /** In this process only: a request of one agent to another, over its own backend. Throws CommError. */
+  readonly sendFrom?: (agent: AgentId, to: AgentId, request: DirectRequest, signal: AbortSignal) => Promise<SendResult>;
   /** The same for the handshake. */
   readonly connectFrom?: (agent: AgentId, to: AgentId) => Promise<ConnectResult>;
   /** Ends all. */

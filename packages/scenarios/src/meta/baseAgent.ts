@@ -53,10 +53,7 @@ export function baseAgent(id: AgentId, protocols: readonly string[], parts: Part
     send(to, request) {
       const { sendFrom } = host;
       if (sendFrom === undefined) return coordinator.relay(id, to, request);
-      const { host: address = "127.0.0.1", port = 0 } = host.addressOf(id) ?? {};
-      const from = { agentId: id, incarnation: 1, host: address, port };
-      const payload = { parts: [{ kind: "data", data: { from, body: request } }] } as const;
-      const send = async (signal: AbortSignal): ReturnType<typeof sendFrom> => sendFrom(id, to, payload, signal);
+      const send = async (signal: AbortSignal): ReturnType<typeof sendFrom> => sendFrom(id, to, request, signal);
       return sendMessage({ ...parts, caller: parts.label(id), worker: to, target: null, send });
     },
     health: () => coordinator.probe(id),

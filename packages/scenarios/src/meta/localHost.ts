@@ -114,7 +114,11 @@ export async function openLocally(options: LocalHostOptions): Promise<AgentHost>
     strike: () => {
       throw new InputError("agents in this process have no process of their own to strike; leave `inProcess` out for that");
     },
-    sendFrom: (id, to, payload, signal) => speaking(id).send(id, to, payload, { kind: "tool", cause: "work", signal }),
+    sendFrom(id, to, body, signal) {
+      const from = { agentId: id, incarnation: incarnations.get(id) ?? 1, ...running.get(id)?.address };
+      const payload = { parts: [{ kind: "data", data: { from, body } }] } as const;
+      return speaking(id).send(id, to, payload, { kind: "tool", cause: "work", signal });
+    },
     connectFrom: (id, to) => speaking(id).connect(id, to, { kind: "handshake", cause: "setup" }),
     close,
   };

@@ -30,34 +30,56 @@ function quantile(sorted: readonly number[], share: number): number | null {
   return Math.round((low + (high - low) * (at - Math.floor(at))) * 1000) / 1000;
 }
 
-/** What messages came to. Keeps about a hundred bytes of each. */
-export class Tally {
-  private readonly messages: SentMessage[] = [];
+/** Percentiles are over the latest so many of a group; what it holds is bounded by that. */
+const MAX_LATENCIES = 10_000;
 
-  add(message: SentMessage): void {
-    this.messages.push(message);
+interface Group {
+  readonly caller: string;
+  readonly callee: string;
+  readonly to: AgentId;
+  messages: number;
+  failed: number;
+  bytesSent: number;
+  bytesReceived: number;
+  /** Of those that succeeded; a ring once it is full. */
+  readonly ms: number[];
+}
+
+/** What messages came to, by caller, protocol and receiver. */
+export class Tally {
+  private readonly groups = new Map<string, Group>();
+
+  add({ caller, callee, to, ms, bytesSent, bytesReceived, error }: SentMessage): void {
+    const key = `${caller} ${callee} ${to}`;
+    const nothing = { messages: 0, failed: 0, bytesSent: 0, bytesReceived: 0, ms: [] };
+    const group: Group = this.groups.get(key) ?? { caller, callee, to, ...nothing };
+    this.groups.set(key, group);
+    if (error === null) group.ms[(group.messages - group.failed) % MAX_LATENCIES] = ms;
+    else group.failed += 1;
+    group.messages += 1;
+    group.bytesSent += bytesSent;
+    group.bytesReceived += bytesReceived;
   }
 
-  of(wanted: (message: SentMessage) => boolean): Totals {
-    return totalsOf(this.messages.filter(wanted));
+  of(wanted: (message: Pick<SentMessage, "caller" | "callee" | "to">) => boolean): Totals {
+    return totalsOf([...this.groups.values()].filter(wanted));
   }
 
   /** By caller and protocol. */
   pairs(): (Pick<SentMessage, "caller" | "callee"> & Totals)[] {
-    const groups = Map.groupBy(this.messages, ({ caller, callee }) => `${caller} ${callee}`);
-    return [...groups]
+    const pairs = Map.groupBy(this.groups.values(), ({ caller, callee }) => `${caller} ${callee}`);
+    return [...pairs]
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .map(([, own]) => Object.assign({ caller: own[0]?.caller ?? "", callee: own[0]?.callee ?? "" }, totalsOf(own)));
   }
 }
 
-function totalsOf(messages: readonly SentMessage[]): Totals {
-  const good = messages.filter(({ error }) => error === null);
-  const sorted = good.map(({ ms }) => ms).toSorted((a, b) => a - b);
-  const sum = (pick: (message: SentMessage) => number): number => messages.reduce((total, message) => total + pick(message), 0);
+function totalsOf(groups: readonly Group[]): Totals {
+  const sorted = groups.flatMap(({ ms }) => ms).toSorted((a, b) => a - b);
+  const sum = (pick: (group: Group) => number): number => groups.reduce((total, group) => total + pick(group), 0);
   return {
-    messages: messages.length,
-    failed: messages.length - good.length,
+    messages: sum(({ messages }) => messages),
+    failed: sum(({ failed }) => failed),
     ms: { p50: quantile(sorted, 0.5), p95: quantile(sorted, 0.95) },
     bytes_sent: sum(({ bytesSent }) => bytesSent),
     bytes_received: sum(({ bytesReceived }) => bytesReceived),
