@@ -12,6 +12,7 @@ import {
   type QueueQuestion,
 } from "@failstorm/qa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { HashSet, hashOf } from "../src/queue/idHashes.ts";
 
 let dir = "";
 beforeAll(() => {
@@ -176,5 +177,15 @@ describe("generated questions", () => {
     await expect(generateQueue({ prng: createPrng(3), count: 0, passages: 300, hops: [1] })).rejects.toThrow(
       /questions 0: must be a whole number, at least 1/,
     );
+  });
+});
+
+describe("hashes of ids", () => {
+  it("are the same for the same id, differ for ids that are much alike, and the set knows which it has", () => {
+    const set = new HashSet();
+    const ids = Array.from({ length: 20_000 }, (_, i) => `q-${String(i).padStart(6, "0")}`);
+    expect(ids.filter((id) => !set.add(hashOf(id)))).toEqual([]);
+    expect(ids.filter((id) => set.add(hashOf(id)))).toEqual([]);
+    for (const id of ["", "ä", "q".repeat(1000)]) expect(Number.isSafeInteger(hashOf(id)) && hashOf(id) >= 0).toBe(true);
   });
 });

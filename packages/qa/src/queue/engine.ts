@@ -15,7 +15,7 @@ interface Message {
 }
 
 /** Finished questions that are remembered, to say of a duplicate what it is a duplicate of. */
-const REMEMBERED = 1024;
+const REMEMBERED = 256;
 
 /**
  * The dispatch of a streaming queue: pure, without clock and I/O. Every method takes the present time (ms, never decreasing) and

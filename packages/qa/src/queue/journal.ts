@@ -139,13 +139,12 @@ function createJournal(path: string, firstFd: number): Journal {
       sinceCheck += 1;
       if (sinceCheck >= RECORDS_PER_CHECK) check();
       else if (fstatSync(fd).nlink === 0) recreate();
-      const line = Buffer.from(`${JSON.stringify(result)}\n`);
+      const line = `${JSON.stringify(result)}\n`;
       try {
-        for (let done = 0; done < line.length; ) done += writeSync(fd, line, done);
+        size += writeWhole(fd, line);
       } catch (error) {
         throw notWritten(path, error);
       }
-      size += line.length;
     },
     check,
     close() {
@@ -154,6 +153,14 @@ function createJournal(path: string, firstFd: number): Journal {
       closeSync(fd);
     },
   };
+}
+
+/** Usually one write(2), without a buffer in between; returns how many bytes. */
+function writeWhole(fd: number, line: string): number {
+  const length = Buffer.byteLength(line);
+  let done = writeSync(fd, line);
+  if (done < length) for (const bytes = Buffer.from(line); done < length; ) done += writeSync(fd, bytes, done);
+  return length;
 }
 
 function copy(from: number, to: number): void {

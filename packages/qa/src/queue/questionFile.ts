@@ -3,6 +3,7 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { InputError } from "@failstorm/core";
 import type { BadLine, QuestionSource, QueueQuestion } from "./question.ts";
+import { HashSet, hashOf } from "./idHashes.ts";
 import { bareLine, parseQuestionLine, QUESTION_FORM } from "./questionLine.ts";
 
 const SHOWN = 5;
@@ -18,19 +19,9 @@ export async function openQuestionFile(
   file: string,
   options: { readonly skipBad?: boolean } = {},
 ): Promise<{ readonly source: QuestionSource; readonly bad: readonly BadLine[]; readonly badCount: number }> {
-  const bad: BadLine[] = [];
-  let badCount = 0;
-  let count = 0;
-  const hash = createHash("sha256");
-  for await (const entry of entries(file)) {
-    if ("reason" in entry) {
-      badCount += 1;
-      if (bad.length < MAX_KEPT) bad.push(entry);
-    } else {
-      count += 1;
-      hash.update(`${JSON.stringify([entry.id, entry.q, entry.gold])}\n`);
-    }
-  }
+  // Hardly ever are two ids suspected to be the same; only then are the suspects looked at again, by name.
+  const first = await scan(file, new Set());
+  const { count, bad, badCount, fingerprint } = first.suspects.size === 0 ? first : await scan(file, first.suspects);
   if (count === 0 && badCount === 0)
     throw new InputError(`${file}: holds no question (the file is empty); a line looks like ${QUESTION_FORM}`);
   if (badCount > 0 && options.skipBad !== true) throw new InputError(badLines(file, bad, badCount));
@@ -38,12 +29,42 @@ export async function openQuestionFile(
   const source: QuestionSource = {
     kind: "file",
     count,
-    fingerprint: `sha256:${hash.digest("hex")}`,
+    fingerprint,
     async *questions() {
-      for await (const entry of entries(file)) if (!("reason" in entry)) yield entry;
+      for await (const entry of entries(file, first.suspects)) if (!("reason" in entry)) yield entry;
     },
   };
   return { source, bad, badCount };
+}
+
+interface Scan {
+  readonly count: number;
+  readonly bad: readonly BadLine[];
+  readonly badCount: number;
+  readonly fingerprint: string;
+  /** Hashes that more than one id has. */
+  readonly suspects: ReadonlySet<number>;
+}
+
+async function scan(file: string, known: ReadonlySet<number>): Promise<Scan> {
+  const bad: BadLine[] = [];
+  let badCount = 0;
+  let count = 0;
+  const seen = new HashSet();
+  const suspects = new Set<number>();
+  const sum = createHash("sha256");
+  for await (const entry of entries(file, known)) {
+    if ("reason" in entry) {
+      badCount += 1;
+      if (bad.length < MAX_KEPT) bad.push(entry);
+      continue;
+    }
+    count += 1;
+    sum.update(`${JSON.stringify([entry.id, entry.q, entry.gold])}\n`);
+    const hash = hashOf(entry.id);
+    if (!seen.add(hash)) suspects.add(hash);
+  }
+  return { count, bad, badCount, fingerprint: `sha256:${sum.digest("hex")}`, suspects };
 }
 
 const MAX_KEPT = 1000;
@@ -55,8 +76,8 @@ function badLines(file: string, bad: readonly BadLine[], count: number): string 
   return `${file}: ${lines} not a question: ${shown.join("; ")}${more}; mend them, or leave them out with --skip-bad-lines; a line looks like ${QUESTION_FORM}`;
 }
 
-/** The questions of the file, numbered without gaps, and the lines that are none. */
-async function* entries(file: string): AsyncGenerator<QueueQuestion | BadLine> {
+/** The questions of the file, numbered without gaps, and the lines that are none. Only ids with a hash in `suspects` can be repeated. */
+async function* entries(file: string, suspects: ReadonlySet<number>): AsyncGenerator<QueueQuestion | BadLine> {
   const ids = new Map<string, number>();
   let line = 0;
   let seq = 0;
@@ -74,7 +95,7 @@ async function* entries(file: string): AsyncGenerator<QueueQuestion | BadLine> {
       yield { line, reason: `the id ${JSON.stringify(parsed.id)} is on line ${before} already` };
       continue;
     }
-    ids.set(parsed.id, line);
+    if (suspects.size > 0 && suspects.has(hashOf(parsed.id))) ids.set(parsed.id, line);
     yield { seq, ...parsed };
     seq += 1;
   }
