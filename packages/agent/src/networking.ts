@@ -126,6 +126,7 @@ function createMembership(
         // Where everybody probes everybody, each finds out by itself.
         gossip: detector === "swim" || monitored.length < topology.ids.length - 1,
         fullyLinked: spec.config.network.topology === "mesh",
+        linked: () => neighbours(topology.linksIn(registry.view()), self.agentId),
         phase: (peer) => prng.fork(`probe/${self.agentId}/${self.incarnation}/${peer}`).next() * heartbeatIntervalMs,
         startAt: clock.now(),
       });

@@ -5,6 +5,8 @@ import type { DetectorEffect, DetectorOptions, GossipEntry, GossipItem, Indirect
 
 /** Of the interval: gossip that follows other gossip sooner than this travels with the next. */
 const SPACING_SHARE = 1 / 10;
+/** The same where news take many hops, each of which may hold them up so long. */
+const HOP_SPACING_SHARE = 1 / 50;
 /** Of the interval: so long a suspicion waits for other news to ride with. */
 const SUSPICION_HOLD_SHARE = 1 / 5;
 const RECONCILE_INTERVALS = 10;
@@ -29,7 +31,8 @@ export class Dissemination {
   constructor(options: DetectorOptions, peers: ReadonlyMap<AgentId, Peer>) {
     this.options = options;
     this.peers = peers;
-    this.outbox = createGossipOutbox(options.intervalMs * SPACING_SHARE);
+    const share = options.linked === undefined || options.fullyLinked === true ? SPACING_SHARE : HOP_SPACING_SHARE;
+    this.outbox = createGossipOutbox(options.intervalMs * share);
   }
 
   /** What is believed of `peer` went one step up in the order of news: passes it on, but not back to where it came from. */
@@ -169,7 +172,9 @@ export class Dissemination {
   /** Whom this agent can send to without going through others. */
   private linked(): AgentId[] {
     const { fullyLinked = false } = this.options;
-    return [...this.peers.values()].filter(({ monitored }) => fullyLinked || monitored).map(({ id }) => id);
+    const linked = new Set(this.options.linked?.());
+    const isLinked = ({ id, monitored }: Peer): boolean => fullyLinked || monitored || linked.has(id);
+    return [...this.peers.values()].filter(isLinked).map(({ id }) => id);
   }
 
   private targets(except?: AgentId): readonly AgentId[] {

@@ -1,4 +1,4 @@
-import { type AgentId, createPrng, type Prng } from "@failstorm/core";
+import { type AgentId, byAgentIndex, createPrng, type Prng } from "@failstorm/core";
 import {
   buildLinks,
   createFailureDetector,
@@ -122,6 +122,7 @@ export class SimulatedNetwork {
     const prng = this.prng.fork(`process/${id}/${incarnation}`);
     const phases = new Map(this.ids.map((peer) => [peer, prng.int(INTERVAL_MS)]));
     const { kind, successors, transportSignals, predictive = false } = this.schedule;
+    let process: Process | null = null;
     const detector = createFailureDetector(kind, {
       self: id,
       incarnation,
@@ -132,14 +133,23 @@ export class SimulatedNetwork {
       transportSignals,
       predictive,
       gossip: kind === "swim" || successors !== null,
-      fullyLinked: true,
+      ...(this.schedule.ring === true ? { linked: () => this.ringNeighbours(process) } : { fullyLinked: true }),
       phase: (peer) => phases.get(peer) ?? 0,
       startAt: this.now,
     });
-    const process: Process = { plan, incarnation, detector, timer: 0 };
+    process = { plan, incarnation, detector, timer: 0 };
     this.running.set(id, process);
     this.arm(process);
     return process;
+  }
+
+  /** Between the live ones, as this process believes. */
+  private ringNeighbours(process: Process | null): AgentId[] {
+    const live = process?.detector.status().filter(({ state }) => state !== "dead") ?? [];
+    if (process === null || live.length === 0) return [];
+    const ids = [process.plan.id, ...live.map(({ peer }) => peer)].toSorted(byAgentIndex);
+    const at = ids.indexOf(process.plan.id);
+    return [ids.at(at - 1), ids[(at + 1) % ids.length]].filter((id) => id !== undefined);
   }
 
   private monitored(self: AgentId, live: ReadonlySet<AgentId>): AgentId[] {

@@ -24,6 +24,8 @@ export interface Schedule {
   readonly transportSignals: boolean;
   /** Whether the answer to a probe tells the incarnation. */
   readonly answersName: boolean;
+  /** Linked are neighbours on the ring only, and the monitored; absent: all with all. */
+  readonly ring?: boolean;
   /** Detectors foretell failures. Absent = false. */
   readonly predictive?: boolean;
   /** After a pause, timers run before what came is read; else after it. */
