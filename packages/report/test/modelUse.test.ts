@@ -53,7 +53,7 @@ describe("a run with a model", () => {
       retries: 1,
       prompt_tokens: 200,
       completion_tokens: 40,
-      calls_without_tokens: 2,
+      calls_without_tokens: 1,
       cost: 0.0008,
       latency_ms: { n: 2, mean: 400, p50: 400, p90: null, p95: null, p99: null, p99_9: null, max: 500 },
       steps: 2,
@@ -68,7 +68,7 @@ describe("a run with a model", () => {
     const rows = resultRows(metricsOf(run));
     expect(rows.find(({ measure }) => measure === "model tokens")).toMatchObject({
       value: "200 + 40",
-      note: "tiny: 4 requests, 2 failed (1 rate limited, 1 cut); cost 0.0008; tokens of 2 not known",
+      note: "tiny: 4 requests, 2 failed (1 rate limited, 1 cut); cost 0.0008; tokens of 1 not known",
     });
     expect(rows.find(({ measure }) => measure === "model steps")).toMatchObject({
       value: "2",

@@ -11,6 +11,10 @@ const count = <Name extends string>(counts: Counts<Name>, name: Name): void => {
   counts[name] = (counts[name] ?? 0) + 1;
 };
 
+/** Whether the model may have worked on it: it began to reply, or nobody waited for what it did. */
+const mayHaveCost = ({ status, code }: RunEventOf<"llm.call">): boolean =>
+  code === 200 || status === "timeout" || status === "aborted";
+
 /** Adds up what a run asks of a model, event by event. */
 export class ModelUseTally {
   private readonly models = new Set<string>();
@@ -65,12 +69,13 @@ export class ModelUseTally {
     };
   }
 
-  private addCall({ model, status, attempt, promptTokens, completionTokens, cost, ms }: RunEventOf<"llm.call">): void {
+  private addCall(call: RunEventOf<"llm.call">): void {
     const { n } = this;
+    const { model, status, attempt, promptTokens, completionTokens, cost, ms } = call;
     this.models.add(model);
     n.calls += 1;
     if (attempt > 1) n.retries += 1;
-    if (promptTokens === null) n.silent += 1;
+    if (promptTokens === null && mayHaveCost(call)) n.silent += 1;
     n.prompt += promptTokens ?? 0;
     n.completion += completionTokens ?? 0;
     if (cost !== null) this.cost = (this.cost ?? 0) + cost;

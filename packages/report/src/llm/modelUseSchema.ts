@@ -14,7 +14,9 @@ export const modelUseSchema = z
     retries: count.describe("attempts beyond the first of a request"),
     prompt_tokens: count.describe("as the endpoint says"),
     completion_tokens: count,
-    calls_without_tokens: count.describe("attempts whose tokens the endpoint did not say: they are in no sum"),
+    calls_without_tokens: count.describe(
+      "attempts the model may have worked on (half replies, time-outs) without the endpoint saying its tokens: they are in no sum",
+    ),
     cost: z
       .number()
       .nullable()
