@@ -6,8 +6,8 @@ export type TakeMessage = (message: MessageEvent) => void;
 const accountsOf = new WeakMap<WebSocket, WebSocketAccount>();
 
 /**
- * To be called inside `measure`, for an exchange over a WebSocket that the metered client made: the answer, handed to the function by a
- * listener of `message`, is then counted in the operation, or as its residual if it has ended.
+ * To be called inside `measure` once for each exchange over a WebSocket that the metered client made, which is a round trip then: the
+ * answer, handed to the function by a listener of `message`, is counted in the operation, or as its residual if it has ended.
  */
 export const takeMessages = (socket: WebSocket): TakeMessage => accountsOf.get(socket)?.taker() ?? (() => {});
 
@@ -48,6 +48,7 @@ export class WebSocketAccount {
 
   taker(): TakeMessage {
     const operation = this.accounts.present();
+    if (operation !== null) operation.roundTrips += 1;
     return (message) => {
       const bytes = this.untaken.get(message);
       if (bytes === undefined || operation === null) return;

@@ -108,6 +108,7 @@ const identityAt = (dir: string, basePath: string, form: "domain" | "e1") =>
     keys: loadOrCreateKeys(dir, "agent-3"),
     address: () => ({ host: "127.0.0.1", port: 9003, basePath }),
     form,
+    e2ee: false,
     now: () => "2026-01-01T00:00:00Z",
   });
 

@@ -130,7 +130,7 @@ test("[anp-hostless] an agent without a host can send: it publishes its DID docu
 test("[anp-answer-as-message] an answer that comes as a direct message of its own is the answer", async () => {
   const a = await world.peer("agent-0");
   const server = fastify();
-  const them = new Stranger(server);
+  const them = new Stranger(server, false);
   server.get("/.well-known/did.json", async () => them.identity.document);
   const answer = async (request: { body: unknown }) => {
     const { id, method, params } = request.body as { id: string; method: string; params: { meta: Record<string, unknown> } };
@@ -175,7 +175,14 @@ describe("records", () => {
 
   test("[anp-operation-record] of operations survive being cut anywhere, and forget what failed", async () => {
     const dir = world.tempDir();
-    const key = (operationId: string) => ({ senderDid: "s", targetDid: "t", method: "m", operationId, messageId: operationId });
+    const key = (operationId: string) => ({
+      senderDid: "s",
+      targetDid: "t",
+      method: "m",
+      devices: "",
+      operationId,
+      messageId: operationId,
+    });
     const open = () => openOperationRecord(dir, "a", 1000, now);
     const record = open();
     record.add(key("1"), "f1", Promise.resolve({ answer: 1 }));
@@ -255,7 +262,8 @@ test("[anp-config] wrong configuration is named", () => {
     [{ access_token: "yes" }, /anp.access_token/],
     [{ token_lifetime: 0 }, /anp.token_lifetime: 0/],
     [{ delivery_members: "from" }, /anp.delivery_members/],
-    [{ e2ee: true }, /anp.e2ee/],
+    [{ e2ee: "yes" }, /anp.e2ee/],
+    [{ e2ee: true, negotiate: true }, /anp.negotiate/],
   ] as const)
     expect(() => parseAnpConfig(section)).toThrow(message);
 });

@@ -23,7 +23,7 @@ import { LocalAgents } from "./localAgents.ts";
 import { Peers } from "./peers.ts";
 import { createReplies } from "./replies.ts";
 import { RpcClient } from "./rpcClient.ts";
-import { httpTransport, type NoteTraffic, sumOf, type Transport } from "./transport.ts";
+import { httpTransport, type Transport } from "./transport.ts";
 import { WebSocketChannels } from "./webSocketChannels.ts";
 
 const textOf = (parts: readonly Part[]): string => parts.map((part) => (part.kind === "text" ? part.text : "")).join("");
@@ -32,22 +32,20 @@ type Measured = <T>(
   peer: AgentId,
   options: CallOptions,
   defaults: Omit<TrafficTag, "peer">,
-  fn: (note: NoteTraffic) => Promise<T>,
+  fn: () => Promise<T>,
 ) => Promise<{ value: T; traffic: Traffic }>;
 
 /** Counts what `fn` moves; its failures become CommErrors, with what was moved before. */
 const measuring =
   ({ client }: BackendContext): Measured =>
   async (peer, options, defaults, fn) => {
-    const noted: Traffic[] = [];
     const tag = { peer, kind: options.kind ?? defaults.kind, cause: options.cause ?? defaults.cause };
     try {
-      const { value, traffic } = await client.measure(tag, () => fn((traffic) => noted.push(traffic)));
-      return { value, traffic: sumOf(traffic, noted) };
+      return await client.measure(tag, fn);
     } catch (error) {
       const { traffic } = error as { traffic?: Traffic };
       const failure = toCommError(error, peer, options.signal);
-      throw traffic === undefined ? failure : Object.assign(failure, { traffic: sumOf(traffic, noted) });
+      throw traffic === undefined ? failure : Object.assign(failure, { traffic });
     }
   };
 
@@ -76,7 +74,6 @@ function assemble(context: BackendContext): Assembly {
       ? httpTransport(rpc)
       : new WebSocketChannels({
           client,
-          clock,
           rpc,
           authenticate: ({ src, access }, signal) => caller.capabilities(src, access, signal),
         });
@@ -86,6 +83,7 @@ function assemble(context: BackendContext): Assembly {
     peers,
     rpc,
     replies,
+    security: (identity) => ({ device: locals.deviceOf(identity), dids: locals.dids }),
     identity: (src) => locals.identity(src),
     transport,
   });
@@ -100,7 +98,7 @@ export function createAnpBackend(context: BackendContext): CommBackend {
 
   const connect = async (src: AgentId, dst: AgentId, options: CallOptions = {}): Promise<ConnectResult> => {
     const defaults = { kind: "handshake", cause: "setup" } as const;
-    const { value, traffic } = await measured(dst, options, defaults, (note) => caller.open(src, dst, note, options.signal));
+    const { value, traffic } = await measured(dst, options, defaults, () => caller.open(src, dst, options.signal));
     return { peer: value.peer, traffic };
   };
 
@@ -119,7 +117,7 @@ export function createAnpBackend(context: BackendContext): CommBackend {
 
   const send = async (src: AgentId, dst: AgentId, payload: Payload, options: SendOptions = {}): Promise<SendResult> => {
     const defaults = { kind: "tool", cause: "work" } as const;
-    const { value, traffic } = await measured(dst, options, defaults, (note) => caller.send(src, dst, payload, options, note));
+    const { value, traffic } = await measured(dst, options, defaults, () => caller.send(src, dst, payload, options));
     const parts = partsOf(value.answer);
     return { raw: value.result, text: textOf(parts), parts, traffic };
   };

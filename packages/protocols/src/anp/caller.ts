@@ -2,12 +2,14 @@ import { randomUUID } from "node:crypto";
 import { type AgentDescription, type AgentId, type Clock, CommError, type Payload, type SendOptions } from "@failstorm/core";
 import type { AnpConfig } from "./config.ts";
 import { type Content, contentOf, payloadOf, readContent } from "./directMessage.ts";
+import type { SealedMessage } from "./e2ee/secureDevice.ts";
+import { SecureLink, type SecureLinkOptions } from "./e2ee/secureLink.ts";
 import type { Identity } from "./identity.ts";
 import { canonical, isObject, type JsonObject } from "./json.ts";
 import { proveOrigin } from "./originProof.ts";
 import { describedPeer, type Peers } from "./peers.ts";
 import type { Replies } from "./replies.ts";
-import type { NoteTraffic, Transport } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 import { type Access, type RpcCall, type RpcClient, unlessAborted } from "./rpcClient.ts";
 
 /** What a handshake established. */
@@ -16,6 +18,8 @@ export interface Session {
   readonly did: string;
   readonly access: Access;
   readonly peer: AgentDescription;
+  /** Where messages are encrypted end to end. */
+  readonly secure: SecureLink | null;
 }
 
 export interface CallerOptions {
@@ -25,6 +29,8 @@ export interface CallerOptions {
   readonly rpc: RpcClient;
   readonly replies: Replies;
   readonly transport: Transport;
+  /** What end-to-end encryption needs of this identity. */
+  readonly security: (identity: Identity) => Pick<SecureLinkOptions, "device" | "dids">;
   /** The agent that sends, with a DID document that others can fetch. */
   readonly identity: (src: AgentId) => Promise<Identity>;
 }
@@ -44,7 +50,7 @@ export class Caller {
   }
 
   /** DID resolution, then authentication with the session's capabilities in one signed exchange. */
-  async open(src: AgentId, dst: AgentId, note: NoteTraffic, signal?: AbortSignal): Promise<Session> {
+  async open(src: AgentId, dst: AgentId, signal?: AbortSignal): Promise<Session> {
     const { peers, transport, config } = this.options;
     // An unknown peer is an error even where this process has no identity to show yet.
     peers.base(dst);
@@ -52,9 +58,11 @@ export class Caller {
     const { did, endpoint } = await peers.resolve(dst, signal);
     const access: Access = { peer: dst, endpoint, token: null };
     const capabilities = await this.capabilities(identity, access, signal);
-    const session = { src: identity, did, access, peer: describedPeer(dst, capabilities) };
+    const secure = config.e2ee ? this.secureLink(identity, did, access) : null;
+    const session = { src: identity, did, access, peer: describedPeer(dst, capabilities), secure };
+    await secure?.prepare(signal);
     if (config.negotiate) await this.negotiate(session, signal);
-    await transport.open(session, note, signal);
+    await transport.open(session, signal);
     const key = `${src} ${dst}`;
     const former = this.sessions.get(key);
     if (former !== undefined) transport.close(former);
@@ -88,18 +96,26 @@ export class Caller {
     dst: AgentId,
     payload: Payload,
     options: SendOptions,
-    note: NoteTraffic,
   ): Promise<{ readonly result: JsonObject; readonly answer: Payload }> {
-    const session = await this.session(src, dst, note, options.signal);
+    const session = await this.session(src, dst, options.signal);
     const operationId = options.idempotencyKey ?? randomUUID();
-    const call = this.directSend(session, operationId, contentOf(payload), options.contextId);
+    const content = contentIn(contentOf(payload), options.contextId);
     const expected = this.options.replies.expect(session.did, operationId);
+    const post = (call: RpcCall): Promise<JsonObject> => this.options.transport.call(session, call, options.signal);
     try {
-      const result = await this.options.transport.call(session, call, note, options.signal);
-      if (result["accepted"] !== true)
-        throw new CommError("protocol", dst, `${dst}: the message is not accepted`, { detail: result });
-      const content = replyIn(dst, result) ?? (await this.laterReply(expected.content, options.signal));
-      return { result, answer: payloadOf(content) };
+      if (session.secure !== null) {
+        const annotated = { ...content, body: { ...content.body, annotations: { x_agent_id: session.src.agentId } } };
+        const call = (message: SealedMessage): Promise<JsonObject> => post(this.plainRequest("direct.send", message));
+        const { result, answer, settle } = await session.secure.send(operationId, annotated, call, options.signal);
+        expectAccepted(dst, result);
+        const later = answer ?? (await this.laterReply(expected.content, options.signal));
+        settle();
+        return { result, answer: payloadOf(later) };
+      }
+      const result = await post(this.directSend(session, operationId, content));
+      expectAccepted(dst, result);
+      const answer = replyIn(dst, result) ?? (await this.laterReply(expected.content, options.signal));
+      return { result, answer: payloadOf(answer) };
     } finally {
       expected.release();
     }
@@ -110,7 +126,7 @@ export class Caller {
   }
 
   /** The session with `dst`; many that ask at once share one handshake. */
-  private async session(src: AgentId, dst: AgentId, note: NoteTraffic, signal: AbortSignal | undefined): Promise<Session> {
+  private async session(src: AgentId, dst: AgentId, signal: AbortSignal | undefined): Promise<Session> {
     const key = `${src} ${dst}`;
     for (;;) {
       const session = this.sessions.get(key);
@@ -123,7 +139,7 @@ export class Caller {
         signal,
       );
     }
-    const opening = this.open(src, dst, note, signal).finally(() => this.opening.delete(key));
+    const opening = this.open(src, dst, signal).finally(() => this.opening.delete(key));
     this.opening.set(key, opening);
     return opening;
   }
@@ -151,7 +167,7 @@ export class Caller {
       throw new CommError("protocol", peer, `${peer}: the negotiation selected no profile of ours`, { detail: selected });
   }
 
-  private directSend({ src, did }: Session, operationId: string, content: Content, contextId: string | undefined): RpcCall {
+  private directSend({ src, did }: Session, operationId: string, content: Content): RpcCall {
     const target = { did, kind: "agent" } as const;
     const { created_at, profile, security_profile, sender_did } = this.meta("anp.direct.base.v1", src);
     // In the order in which it is canonical, which need not be made then.
@@ -166,10 +182,25 @@ export class Caller {
       target,
       x_agent_id: src.agentId,
     });
-    const body = canonical(contextId === undefined ? content.body : { ...content.body, conversation_id: contextId });
+    const body = canonical(content.body);
     const nowS = Math.floor(this.options.clock.wall() / 1000);
     const auth = proveOrigin(src.signingKey, { method: "direct.send", target, meta, body }, nowS);
     return this.request("direct.send", { meta, auth: JSON.stringify(auth), body });
+  }
+
+  private secureLink(identity: Identity, peerDid: string, access: Access): SecureLink {
+    const { clock, rpc, security } = this.options;
+    return new SecureLink({
+      ...security(identity),
+      peer: access.peer,
+      peerDid,
+      ask: (method, params, signal) => rpc.call(access, identity.signingKey, this.plainRequest(method, params), signal),
+      wall: () => clock.wall(),
+    });
+  }
+
+  private plainRequest(method: string, { meta, body }: SealedMessage): RpcCall {
+    return this.request(method, { meta: JSON.stringify(meta), body: JSON.stringify(body) });
   }
 
   private meta(profile: string, { did }: Identity) {
@@ -184,6 +215,15 @@ export class Caller {
     const text = `{"jsonrpc":"2.0","id":"${id}","method":"${method}","params":{"meta":${params.meta},${auth}"body":${params.body}}}`;
     return { id, text };
   }
+}
+
+/** The content with its conversation, where it belongs to one. */
+const contentIn = (content: Content, contextId: string | undefined): Content =>
+  contextId === undefined ? content : { ...content, body: { ...content.body, conversation_id: contextId } };
+
+function expectAccepted(peer: AgentId, result: JsonObject): void {
+  if (result["accepted"] !== true)
+    throw new CommError("protocol", peer, `${peer}: the message is not accepted`, { detail: result });
 }
 
 /** The answer that our own agents put in the result. */

@@ -12,6 +12,8 @@ export interface AnpConfig {
   readonly did: "domain" | "e1";
   /** Whether a handshake ends with a meta-protocol negotiation (ANP-06). */
   readonly negotiate: boolean;
+  /** Whether direct messages are encrypted end to end (ANP-P5); all are, or none. */
+  readonly e2ee: boolean;
   /** How long an answered operation is remembered at least, as long as the answers of that time are below 32 MB. */
   readonly rememberMs: number;
   /** Members of a JSON payload in which two deliveries of one operation may differ: dotted paths. */
@@ -69,7 +71,6 @@ export function parseAnpConfig(given: unknown): AnpConfig {
   const section = (given ?? {}) as Section;
   for (const key of Object.keys(section))
     if (!KEYS.includes(key)) throw new InputError(`anp.${key}: unknown key; known are ${KEYS.join(", ")}`);
-  if (flag(section, "e2ee", false)) throw new InputError("anp.e2ee: end-to-end encryption (ANP-P5) is not there; say false");
   const config: AnpConfig = {
     transport: oneOf(section, "transport", ["http", "websocket"]),
     accessToken: flag(section, "access_token", true),
@@ -77,11 +78,13 @@ export function parseAnpConfig(given: unknown): AnpConfig {
     challenge: flag(section, "challenge", false),
     did: oneOf(section, "did", ["domain", "e1"]),
     negotiate: flag(section, "negotiate", false),
+    e2ee: flag(section, "e2ee", false),
     rememberMs: secondsAsMs(section, "remember", 600, 86_400),
     deliveryMembers: paths(section, "delivery_members", DELIVERY_MEMBERS),
   };
   // Whoever a WebSocket is refused to is not told the nonce to come back with; by token no nonce is needed.
   if (config.transport === "websocket" && config.challenge && !config.accessToken)
     throw new InputError("anp.challenge: with transport websocket it needs access_token true");
+  if (config.e2ee && config.negotiate) throw new InputError("anp.negotiate: not with e2ee true, which leaves nothing to choose");
   return config;
 }

@@ -60,7 +60,7 @@ const methodsOf = (document: JsonObject): JsonObject[] =>
 const absolute = (document: JsonObject, reference: string): string =>
   reference.startsWith("#") ? `${document["id"] as string}${reference}` : reference;
 
-type Relationship = "authentication" | "assertionMethod";
+type Relationship = "authentication" | "assertionMethod" | "keyAgreement";
 
 const keysOf = new WeakMap<DidDocument, Map<string, PublicKey>>();
 

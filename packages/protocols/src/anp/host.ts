@@ -1,5 +1,5 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
-import type { Authentication, Authenticator, AuthFailure } from "./authenticator.ts";
+import type { Authenticator, AuthFailure } from "./authenticator.ts";
 import { agentDescription, discoveryDocument, type Identity, interfaceDocument, MAX_BODY_BYTES } from "./identity.ts";
 import { type JsonObject, parseJson } from "./json.ts";
 import type { MessageService, MessageServiceOptions } from "./messageService.ts";
@@ -46,7 +46,7 @@ function challenge(
 }
 
 /** Reads and serves one message of an authenticated caller; null when it was a notification. */
-async function serve(service: MessageService, message: unknown): Promise<JsonObject | null> {
+async function serve(service: MessageService, message: unknown, caller: string | null): Promise<JsonObject | null> {
   const id = idOf(message);
   let request: RpcRequest;
   try {
@@ -59,7 +59,7 @@ async function serve(service: MessageService, message: unknown): Promise<JsonObj
       await service.notified(request);
       return null;
     }
-    return { jsonrpc: "2.0", id, result: await service.handle(request) };
+    return { jsonrpc: "2.0", id, result: await service.handle(request, caller) };
   } catch (error) {
     return request.id === null ? null : errorAnswer(id, asRpcError(error));
   }
@@ -73,14 +73,14 @@ const methodIn = (message: unknown): unknown => (message as { method?: unknown }
 const authenticate = (authenticator: Authenticator, { method, raw, url, headers }: FastifyRequest, body: Buffer | null) =>
   authenticator.authenticate({ method, target: raw.url ?? url, headers, body });
 
-/** For upgrades, which always have a caller; null when the refusal is sent. */
+/** The DID of who asks for an upgrade; null when the refusal is sent. */
 async function authenticated(
   { authenticator }: HostOptions,
   request: FastifyRequest,
   reply: FastifyReply,
-): Promise<Authentication | null> {
+): Promise<string | null> {
   const caller = await authenticate(authenticator, request, null);
-  if (caller.kind === "bearer" || caller.kind === "signature") return caller;
+  if (caller.kind === "bearer" || caller.kind === "signature") return caller.did;
   const [error, description] =
     caller.kind === "refused" ? [caller.error, caller.description] : (["invalid_request", "The request is not signed"] as const);
   await challenge(reply, authenticator, error, description, null);
@@ -96,7 +96,7 @@ async function post({ authenticator, service }: HostOptions, request: FastifyReq
   // Capabilities are public (ANP-P1 §8.2.1); everything else has a caller.
   if (caller.kind === "anonymous" && methodIn(message) !== "anp.get_capabilities")
     return challenge(reply, authenticator, "invalid_request", "The request is not signed", idOf(message));
-  const answer = await serve(service, message);
+  const answer = await serve(service, message, caller.kind === "anonymous" ? null : caller.did);
   if (caller.kind === "signature") void reply.header("authentication-info", caller.info);
   if (answer === null) return reply.code(204).send();
   return reply.code(statusOf(answer)).send(answer);
@@ -129,7 +129,7 @@ export function anpHost(options: HostOptions): FastifyPluginAsync {
       await webSocketHost(
         server,
         (request, reply) => authenticated(options, request, reply),
-        (message) => serve(options.service, message),
+        (message, caller) => serve(options.service, message, caller),
       );
     server.get("/health", async () => ({ incarnation: describeSelf().incarnation }));
     server.get("/ad.json", async () => agentDescription(identity, describeSelf()));

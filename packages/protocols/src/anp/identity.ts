@@ -1,10 +1,13 @@
+import type { KeyObject } from "node:crypto";
 import type { Address, AgentDescription, AgentId } from "@failstorm/core";
 import type { AnpConfig } from "./config.ts";
 import { withProof } from "./dataIntegrity.ts";
 import { type DidDocument, didOf } from "./did.ts";
+import { type Device, DEVICE_PROFILES } from "./e2ee/bundle.ts";
+import { CIPHER_TYPE, E2EE_PROFILE, E2EE_SECURITY, INIT_TYPE } from "./e2ee/envelope.ts";
 import type { SigningKey } from "./httpSignature.ts";
 import type { JsonObject } from "./json.ts";
-import { type AgentKeys, e1Fingerprint, multikey } from "./keys.ts";
+import { type AgentKeys, deviceFingerprint, e1Fingerprint, multikey } from "./keys.ts";
 
 export const PROFILES = ["anp.core.binding.v1", "anp.identity.discovery.v1", "anp.direct.base.v1", "anp.meta.negotiation.v1"];
 export const SECURITY_PROFILES = ["transport-protected"];
@@ -24,6 +27,8 @@ export interface IdentityOptions {
   /** Where its host is reached; asked when a document is asked for. */
   readonly address: () => Address;
   readonly form: AnpConfig["did"];
+  /** Whether it has a device for end-to-end encryption (ANP-P5). */
+  readonly e2ee: boolean;
   /** RFC 3339; when the DID document is signed. */
   readonly now: () => string;
 }
@@ -49,6 +54,37 @@ export class Identity {
 
   get signingKey(): SigningKey {
     return { keyid: `${this.did}#key-1`, privateKey: this.options.keys.signing.privateKey };
+  }
+
+  /** Its static key for end-to-end encryption. */
+  get agreementKey(): KeyObject {
+    return this.options.keys.agreement.privateKey;
+  }
+
+  get device(): Device {
+    return this.deviceOf(this.did);
+  }
+
+  /** Its one device for end-to-end encryption, whose id changes with its key. */
+  private deviceOf(did: string): Device {
+    return {
+      device_id: `dev-${deviceFingerprint(this.options.keys.agreement.publicKey)}`,
+      signing_key_id: `${did}#key-1`,
+      e2ee_key_id: `${did}#key-x25519-1`,
+      profiles: DEVICE_PROFILES,
+    };
+  }
+
+  get profiles(): readonly string[] {
+    return this.options.e2ee ? [...PROFILES, E2EE_PROFILE] : PROFILES;
+  }
+
+  get securityProfiles(): readonly string[] {
+    return this.options.e2ee ? [...SECURITY_PROFILES, E2EE_SECURITY] : SECURITY_PROFILES;
+  }
+
+  get contentTypes(): readonly string[] {
+    return this.options.e2ee ? [...CONTENT_TYPES, INIT_TYPE, CIPHER_TYPE] : CONTENT_TYPES;
   }
 
   /** `http://host:port/prefix`: what the host's paths begin with. */
@@ -108,10 +144,11 @@ export class Identity {
           type: "ANPMessageService",
           serviceEndpoint: `${base}/anp`,
           serviceDid: did,
-          profiles: PROFILES,
-          securityProfiles: SECURITY_PROFILES,
+          profiles: this.profiles,
+          securityProfiles: this.securityProfiles,
         },
       ],
+      ...(this.options.e2ee ? { deviceManifest: { type: "ANPDeviceManifest", devices: [this.deviceOf(did)] } } : {}),
     };
     // Only an e1 document needs a proof; the SDKs read the proof value's encoding differently from the specification (ANP-03 §2.5.5).
     return this.path().length === 0 ? document : withProof(document, signing.privateKey, key, this.options.now());
@@ -175,7 +212,7 @@ export const agentDescription = (identity: Identity, self: AgentDescription): Js
       url: `${identity.baseUrl}/anp`,
       methods: ["anp.get_capabilities", "anp.negotiate"],
       security: ["didwba_sc"],
-      securityProfiles: SECURITY_PROFILES,
+      securityProfiles: identity.securityProfiles,
       negotiates: ["profiles", "interfaces", "security_profiles", "content_types", "execution_modes"],
       description: "Chooses the interface for an intent.",
     },

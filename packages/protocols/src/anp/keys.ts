@@ -103,6 +103,9 @@ function keyOf(method: JsonObject): KeyObject | null {
 export const e1Fingerprint = (key: KeyObject): string =>
   hash("sha256", `{"crv":"Ed25519","kty":"OKP","x":"${rawPublic(key).toString("base64url")}"}`, "base64url");
 
+/** An opaque name of a device, by its key for agreements: another key, another device (ANP-P2 §5.5). */
+export const deviceFingerprint = (key: KeyObject): string => hash("sha256", rawPublic(key), "base64url").slice(0, 16);
+
 export const signBytes = (key: KeyObject, data: string | Uint8Array): Buffer =>
   sign(null, typeof data === "string" ? Buffer.from(data) : data, key);
 

@@ -5,6 +5,8 @@ import { Authenticator, type DidLookup } from "./authenticator.ts";
 import type { AnpConfig } from "./config.ts";
 import type { DidDocument } from "./did.ts";
 import type { DidResolver } from "./didResolver.ts";
+import { SecureDevice } from "./e2ee/secureDevice.ts";
+import { SecureService } from "./e2ee/secureService.ts";
 import { anpHost } from "./host.ts";
 import { Identity } from "./identity.ts";
 import { loadOrCreateKeys } from "./keys.ts";
@@ -28,12 +30,21 @@ const MAX_OTHER_BODY_BYTES = 1024;
 
 /** The agents of this process: their identities and their hosts. */
 export class LocalAgents {
+  /** Documents of those who ask, and of those who are asked. */
+  readonly dids: DidLookup;
   private readonly options: LocalAgentsOptions;
   private readonly identities = new Map<AgentId, Identity>();
+  private readonly devices = new WeakMap<Identity, SecureDevice>();
   private readonly published = new Map<AgentId, Promise<LocalAgent>>();
 
   constructor(options: LocalAgentsOptions) {
     this.options = options;
+    this.dids = this.didLookup(options);
+  }
+
+  /** The agent's device for end-to-end encryption. */
+  deviceOf(identity: Identity): SecureDevice {
+    return this.devices.get(identity) as SecureDevice;
   }
 
   documentOf(did: string): DidDocument | undefined {
@@ -95,13 +106,13 @@ export class LocalAgents {
     const { context, config } = this.options;
     const keys = loadOrCreateKeys(context.workspaceDir, agentId);
     const now = (): string => new Date(context.clock.wall()).toISOString();
-    const identity = new Identity({ agentId, keys, address, form: config.did, now });
+    const identity = new Identity({ agentId, keys, address, form: config.did, e2ee: config.e2ee, now });
     this.identities.set(agentId, identity);
+    this.devices.set(identity, new SecureDevice({ identity, dids: this.dids, wall: () => context.clock.wall() }));
     return identity;
   }
 
-  private didLookup(): DidLookup {
-    const { context, peers, resolver } = this.options;
+  private didLookup({ context, peers, resolver }: LocalAgentsOptions): DidLookup {
     // A restarted agent asks for the documents of its callers again because of the fault.
     const tag = (did: string): TrafficTag => ({
       peer: peers.agentIdOf(did) ?? did,
@@ -115,7 +126,8 @@ export class LocalAgents {
     const { context, config, peers, replies } = this.options;
     const { clock, describeSelf, workspaceDir, onDeduplicated } = context;
     const [now, wall] = [() => clock.now(), () => clock.wall()];
-    const dids = this.didLookup();
+    const { dids } = this;
+    const secure = config.e2ee ? new SecureService({ identity, device: this.deviceOf(identity) }) : null;
     return async (server) => {
       const nonces = openNonceRecord(workspaceDir, identity.agentId, now);
       const operations = openOperationRecord(workspaceDir, identity.agentId, config.rememberMs, now);
@@ -137,6 +149,7 @@ export class LocalAgents {
         describeSelf,
         config,
         dids,
+        secure,
         nonces,
         operations,
         onDeduplicated,

@@ -1,8 +1,10 @@
 import type { AgentDescription, AgentEvent, AgentExecutor, AgentId, ExecutionContext, Part } from "@failstorm/core";
 import { type DidLookup, nonceOf, signerFailure, timeFailure } from "./authenticator.ts";
 import type { AnpConfig } from "./config.ts";
+import { E2EE_PROFILE } from "./e2ee/envelope.ts";
+import type { Arrival, SecureService } from "./e2ee/secureService.ts";
 import { type Content, contentOfParts, fingerprintOf, payloadOf, readContent } from "./directMessage.ts";
-import { CONTENT_TYPES, type Identity, MAX_BODY_BYTES, PROFILES, SECURITY_PROFILES } from "./identity.ts";
+import { type Identity, MAX_BODY_BYTES, SECURITY_PROFILES } from "./identity.ts";
 import { canonical, isObject, type JsonObject } from "./json.ts";
 import { negotiate } from "./negotiation.ts";
 import type { NonceRecord } from "./nonceRecord.ts";
@@ -16,6 +18,8 @@ export interface MessageServiceOptions {
   readonly describeSelf: () => AgentDescription;
   readonly config: AnpConfig;
   readonly dids: DidLookup;
+  /** Where direct messages are encrypted end to end, all of them have to be (ANP-P3 §9.6). */
+  readonly secure: SecureService | null;
   readonly nonces: NonceRecord;
   readonly operations: OperationRecord;
   readonly onDeduplicated: (messageId: string) => void;
@@ -65,6 +69,25 @@ function requiredString(meta: JsonObject, key: string): string {
   return value;
 }
 
+/** A sealed message as any other; who sends it has said so inside. */
+function sealedMessage({ envelope, content }: Arrival): DirectMessage {
+  const { sender, recipient, messageId } = envelope;
+  const { annotations } = content.body;
+  const from = isObject(annotations) ? annotations["x_agent_id"] : null;
+  return {
+    key: {
+      senderDid: sender.did,
+      targetDid: recipient.did,
+      method: "direct.send",
+      devices: `${sender.deviceId} ${recipient.deviceId}`,
+      operationId: messageId,
+      messageId,
+    },
+    from: typeof from === "string" ? from : null,
+    content,
+  };
+}
+
 /** What a DID's `ANPMessageService` does, whatever carries the request. */
 export class MessageService {
   private readonly options: MessageServiceOptions;
@@ -75,20 +98,34 @@ export class MessageService {
     this.deliveryMembers = options.config.deliveryMembers.map((path) => path.split("."));
   }
 
-  /** The result of a request; throws RpcError. */
-  handle(request: RpcRequest): JsonObject | Promise<JsonObject> {
+  /** The result of a request of this authenticated caller; throws RpcError. */
+  handle(request: RpcRequest, caller: string | null): JsonObject | Promise<JsonObject> {
+    const { secure } = this.options;
     if (request.method === "anp.get_capabilities") return this.capabilities(request);
     if (request.method === "anp.negotiate") return this.negotiate(request);
-    if (request.method === "direct.send") return this.directSend(request);
+    if (request.method === "direct.send") return secure === null ? this.directSend(request) : this.sealedSend(request, secure);
+    if (request.method === "direct.e2ee.get_prekey_bundle") {
+      if (secure === null) throw new RpcError("anp.unsupported_profile", `${E2EE_PROFILE} is not supported`);
+      return secure.prekeyBundle(request, caller);
+    }
     throw new RpcError("invalid_request", `${request.method} is a notification`);
   }
 
   /** Handles a notification, which has no answer; throws RpcError all the same. */
   async notified(request: RpcRequest): Promise<void> {
     if (request.method !== "direct.incoming") throw new RpcError("invalid_request", `${request.method} is no notification`);
-    const message = await this.readMessage(request);
-    if (this.isReply(message)) return;
-    await this.execute(message);
+    const { secure } = this.options;
+    if (secure === null) {
+      await this.take(await this.readMessage(request));
+      return;
+    }
+    this.expectSealed(request);
+    await (await secure.receive(request, (arrival) => this.take(sealedMessage(arrival)))).result;
+  }
+
+  private async take(message: DirectMessage): Promise<JsonObject> {
+    if (!this.isReply(message)) await this.execute(message);
+    return {};
   }
 
   private capabilities(request: RpcRequest): JsonObject {
@@ -98,10 +135,10 @@ export class MessageService {
     const isSelf = agentId === identity.agentId;
     return {
       service_did: identity.did,
-      supported_profiles: PROFILES,
-      supported_security_profiles: SECURITY_PROFILES,
+      supported_profiles: identity.profiles,
+      supported_security_profiles: identity.securityProfiles,
       limits: { max_request_bytes: String(MAX_BODY_BYTES), max_message_bytes: String(MAX_BODY_BYTES) },
-      supported_content_types: CONTENT_TYPES,
+      supported_content_types: identity.contentTypes,
       supported_transports: config.transport === "websocket" ? ["http", "websocket"] : ["http"],
       agent: { agent_id: identity.agentId, incarnation, capabilities: isSelf ? capabilities : [] },
     };
@@ -114,7 +151,24 @@ export class MessageService {
   }
 
   private async directSend(request: RpcRequest): Promise<JsonObject> {
-    const message = await this.readMessage(request);
+    return this.deliver(await this.readMessage(request));
+  }
+
+  /** `direct.send` of ANP-P5. The same operation in another ciphertext is opened first, and then answered from the record. */
+  private async sealedSend(request: RpcRequest, secure: SecureService): Promise<JsonObject> {
+    this.expectSealed(request);
+    const { isRepeated, result } = await secure.receive(request, (arrival) => this.deliver(sealedMessage(arrival)));
+    if (isRepeated) this.options.onDeduplicated(request.meta["operation_id"] as string);
+    return result;
+  }
+
+  private expectSealed({ meta }: RpcRequest): void {
+    if (meta["profile"] === "anp.direct.base.v1")
+      throw new RpcError("direct.security_mode_required", `direct messages have to be of ${E2EE_PROFILE}`);
+    this.expectTarget(meta);
+  }
+
+  private async deliver(message: DirectMessage): Promise<JsonObject> {
     const { key, content } = message;
     const { operations, onDeduplicated } = this.options;
     // From here to add() nothing is awaited, so that of two equal requests at once one joins the other.
@@ -175,7 +229,7 @@ export class MessageService {
     const content = readContent(meta["content_type"], request.body);
     await this.verifyOrigin(request, senderDid, target);
     const from = typeof meta["x_agent_id"] === "string" ? meta["x_agent_id"] : null;
-    return { key: { senderDid, targetDid: target.did, method, operationId, messageId }, from, content };
+    return { key: { senderDid, targetDid: target.did, method, devices: "", operationId, messageId }, from, content };
   }
 
   private expectTarget(meta: JsonObject): { readonly kind: "agent"; readonly did: string } {

@@ -7,6 +7,8 @@ export interface OperationKey {
   readonly senderDid: string;
   readonly targetDid: string;
   readonly method: string;
+  /** Sender's and recipient's device where the operation is between devices (ANP-P5 §10.7), else "". */
+  readonly devices: string;
   readonly operationId: string;
   readonly messageId: string;
 }
@@ -33,8 +35,10 @@ interface Entry {
 /** When answers are so big that a generation gets here before its time, they are remembered for less. */
 const MAX_GENERATION_BYTES = 32 * 1024 * 1024;
 
-const operationOf = (key: OperationKey): string => JSON.stringify([key.senderDid, key.targetDid, key.method, key.operationId]);
-const messageOf = (key: OperationKey): string => JSON.stringify([key.senderDid, key.targetDid, key.method, null, key.messageId]);
+const operationOf = (key: OperationKey): string =>
+  JSON.stringify([key.senderDid, key.targetDid, key.method, key.devices, key.operationId]);
+const messageOf = (key: OperationKey): string =>
+  JSON.stringify([key.senderDid, key.targetDid, key.method, key.devices, null, key.messageId]);
 
 function readLine(line: string): Entry | null {
   const stored = parseJson(line);

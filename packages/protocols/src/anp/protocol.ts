@@ -15,6 +15,7 @@ const info: ProtocolInfo = {
     "anp.get_capabilities, direct.send, direct.incoming with origin proof (P1, P2, P3)",
     "mandatory idempotency and replay protection that survive a crash",
     "meta-protocol negotiation (ANP-06)",
+    "end-to-end encryption (P5 v2), as an option",
   ],
   heartbeat: "added",
   capabilities: {

@@ -1,6 +1,6 @@
 import { isObject, type JsonObject } from "./json.ts";
 
-/** Errors by name, with their codes: JSON-RPC's own, ANP-P1 §10.3, P3 §11, ANP-06 §11. */
+/** Errors by name, with their codes: JSON-RPC's own, ANP-P1 §10.3, P3 §11, P5 §13, ANP-06 §11. */
 const CODES = {
   parse_error: -32_700,
   invalid_request: -32_600,
@@ -12,15 +12,28 @@ const CODES = {
   "anp.invalid_params_shape": 1003,
   "anp.batch_not_supported": 1004,
   "anp.unauthorized": 1005,
+  "anp.forbidden": 1006,
   "anp.target_not_found": 1007,
   "anp.idempotency_conflict": 1008,
   "anp.unsupported_content_type": 1009,
   "anp.delivery_rejected": 1010,
   "anp.invalid_target_binding": 1014,
+  "anp.device_binding_required": 1015,
+  "anp.device_not_eligible": 1017,
   "direct.invalid_payload_shape": 2002,
+  "direct.security_mode_required": 2004,
   "direct.invalid_origin_proof": 2005,
   "direct.origin_did_mismatch": 2006,
   "direct.origin_proof_replayed": 2007,
+  "anp.direct.e2ee.bundle_not_found": 4000,
+  "anp.direct.e2ee.bundle_invalid": 4001,
+  "anp.direct.e2ee.bundle_expired": 4002,
+  "anp.direct.e2ee.session_not_found": 4005,
+  "anp.direct.e2ee.bad_init_message": 4007,
+  "anp.direct.e2ee.replay_detected": 4008,
+  "anp.direct.e2ee.decrypt_failed": 4009,
+  "anp.direct.e2ee.max_skip_exceeded": 4010,
+  "anp.direct.e2ee.invalid_security_binding": 4012,
   "meta.no_matching_interface": 1601,
   "meta.unsupported_negotiation_mode": 1602,
   "meta.unsupported_candidate_profile": 1603,
@@ -65,7 +78,13 @@ export interface RpcRequest {
 }
 
 /** What this endpoint answers to. */
-const METHODS = new Set(["anp.get_capabilities", "anp.negotiate", "direct.send", "direct.incoming"]);
+const METHODS = new Set([
+  "anp.get_capabilities",
+  "anp.negotiate",
+  "direct.send",
+  "direct.incoming",
+  "direct.e2ee.get_prekey_bundle",
+]);
 const META_FIELDS = new Set([
   "anp_version",
   "profile",

@@ -1,13 +1,12 @@
-import { type AgentId, type Clock, CommError, type MeteredClient } from "@failstorm/core";
+import { type AgentId, CommError, type MeteredClient } from "@failstorm/core";
 import type { Session } from "./caller.ts";
 import { isObject, type JsonObject, parseJson } from "./json.ts";
 import { readResult, type RpcCall, type RpcClient, unlessAborted } from "./rpcClient.ts";
 import { type TakeMessage, takeMessages } from "../webSocketAccount.ts";
-import type { NoteTraffic, Transport } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 
 export interface WebSocketChannelsOptions {
   readonly client: MeteredClient;
-  readonly clock: Clock;
   readonly rpc: RpcClient;
   /** Authenticates anew over HTTP, which says why a peer cannot be reached where a WebSocket only fails. */
   readonly authenticate: (session: Session, signal?: AbortSignal) => Promise<unknown>;
@@ -68,7 +67,7 @@ function attach(socket: WebSocket, peer: AgentId): Channel {
 
 /**
  * JSON-RPC over one WebSocket per session; its upgrade request is authenticated like any other. Frames of several calls share a
- * connection: each is counted for its call, and as work what belongs to none (control frames, half a frame at the end).
+ * connection: each is counted for its call, and for the one that opened the connection what belongs to none (control frames, half a frame at the end).
  */
 export class WebSocketChannels implements Transport {
   private readonly options: WebSocketChannelsOptions;
@@ -79,10 +78,9 @@ export class WebSocketChannels implements Transport {
   }
 
   /** Rejects with CommError, or with the reason of the signal. */
-  async call(session: Session, { id, text }: RpcCall, note: NoteTraffic, signal?: AbortSignal): Promise<JsonObject> {
+  async call(session: Session, { id, text }: RpcCall, signal?: AbortSignal): Promise<JsonObject> {
     const { peer } = session.access;
-    const startedAt = this.options.clock.now();
-    const { socket, pending, givenUp } = await this.open(session, note, signal);
+    const { socket, pending, givenUp } = await this.open(session, signal);
     const { promise, resolve, reject } = Promise.withResolvers<JsonObject>();
     const take = takeMessages(socket);
     pending.set(id, { take, resolve, reject });
@@ -96,13 +94,11 @@ export class WebSocketChannels implements Transport {
         givenUp.delete(oldest);
       }
       promise.catch(() => {});
-      // The bytes, and when the first one went, the client counts.
-      note({ bytesSent: 0, bytesReceived: 0, roundTrips: 1, firstByteAt: null, ms: this.options.clock.now() - startedAt });
     }
   }
 
   /** The session's connection, opened when there is none; many that ask at once share it. */
-  async open(session: Session, note: NoteTraffic, signal?: AbortSignal): Promise<Channel> {
+  async open(session: Session, signal?: AbortSignal): Promise<Channel> {
     for (;;) {
       const shared = this.channels.get(session);
       if (shared === undefined) break;
@@ -113,7 +109,7 @@ export class WebSocketChannels implements Transport {
       if (channel !== null && channel.socket.readyState === channel.socket.OPEN) return channel;
       if (this.channels.get(session) === shared) this.channels.delete(session);
     }
-    const opening = this.openTwice(session, note, signal);
+    const opening = this.openTwice(session, signal);
     this.channels.set(session, opening);
     opening.catch(() => this.channels.get(session) === opening && this.channels.delete(session));
     return opening;
@@ -126,27 +122,23 @@ export class WebSocketChannels implements Transport {
   }
 
   /** A peer that was restarted refuses the token of its former life. */
-  private async openTwice(session: Session, note: NoteTraffic, signal?: AbortSignal): Promise<Channel> {
+  private async openTwice(session: Session, signal?: AbortSignal): Promise<Channel> {
     try {
-      return await this.openOnce(session, note, signal);
+      return await this.openOnce(session, signal);
     } catch {
       signal?.throwIfAborted();
       session.access.token = null;
       await this.options.authenticate(session, signal);
-      return this.openOnce(session, note, signal);
+      return this.openOnce(session, signal);
     }
   }
 
-  private async openOnce(session: Session, note: NoteTraffic, signal?: AbortSignal): Promise<Channel> {
+  private async openOnce(session: Session, signal?: AbortSignal): Promise<Channel> {
     const { client, rpc } = this.options;
     const { access, src } = session;
     const headers = rpc.credentials(access, src.signingKey, undefined);
-    const { value, traffic } = await client.measure({ peer: access.peer, kind: "tool", cause: "work" }, async () => {
-      const socket = await client.webSocket(access.endpoint.replace(/^http/, "ws"), { headers });
-      await opened(socket, signal);
-      return attach(socket, access.peer);
-    });
-    note(traffic);
-    return value;
+    const socket = await client.webSocket(access.endpoint.replace(/^http/, "ws"), { headers });
+    await opened(socket, signal);
+    return attach(socket, access.peer);
   }
 }

@@ -1,6 +1,5 @@
 import type { Server } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Authentication } from "./authenticator.ts";
 import { MAX_BODY_BYTES } from "./identity.ts";
 import { type JsonObject, parseJson } from "./json.ts";
 import { errorAnswer, RpcError } from "./rpc.ts";
@@ -29,21 +28,28 @@ function textOf(data: Buffer | ArrayBuffer | Buffer[]): string {
 }
 
 /**
- * `GET /anp` as a WebSocket: each text frame is one JSON-RPC message of the caller that the upgrade request authenticated, as a POST
- * would carry it; answers come in the order in which they are ready.
+ * `GET /anp` as a WebSocket: each text frame is one JSON-RPC message of the caller that the upgrade request authenticated (`authenticate`
+ * tells its DID), as a POST would carry it; answers come in the order in which they are ready.
  */
 export async function webSocketHost(
   server: FastifyInstance,
-  authenticate: (request: FastifyRequest, reply: FastifyReply) => Promise<Authentication | null>,
-  serve: (message: unknown) => Promise<JsonObject | null>,
+  authenticate: (request: FastifyRequest, reply: FastifyReply) => Promise<string | null>,
+  serve: (message: unknown, caller: string) => Promise<JsonObject | null>,
 ): Promise<void> {
   await acceptUpgrades(server);
-  const preValidation = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> =>
-    (await authenticate(request, reply)) === null ? reply : undefined;
-  server.get("/anp", { websocket: true, preValidation }, (socket) => {
+  const callers = new WeakMap<FastifyRequest, string>();
+  const preValidation = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const caller = await authenticate(request, reply);
+    if (caller === null) return reply;
+    callers.set(request, caller);
+    return undefined;
+  };
+  server.get("/anp", { websocket: true, preValidation }, (socket, request) => {
+    const caller = callers.get(request) as string;
     const answer = async (text: string): Promise<void> => {
       const message = parseJson(text);
-      const reply = message === undefined ? errorAnswer(null, new RpcError("parse_error", "not JSON")) : await serve(message);
+      const reply =
+        message === undefined ? errorAnswer(null, new RpcError("parse_error", "not JSON")) : await serve(message, caller);
       if (reply !== null && socket.readyState === socket.OPEN) socket.send(JSON.stringify(reply));
     };
     socket.on("message", (data) => void answer(textOf(data)));

@@ -106,10 +106,10 @@ export class World {
   }
 
   /** A caller made of nothing but keys, a served DID document and HTTP. */
-  async stranger(): Promise<Stranger> {
+  async stranger({ e2ee = false } = {}): Promise<Stranger> {
     const server = fastify();
     this.onClose(() => server.close());
-    const stranger = new Stranger(server);
+    const stranger = new Stranger(server, e2ee);
     server.get("/.well-known/did.json", async () => {
       stranger.documentsServed += 1;
       return stranger.identity.document;
@@ -150,12 +150,13 @@ export class Stranger {
   readonly keys: AgentKeys = { signing: generateKeyPairSync("ed25519"), agreement: generateKeyPairSync("x25519") };
   readonly identity: Identity;
 
-  constructor(server: FastifyInstance) {
+  constructor(server: FastifyInstance, e2ee: boolean) {
     this.server = server;
     this.identity = new Identity({
       agentId: "stranger",
       keys: this.keys,
       form: "domain",
+      e2ee,
       address: () => ({ host: HOST, port: Number(new URL(server.listeningOrigin).port) }),
       now: () => "2026-01-01T00:00:00Z",
     });

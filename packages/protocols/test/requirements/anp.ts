@@ -60,6 +60,27 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "idempotency-survives": "Also after a crash.",
     "operation-record": "The record survives being cut anywhere, forgets what failed, and is bounded.",
   },
+  "ANP-P5 §4, §6, §7": {
+    "e2ee-bundle":
+      "A prekey bundle is taken from its device, proven, in its time (public vector); a device is what the manifest rules allow.",
+    "e2ee-capability": "The DID document names the device; capabilities name the profile.",
+    "e2ee-prekeys": "The key service answers a device that asks for itself, and gives each operation its one-time prekey.",
+  },
+  "ANP-P5 §8 to §10": {
+    "e2ee-key-schedule":
+      "X3DH-like agreement and chains derive what the public vectors derive; keys of small order agree to nothing.",
+    "e2ee-wire": "Associated data and plaintext are the public vectors' to the byte.",
+    "e2ee-ratchet": "Messages pass in any order, each once; what fails changes nothing.",
+    "e2ee-handshake":
+      "The bundle is one round trip of the handshake; a message is one exchange, and its content is nowhere in clear.",
+  },
+  "ANP-P5 §11 to §13": {
+    "e2ee-refusals":
+      "Wrong key, changed member, cut ciphertext, replay, other device: the code of §13 or P1, and nothing is executed.",
+    "e2ee-sessions":
+      "Sessions end with their process or their keys; the caller is told so and begins another. Idempotence goes on.",
+  },
+  "ANP-P3 §9.6": { "e2ee-no-downgrade": "Where encryption is required, nothing is sent or accepted without." },
   [ours("client")]: {
     handshake: "DID document and signed capabilities: two round trips; more where the configuration asks for more.",
     hostless: "An agent without a host publishes its DID document by itself.",
