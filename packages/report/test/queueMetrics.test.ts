@@ -47,8 +47,8 @@ class Run {
     return this;
   }
 
-  opened(t: number, questions: number | null = 4, workers = WORKERS, src = "c"): this {
-    return this.at(t, { ev: "queue.opened", source: "file", questions, recorded: 0, batch: 1, workers }, src);
+  opened(t: number, questions: number | null = 4, workers = WORKERS, src = "c", recorded = 0): this {
+    return this.at(t, { ev: "queue.opened", source: "file", questions, recorded, batch: 1, workers }, src);
   }
 
   sent(t: number, message: number, worker: string, id: string, attempt = 1, src = "c"): this {
@@ -266,10 +266,10 @@ describe("the measures of a queue", () => {
     ]);
   });
 
-  it("goes on from an earlier run: its results count, its times do not", async () => {
+  it("goes on from an earlier session, perhaps of another boot: its results count, its times do not", async () => {
     new Run()
-      .done(100, "q0", { sentAt: 50, event: false })
-      .opened(5000, 2)
+      .done(99_100, "q0", { sentAt: 99_050, event: false })
+      .opened(5000, 2, WORKERS, "c", 1)
       .sent(5010, 1, "w1", "q1")
       .done(5030, "q1", { sentAt: 5010 })
       .closed(5031)

@@ -72,8 +72,9 @@ export class QuestionTable {
     if (row !== undefined && at < this.intended.at(row)) this.intended.set(row, at);
   }
 
-  *rows(): Generator<FinishedQuestion> {
-    for (let row = 0; row < this.size; row++) {
+  /** In the order they were added, from the given one on. */
+  *rows(from = 0): Generator<FinishedQuestion> {
+    for (let row = from; row < this.size; row++) {
       const right = this.right.at(row);
       yield {
         status: STATUSES[this.status.at(row)] ?? "failed",

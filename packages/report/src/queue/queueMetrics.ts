@@ -42,13 +42,14 @@ export async function computeQueueMetrics(dir: string): Promise<QueueMetrics> {
   const record = await read(dir);
   const { started, tally, root, table } = record;
   const config = (started?.config ?? {}) as { scenario?: { name?: string; protocol?: string; seed?: number } };
-  const openedAt = root?.opened[0]?.t ?? Number.NEGATIVE_INFINITY;
-  const times = timesOf(table, openedAt, root?.firstDispatchAt ?? null, resumptions(record.sessions));
-  const counts = countsOf(table, times.recordedBefore);
+  // What an earlier session has recorded stands first in the file; its clock may have been that of another boot.
+  const recordedBefore = Math.min(table.size, root?.opened[0]?.recorded ?? 0);
+  const times = timesOf(table, recordedBefore, root?.firstDispatchAt ?? null, resumptions(record.sessions));
+  const counts = countsOf(table, recordedBefore);
   const opened = root?.opened[0];
   const questions = opened?.questions ?? (root?.closed ? table.size : null);
   const coordinators = [...tally.coordinators.values()];
-  const bytes = bytesOf(tally, coordinators, table.size - times.recordedBefore);
+  const bytes = bytesOf(tally, coordinators, table.size - recordedBefore);
   const workers = workerRows(coordinators);
   const codes = sumCodes(coordinators.map((own) => own.failures));
   const metrics: QueueMetrics = {
@@ -185,24 +186,19 @@ type TimeMeasures = Pick<
   "total_ms" | "paused_ms" | "throughput_per_s" | "latency_ms" | "latency_corrected_ms" | "service_ms" | "longest_gap" | "per_bin"
 >;
 
-/** What earlier runs have recorded (`finishedAt` before this one opened) is counted and left out. */
+/** The first `skipped` questions of the table are left out. */
 function timesOf(
   table: QuestionTable,
-  openedAt: number,
+  skipped: number,
   firstDispatchAt: number | null,
   resumedAt: readonly number[],
-): { readonly startAt: number; readonly recordedBefore: number; readonly measures: TimeMeasures } {
+): { readonly startAt: number; readonly measures: TimeMeasures } {
   const latency = new Column();
   const service = new Column();
   const firstTries = new Column();
   const finished = new Column();
   let startAt = firstDispatchAt ?? Number.POSITIVE_INFINITY;
-  let recordedBefore = 0;
-  for (const row of table.rows()) {
-    if (row.finishedAt < openedAt) {
-      recordedBefore += 1;
-      continue;
-    }
+  for (const row of table.rows(skipped)) {
     finished.push(row.finishedAt);
     if (firstDispatchAt === null) startAt = Math.min(startAt, row.intendedAt);
     if (row.status === "failed") continue;
@@ -218,7 +214,6 @@ function timesOf(
   const pace = firstTries.length === 0 ? null : quantile(firstTries.sorted(), 0.5);
   return {
     startAt,
-    recordedBefore,
     measures: {
       total_ms: total === null ? null : round(total),
       throughput_per_s: total === null || total === 0 ? null : (ends.length / total) * 1000,
