@@ -6,7 +6,7 @@ import { kindsOf } from "./deal.ts";
 import { needsOf } from "./demand.ts";
 import { mixedHooks } from "./hooks.ts";
 import { hostAll, spawnAll } from "./hosting.ts";
-import { capabilitiesOf, isMember, MEMBERS } from "./members.ts";
+import { capabilitiesOf, isMember, roundTripsOf } from "./members.ts";
 import { Mesh } from "./mesh.ts";
 import { hostCapabilities, networkCapabilities } from "./mix.ts";
 import { type Declared, Router } from "./router.ts";
@@ -26,7 +26,8 @@ const declaredIn =
   (config: MetaConfig) =>
   (name: string): Declared => {
     if (!isMember(name)) throw new RangeError(`${name} is none of the mix`);
-    return { needs: needsOf(capabilitiesOf(name, memberConfig(config, name))), roundTrips: MEMBERS[name].roundTrips };
+    const its = memberConfig(config, name);
+    return { needs: needsOf(capabilitiesOf(name, its)), roundTrips: roundTripsOf(name, its) };
   };
 
 /** The own host's address: as the agent is reached, or where a server of its own listens. */

@@ -26,6 +26,8 @@ interface Member {
   readonly presence?: boolean;
   /** What its configuration changes in what it can. */
   readonly configured?: (config: unknown) => Partial<MemberCapabilities>;
+  /** Round trips that its configuration adds to the handshake. */
+  readonly furtherRoundTrips?: (config: unknown) => number;
 }
 
 const NOTHING: ProtocolCapabilities = {
@@ -36,6 +38,9 @@ const NOTHING: ProtocolCapabilities = {
   authentication: false,
   nativeProbe: false,
 };
+
+/** Whether a section that its protocol has checked says yes to this. */
+const isOn = (config: unknown, key: string): boolean => (config as Readonly<Record<string, unknown>>)[key] === true;
 
 export const MEMBERS = {
   a2a: {
@@ -68,7 +73,8 @@ export const MEMBERS = {
     capabilities: { ...NOTHING, idempotency: true, authentication: true },
     roundTrips: 2,
     presence: true,
-    configured: (config: unknown) => ({ encryption: (config as { e2ee?: unknown }).e2ee === true }),
+    configured: (config: unknown) => ({ encryption: isOn(config, "e2ee") }),
+    furtherRoundTrips: (config: unknown) => ["negotiate", "challenge", "e2ee"].filter((key) => isOn(config, key)).length,
   },
   simple_json: {
     title: "simple_json",
@@ -88,6 +94,12 @@ export const isMember = (name: string): name is MemberName => Object.hasOwn(MEMB
 
 /** Whether those that it calls must find the caller. */
 export const needsPresence = (name: MemberName): boolean => (MEMBERS[name] as Member).presence === true;
+
+/** Round trips of a protocol's handshake with a peer that was met before, as it is configured here. */
+export function roundTripsOf(name: MemberName, config: unknown): number {
+  const member: Member = MEMBERS[name];
+  return member.roundTrips + (member.furtherRoundTrips?.(config) ?? 0);
+}
 
 /** What a protocol can as it is configured here. */
 export function capabilitiesOf(name: MemberName, config: unknown): MemberCapabilities {

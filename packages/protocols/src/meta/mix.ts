@@ -1,7 +1,7 @@
 import type { ProtocolCapabilities, ProtocolInfo, ReconnectionInfo } from "@failstorm/core";
 import { memberConfig, type MetaConfig } from "./config.ts";
 import { kindsOf } from "./deal.ts";
-import { capabilitiesOf, MEMBERS, type MemberName } from "./members.ts";
+import { capabilitiesOf, MEMBERS, type MemberName, roundTripsOf } from "./members.ts";
 
 const FLAGS = ["streaming", "cancel", "resume", "idempotency", "authentication", "nativeProbe"] as const;
 
@@ -43,11 +43,12 @@ export function describeMix(config: MetaConfig): ProtocolInfo {
 
 export function describeReconnection(config: MetaConfig): ReconnectionInfo {
   const names = hostedIn(config);
+  const rounds = names.map((name) => roundTripsOf(name, memberConfig(config, name)));
   return {
-    method: `the peer's own: ${names.map((name) => `${MEMBERS[name].title} in ${MEMBERS[name].roundTrips}`).join(", ")} round trips; where it hosts several, the one that comes back soonest`,
+    method: `the peer's own: ${names.map((name, index) => `${MEMBERS[name].title} in ${rounds[index]}`).join(", ")} round trips; where it hosts several, the one that comes back soonest`,
     authentication: names.includes("anp")
       ? "signed with the DID's key towards ANP, else none or as configured"
       : "none, or as configured",
-    expectedRoundTrips: Math.max(...names.map((name) => MEMBERS[name].roundTrips)),
+    expectedRoundTrips: Math.max(...rounds),
   };
 }

@@ -164,5 +164,7 @@ describe("what is said of the mix", () => {
   test("[meta-info] a reconnection takes no more round trips than that of the slowest", () => {
     expect(protocol.getReconnectionInfo().expectedRoundTrips).toBe(2);
     expect(protocol.getReconnectionInfo(protocol.parseConfig({ hosts: ["a2a", "agora"] })).expectedRoundTrips).toBe(1);
+    const negotiating = protocol.parseConfig({ protocols: { anp: { config: { negotiate: true } } } });
+    expect(protocol.getReconnectionInfo(negotiating).expectedRoundTrips).toBe(3);
   });
 });
