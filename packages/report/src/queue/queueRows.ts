@@ -1,6 +1,6 @@
 import { modelRows } from "../llm/modelRows.ts";
 import type { ResultRow } from "../rows.ts";
-import type { PublishedQueue, PublishedQueueRow } from "./published.ts";
+import type { PublishedQueue } from "./published.ts";
 import type { QueueMetrics } from "./queueSchema.ts";
 
 const NONE = "–";
@@ -206,26 +206,28 @@ function crashRows(crash: QueueMetrics["crashes"][number]): ResultRow[] {
   ];
 }
 
-/** A published table with a run of ours beside it: one row per measure; theirs for the same protocol. Empty when they have none of it. */
+const inS = (ms: number | null): string => number(ms === null ? null : ms / 1000, ms !== null && ms < 10_000 ? 3 : 1);
+const PUBLISHED_UNIT = "s total / mean / min / max / std";
+
+/** The published table of a queue with a run of ours above it: one row each. */
 export function publishedQueueRows(metrics: QueueMetrics, published: PublishedQueue): ResultRow[] {
-  const theirs = published.rows.find((row) => row.protocol === metrics.protocol);
-  if (theirs === undefined) return [];
-  const pairs: readonly [string, number | null, number | null, string][] = [
-    ["total time", seconds(metrics.total_ms), seconds(theirs.total_ms), "s ours / published"],
-    ["latency, mean", metrics.latency_ms.mean, theirs.mean_ms, "ms ours / published"],
-    ["latency, min", metrics.latency_ms.min, theirs.min_ms, "ms ours / published"],
-    ["latency, max", metrics.latency_ms.max, theirs.max_ms, "ms ours / published"],
-    ["latency, std", metrics.latency_ms.std, theirs.std_ms, "ms ours / published"],
-    ["success", metrics.success_rate === null ? null : metrics.success_rate * 100, successOf(theirs), "% ours / published"],
-  ];
-  return pairs.map(([measure, own, other, unit]) => ({
-    measure,
-    value: `${inMs(own)} / ${inMs(other)}`,
-    unit,
-    note: published.source,
+  const { latency_ms: latency, workers, answered, recorded } = metrics;
+  const ours = {
+    measure: `ours: ${metrics.protocol}`,
+    value: [metrics.total_ms, latency.mean, latency.min, latency.max, latency.std].map(inS).join(" / "),
+    unit: PUBLISHED_UNIT,
+    note: answeredNote(answered, recorded, sharesText(workers.map((worker) => worker.answered))),
+  };
+  const theirs = published.rows.map((row) => ({
+    measure: `published: ${row.protocol}`,
+    value: [row.total_ms, row.mean_ms, row.min_ms, row.max_ms, row.std_ms].map(inS).join(" / "),
+    unit: PUBLISHED_UNIT,
+    note: answeredNote(row.answered, row.questions, row.per_worker === null ? "" : sharesText(row.per_worker)),
   }));
+  return [ours, ...theirs];
 }
 
-const seconds = (ms: number | null): number | null => (ms === null ? null : ms / 1000);
-const successOf = (row: PublishedQueueRow): number | null =>
-  row.answered === null ? null : (row.answered / row.questions) * 100;
+const sharesText = (counts: readonly number[]): string => (counts.length > 8 ? "" : `, ${counts.join("/")} per worker`);
+
+const answeredNote = (answered: number | null, of: number, shares: string): string =>
+  `${answered === null ? `${of} questions` : `${answered} of ${of} answered`}${shares}`;
