@@ -157,6 +157,21 @@ describe("a peer that hosts several", () => {
     expect([agent.executions.length, client.socketTotals().bytesSent]).toEqual([0, 0]);
   });
 
+  test("[meta-choice] what must be encrypted goes by the one that encrypts, where that is configured", async () => {
+    const hosts = [["a2a", "anp"]];
+    const section = { protocols: { anp: { config: { e2ee: true } } } };
+    const agent = await network({ hosts, ...section }).peer("agent-0");
+    const { backend } = program([agent], hosts, section);
+    const { text, traffic } = await backend.send(
+      "program",
+      "agent-0",
+      { text: "secret" },
+      { requirements: { encryption: true } },
+    );
+    expect([text, traffic.protocol]).toEqual(["secret", "anp"]);
+    expect(routes.at(-1)).toMatchObject({ protocol: "anp", before: "a2a", reason: "it requires encryption, which a2a has not" });
+  });
+
   test("[meta-fallback] is met in another when one of its hosts does not answer in its protocol, and then spoken to in that", async () => {
     const hosts = [["a2a", "acp"]];
     const agent = await network({ hosts }).peer("agent-0", { listens: false });
