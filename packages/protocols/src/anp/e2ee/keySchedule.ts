@@ -3,6 +3,7 @@ import {
   createDecipheriv,
   createHmac,
   createPublicKey,
+  createSecretKey,
   diffieHellman,
   generateKeyPairSync,
   hkdfSync,
@@ -52,12 +53,13 @@ function agreed(privateKey: KeyObject, publicKey: KeyObject): Buffer | null {
   }
 }
 
+// All secrets are handed over as KeyObjects: to find out that bytes are none costs node:crypto more than to encrypt with them.
 const derive = (secret: Uint8Array, salt: Uint8Array, info: string, bytes: number): Buffer =>
-  Buffer.from(hkdfSync("sha256", secret, salt, info, bytes));
+  Buffer.from(hkdfSync("sha256", createSecretKey(secret), salt, info, bytes));
 
 /** HKDF-Expand alone, of at most one block (RFC 5869 §2.3). */
 const expand = (secret: Uint8Array, info: string, bytes: number): Buffer =>
-  createHmac("sha256", secret).update(info).update(Uint8Array.of(1)).digest().subarray(0, bytes);
+  createHmac("sha256", createSecretKey(secret)).update(info).update(Uint8Array.of(1)).digest().subarray(0, bytes);
 
 export interface InitialSecrets {
   readonly initial: Buffer;
@@ -132,7 +134,7 @@ export function nextMessageKey(chain: Buffer): { readonly chain: Buffer; readonl
 
 /** ChaCha20-Poly1305: ciphertext and tag, as unpadded base64url. */
 export function seal({ key, nonce }: MessageKey, plaintext: string, associated: string): string {
-  const cipher = createCipheriv("chacha20-poly1305", key, nonce, { authTagLength: TAG_BYTES });
+  const cipher = createCipheriv("chacha20-poly1305", createSecretKey(key), nonce, { authTagLength: TAG_BYTES });
   cipher.setAAD(Buffer.from(associated), { plaintextLength: Buffer.byteLength(plaintext) });
   return Buffer.concat([cipher.update(plaintext, "utf8"), cipher.final(), cipher.getAuthTag()]).toString("base64url");
 }
@@ -142,7 +144,7 @@ export function unseal({ key, nonce }: MessageKey, sealed: unknown, associated: 
   const bytes = decoded(sealed, { atLeast: TAG_BYTES });
   if (bytes === null) return null;
   const body = bytes.subarray(0, bytes.length - TAG_BYTES);
-  const decipher = createDecipheriv("chacha20-poly1305", key, nonce, { authTagLength: TAG_BYTES });
+  const decipher = createDecipheriv("chacha20-poly1305", createSecretKey(key), nonce, { authTagLength: TAG_BYTES });
   decipher.setAAD(Buffer.from(associated), { plaintextLength: body.length });
   decipher.setAuthTag(bytes.subarray(bytes.length - TAG_BYTES));
   try {
