@@ -47,7 +47,7 @@ try {
   // One task for each worker, in the worker's own protocol: a look-up in its shard.
   for (const worker of network.agents.keys()) {
     const { protocol, data, error } = await network.sendShardTask(worker, { query: "capital of the largest neighbour" });
-    console.log(`shard task ${worker} over ${protocol}: ${error ?? `${(data as { hits: unknown[] }).hits.length} hits`}`);
+    console.log(`shard task ${worker} over ${protocol}: ${error ?? `${(data as { hits: unknown[] }).hits.flat().length} hits`}`);
   }
 
   /** Questions whose steps go to whoever has the tool and is free, all at once. */

@@ -1,6 +1,6 @@
 import { type Html, html } from "../page/html.ts";
 import type { MixMetrics } from "./mixSchema.ts";
-import { type MixTable, pairTable, protocolTable, routeTable } from "./mixTables.ts";
+import { changesTable, type MixTable, pairTable, protocolTable, routeTable } from "./mixTables.ts";
 
 /** So many choices of the router are on the page. */
 const MAX_ROUTES_SHOWN = 200;
@@ -13,7 +13,7 @@ function htmlTable({ title, head, rows, note }: MixTable, words: ReadonlySet<str
     <tbody>${rows.map((cells) => html`<tr>${cells.map((cell, i) => html`<td${numeric(i)}>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
-const WORDS = new Set(["protocol", "caller", "callee", "agent", "peer", "before", "reason"]);
+const WORDS = new Set(["protocol", "caller", "callee", "agent", "peer", "before", "after", "reason", "the first reason"]);
 
 /** The matrix: callers down, protocols across, messages in the cells, the failed ones beside them. */
 function matrix(pairs: readonly Pair[]): Html {
@@ -34,6 +34,7 @@ function matrix(pairs: readonly Pair[]): Html {
 export function mixSection(meta: MixMetrics | undefined): Html | null {
   if (meta === undefined) return null;
   const routes = routeTable(meta, MAX_ROUTES_SHOWN);
-  return html`${htmlTable(protocolTable(meta), WORDS)}${matrix(meta.pairs)}${htmlTable(pairTable(meta), WORDS)}
+  const changes = changesTable(meta);
+  return html`${htmlTable(protocolTable(meta), WORDS)}${matrix(meta.pairs)}${htmlTable(pairTable(meta), WORDS)}${changes !== null && htmlTable(changes, WORDS)}
     ${routes !== null && html`<details><summary>${meta.routes_total} choices of the router</summary>${htmlTable(routes, WORDS)}</details>`}`;
 }

@@ -1,5 +1,8 @@
 import type { Address, AgentId, ConnectResult, DirectRequest, FaultKind, SendResult } from "@failstorm/core";
 
+/** A stopped process would have to be continued; a dead one is started again. */
+export type LethalFault = Exclude<FaultKind, "sigstop">;
+
 /** Where the agents of a meta network run: in processes of their own, or in this one. */
 export interface AgentHost {
   readonly kind: "processes" | "in-process";
@@ -10,7 +13,7 @@ export interface AgentHost {
   /** Ends one in order; nothing happens to one that is down. */
   stop(agent: AgentId): Promise<void>;
   /** Does the fault to all of them, one right after the other. Throws InputError where agents have no process to strike. */
-  strike(agents: readonly AgentId[], kind: FaultKind): void;
+  strike(agents: readonly AgentId[], kind: LethalFault): void;
   /** In this process only: a request of one agent to another, over its own backend. Throws CommError. */
   readonly sendFrom?: (agent: AgentId, to: AgentId, request: DirectRequest, signal: AbortSignal) => Promise<SendResult>;
   /** The same for the handshake. */

@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import path from "node:path";
 import {
   type AgentExecutor,
@@ -8,7 +8,6 @@ import {
   type Clock,
   type CommErrorCode,
   createPrng,
-  type FaultKind,
   InputError,
   type Prng,
   type Requirements,
@@ -25,7 +24,7 @@ import type { MetaBackend } from "@failstorm/protocols/meta/backend.ts";
 import { createMetaClient } from "@failstorm/protocols/meta/client.ts";
 import type { Answer } from "@failstorm/qa";
 import { failStorm } from "../failStorm.ts";
-import type { AgentHost } from "./agentHost.ts";
+import type { AgentHost, LethalFault } from "./agentHost.ts";
 import { type BaseAgent, baseAgent } from "./baseAgent.ts";
 import { type AgentHealth, COORDINATOR, Coordinator, type ShardTask } from "./coordinator.ts";
 import { openLocally } from "./localHost.ts";
@@ -75,7 +74,7 @@ export interface Strike {
   readonly count?: number;
   readonly fraction?: number;
   /** Absent: sigkill. */
-  readonly fault?: FaultKind;
+  readonly fault?: LethalFault;
 }
 
 interface NetworkParts {
@@ -97,6 +96,7 @@ export class FailstormMetaNetwork {
   private readonly tally = new Tally();
   private readonly recovery = new RecoveryLog((id) => this.hosted(id));
   private strikes = 0;
+  private closed: Promise<void> | null = null;
 
   constructor(parts: NetworkParts) {
     this.parts = parts;
@@ -182,7 +182,12 @@ export class FailstormMetaNetwork {
   }
 
   /** Ends all agents and connections. Throws RunError when the network had ended early. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.closed ??= this.end();
+    return this.closed;
+  }
+
+  private async end(): Promise<void> {
     const { host, backend, client } = this.parts;
     try {
       await host.close();
@@ -233,12 +238,23 @@ export async function createFailstormMetaNetwork(config: RunConfig, options: Met
   const clock = options.clock ?? systemClock;
   const prng = createPrng(seed).fork("coordinator");
   const workspaceDir = path.join(options.runDir, "coordinator");
-  mkdirSync(workspaceDir, { recursive: true });
+  makeFolder(workspaceDir);
   const { host, plan } = await place(config, options, clock);
   const client = createMeteredClient({ clock, connectTimeoutMs: config.network.connectionTimeoutMs, onResidual: () => {} });
   const section = config.protocolConfig;
   const backend = createMetaClient({ agentId: COORDINATOR, hosts, section, workspaceDir, client, clock, prng });
   return new FailstormMetaNetwork({ config, plan, host, client, backend, clock, prng });
+}
+
+/** Not `mkdirSync` with `recursive`: node loops for ever below a folder in which nothing can be made (`/proc/x`). */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(path.dirname(folder));
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    throw new InputError(`runDir: ${folder} cannot be made: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 async function place(

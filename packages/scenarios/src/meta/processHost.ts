@@ -6,7 +6,6 @@ import {
   agentId,
   type AgentSpec,
   type Clock,
-  type FaultKind,
   type PlannedFault,
   type Roster,
   RunError,
@@ -18,7 +17,7 @@ import { carryOut } from "@failstorm/orchestrator/execute.ts";
 import { type Flow, type FlowParts, prepareAll, restart, startAll, strike } from "@failstorm/orchestrator/flow.ts";
 import { AGENT_HOST } from "@failstorm/orchestrator/ports.ts";
 import { isLive } from "@failstorm/orchestrator/supervisor.ts";
-import type { AgentHost } from "./agentHost.ts";
+import type { AgentHost, LethalFault } from "./agentHost.ts";
 
 export interface ProcessHostOptions {
   readonly plan: RunPlan;
@@ -77,23 +76,27 @@ export async function openProcesses(options: ProcessHostOptions): Promise<AgentH
   const { supervisor } = open.parts;
   const down = (agent: AgentId): boolean => supervisor.agent(agent).life.kind === "down";
   const faults: PlannedFault[] = [];
+  /** Struck, and not started again: whether its exit has been seen yet or not. */
+  const struck = new Set<AgentId>();
   // Each is a cycle of its own for who reads the events.
-  const strikeNow = (victims: readonly AgentId[], kind: FaultKind): void => {
+  const strikeNow = (victims: readonly AgentId[], kind: LethalFault): void => {
     const fault = { kind, atMs: clock.now() - open.t0, cycle: faults.length, victims, fake: false, restartAtMs: null };
     faults.push(fault);
+    for (const victim of victims) struck.add(victim);
     strike(open.parts, fault);
   };
   return {
     kind: "processes",
     addressOf: (agent) => {
       const found = supervisor.agent(agent);
-      return isLive(found) ? { host: AGENT_HOST, port: found.spec.port } : null;
+      return isLive(found) && !struck.has(agent) ? { host: AGENT_HOST, port: found.spec.port } : null;
     },
     async start(agent) {
       const found = supervisor.agent(agent);
-      if (isLive(found)) return;
+      if (isLive(found) && !struck.has(agent)) return;
       await restart(open.parts, found, { briefing: () => open.briefing, latestExit: clock.now() + EXIT_TIMEOUT_MS });
       if (!isLive(found)) throw new RunError("START_FAILED", `${agent} did not come up again; its log is ${found.spec.logFile}`);
+      struck.delete(agent);
     },
     async stop(agent) {
       if (down(agent)) return;
