@@ -98,6 +98,7 @@ const agentEvents = [
     lost: z.string().nullable(),
     startedAt: z.number(),
     ms: z.number(),
+    /** A handshake that is good for several (a new neighbour that has taken over from two others) has several events: its traffic is in the first. */
     bytesSent: z.number(),
     bytesReceived: z.number(),
     roundTrips: z.number(),

@@ -22,6 +22,7 @@ export class Foresight implements FailureDetector {
   private readonly options: DetectorOptions;
   private readonly links = new Map<AgentId, Watched>();
   private stalledAt = Number.NEGATIVE_INFINITY;
+  private actedAt = Number.NEGATIVE_INFINITY;
   private lookedAt = Number.NEGATIVE_INFINITY;
 
   constructor(detector: FailureDetector, options: DetectorOptions) {
@@ -31,17 +32,14 @@ export class Foresight implements FailureDetector {
   }
 
   tick(now: number): DetectorEffect[] {
-    const lateMs = now - (this.nextWakeAt() ?? now);
-    if (lateMs > this.options.intervalMs * LATE_SHARE) {
-      this.stalledAt = now;
-      for (const { forecast } of this.links.values()) forecast.forgive(lateMs);
-    }
+    this.forgive(now);
     const effects = this.detector.tick(now);
     this.note(effects, now);
     return [...effects, ...this.foretell(now)];
   }
 
   receive(input: DetectorInput, now: number): DetectorEffect[] {
+    this.forgive(now);
     const effects = this.detector.receive(input, now);
     // Effects first: who is dead, or another incarnation, has no history.
     this.note(effects, now);
@@ -71,6 +69,15 @@ export class Foresight implements FailureDetector {
   monitor(peers: readonly AgentId[], now: number): void {
     this.detector.monitor(peers, now);
     this.follow();
+  }
+
+  /** When this agent stood still, whatever it does first when it goes on finds everybody silent for as long. */
+  private forgive(now: number): void {
+    const lateMs = now - Math.max(this.nextWakeAt() ?? now, this.actedAt);
+    this.actedAt = now;
+    if (lateMs <= this.options.intervalMs * LATE_SHARE) return;
+    this.stalledAt = now;
+    for (const { forecast } of this.links.values()) forecast.forgive(lateMs);
   }
 
   private note(effects: readonly DetectorEffect[], now: number): void {
