@@ -52,6 +52,8 @@ describe("bad input: exit code 2, the message on stderr, nothing on stdout, noth
       ["--agents", "3", "--agent-count", "4"],
       /--agent-count 4: scenario.agent_count was already given by --agents 3/,
     ],
+    ["meta over another", ["meta", "-p", "a2a"], /--protocol a2a: failstorm meta runs the protocol meta; leave the option or/],
+    ["meta without a mix", ["meta", "--set", "meta.protocols.smtp.enabled=true"], /meta.protocols.smtp: no such protocol/],
     ["scenario", ["--set", "scenario.name=rain"], /rain is no scenario; choose one of fail-storm/],
     ["report of nothing", ["report", "nowhere"], /report nowhere: there is no such folder/],
     ["table of nothing", ["table", "."], /no failstorm_metrics.json there/],

@@ -445,6 +445,20 @@ describe("a network of several protocols", () => {
     );
   });
 
+  it("takes the section protocols of older configurations for that of meta", async () => {
+    const yaml =
+      "scenario: {protocol: meta, agent_count: 4}\nprotocols:\n  anp: {agent_count: 3}\n  acp: {enabled: false}\n  agora: {enabled: false}\n";
+    const { config, warnings } = await load({ yaml });
+    expect(config.scenario.hosts?.flat().toSorted()).toEqual(["a2a", "anp", "anp", "anp"]);
+    expect(warnings).toHaveLength(3);
+    expect(warnings[0]).toBe("storm.yaml:3:9: protocols.anp.agent_count is deprecated; write meta.protocols.anp.agent_count");
+    const unused = await load({ yaml, flags: [flag("--protocol", "scenario.protocol", "simple_json")] });
+    expect(unused.config.scenario).not.toHaveProperty("hosts");
+    expect(unused.warnings.at(-1)).toMatch(
+      /protocols.anp.agent_count 3: only used when several protocols are mixed; .*--protocol meta/,
+    );
+  });
+
   it("spares one agent of the network when all host it", async () => {
     const { config, warnings } = await mixed([kill], "mixed: {order: [anp]}\nscenario: {kill_fraction: 1}");
     expect(config.scenario.killCount).toBe(7);
