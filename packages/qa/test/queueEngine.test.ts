@@ -237,6 +237,16 @@ describe("quarantine", () => {
     expect(sends(back)).toEqual(["a:1"]);
   });
 
+  it("after a failure it gets one message at a time, until it has answered", () => {
+    const engine = start({ workers: [["a", 3]], config: { quarantineAfter: 9 } });
+    engine.offer(questions(9), 0); // a has 0, 1, 2
+    expect(sends(engine.failed({ message: 1, code: "reset", detail: "" }, 1))).toEqual([]);
+    expect(sends(engine.failed({ message: 2, code: "reset", detail: "" }, 1))).toEqual([]);
+    expect(sends(engine.failed({ message: 3, code: "reset", detail: "" }, 1))).toEqual(["a:3"]);
+    expect(sends(engine.answered({ message: 4, worker: "a", seq: 3, answer: "x" }, 5))).toEqual(["a:4", "a:5", "a:6"]);
+    expect(engine.status().free).toBe(0);
+  });
+
   it("a refused connection is enough: nobody is there", () => {
     const engine = start();
     engine.offer(questions(2), 0);
@@ -311,7 +321,7 @@ describe("quarantine", () => {
 });
 
 describe("memory", () => {
-  it("50 000 questions leave nothing but a watermark", () => {
+  it("50 000 questions leave nothing but a watermark", { timeout: 60_000 }, () => {
     const done = new DoneSet();
     const engine = start({ done, config: { window: 64 } });
     const busy = new Map<number, { worker: string; seq: number }>();

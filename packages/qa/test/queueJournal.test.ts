@@ -74,7 +74,9 @@ describe("the journal of a queue", () => {
     expect([0, 1, 2].map((seq) => replay.done.has(seq))).toEqual([true, false, true]);
   });
 
-  it("survives a kill at any byte: whole lines count, the torn one is cut off, and what follows is whole again", () => {
+  it("survives a kill at any byte: whole lines count, the torn one is cut off, and what follows is whole again", {
+    timeout: 60_000,
+  }, () => {
     const { journal } = open();
     for (const seq of [0, 1, 2]) journal.record(result(seq));
     const whole = readFileSync(file);

@@ -197,7 +197,9 @@ describe("the measures of a queue", () => {
     });
   });
 
-  it("a stall of one worker shows in the corrected percentiles, though it is one answer of a thousand", async () => {
+  it("a stall of one worker shows in the corrected percentiles, though it is one answer of a thousand", {
+    timeout: 60_000,
+  }, async () => {
     const run = new Run().opened(0, 1000);
     let t = 0;
     for (let n = 0; n < 1000; n++) {

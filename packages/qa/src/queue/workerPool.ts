@@ -27,8 +27,19 @@ interface PoolWorker {
 }
 
 /**
- * The workers of a queue: how loaded, how well. Invariants: 0 ≤ load ≤ concurrency; only an active worker is chosen; a quarantined one always
- * has a probe due or asked.
+ * Messages a worker may have now. After a failure, one at a time until it has answered: a death takes down all it has at once, and what is sent
+ * right after it would fail too.
+ */
+function capacity({ health, concurrency }: PoolWorker): number {
+  if (health.kind === "quarantined") return 0;
+  return health.failures > 0 ? 1 : concurrency;
+}
+
+const freeSlotsOf = (worker: PoolWorker): number => Math.max(0, capacity(worker) - worker.load);
+
+/**
+ * The workers of a queue: how loaded, how well. Invariants: 0 ≤ load ≤ concurrency; only a worker with a free slot is chosen; a quarantined one
+ * has none, and always a probe due or asked; `slots` is the sum of the free slots.
  */
 export class WorkerPool {
   private readonly workers = new Map<string, PoolWorker>();
@@ -71,49 +82,52 @@ export class WorkerPool {
   /** Active workers with a free slot, the least loaded first; among equals who was sent the fewest questions, then who came first. */
   free(): string[] {
     return [...this.workers.values()]
-      .filter((worker) => worker.health.kind === "active" && worker.load < worker.concurrency)
+      .filter((worker) => freeSlotsOf(worker) > 0)
       .sort((a, b) => a.load / a.concurrency - b.load / b.concurrency || a.sent - b.sent)
       .map((worker) => worker.id);
   }
 
   take(id: string, questions: number): void {
-    const worker = this.get(id);
-    worker.load += 1;
-    worker.sent += questions;
-    if (worker.health.kind === "active") this.slots -= 1;
+    this.change(id, (worker) => {
+      worker.load += 1;
+      worker.sent += questions;
+    });
   }
 
   release(id: string): void {
-    const worker = this.get(id);
-    worker.load -= 1;
-    if (worker.health.kind === "active") this.slots += 1;
+    this.change(id, (worker) => {
+      worker.load -= 1;
+    });
   }
 
   answered(id: string): void {
-    const worker = this.get(id);
-    worker.relapses = 0;
-    if (worker.health.kind === "active" && worker.health.failures > 0) worker.health = { kind: "active", failures: 0 };
+    this.change(id, (worker) => {
+      worker.relapses = 0;
+      if (worker.health.kind === "active" && worker.health.failures > 0) worker.health = { kind: "active", failures: 0 };
+    });
   }
 
   /** One message failed. Returns the quarantine, when this was the last straw. */
   failed(id: string, code: string, now: number): QueueEffect[] {
-    const worker = this.get(id);
-    if (worker.health.kind !== "active") return [];
-    const failures = worker.health.failures + 1;
-    worker.health = { kind: "active", failures };
+    const { health } = this.get(id);
+    if (health.kind !== "active") return [];
+    const failures = health.failures + 1;
+    this.change(id, (worker) => {
+      worker.health = { kind: "active", failures };
+    });
     return failures >= this.config.quarantineAfter || code === "refused" ? this.quarantine(id, code, now) : [];
   }
 
   quarantine(id: string, reason: string, now: number): QueueEffect[] {
-    const worker = this.get(id);
-    if (worker.health.kind !== "active") return [];
-    const { failures } = worker.health;
+    const { health } = this.get(id);
+    if (health.kind !== "active") return [];
     this.active -= 1;
-    this.slots -= worker.concurrency - worker.load;
-    const at = now + this.interval(worker.relapses);
-    worker.relapses += 1;
-    worker.health = { kind: "quarantined", since: now, probes: 0, successes: 0, failedProbes: 0, check: { kind: "due", at } };
-    return [{ type: "quarantine", worker: id, reason, failures }];
+    this.change(id, (worker) => {
+      const at = now + this.interval(worker.relapses);
+      worker.relapses += 1;
+      worker.health = { kind: "quarantined", since: now, probes: 0, successes: 0, failedProbes: 0, check: { kind: "due", at } };
+    });
+    return [{ type: "quarantine", worker: id, reason, failures: health.failures }];
   }
 
   /** Probes that have fallen due, and those that have not been answered in time. */
@@ -145,9 +159,10 @@ export class WorkerPool {
       worker.health = { ...health, successes, failedProbes, check: { kind: "due", at: now + this.interval(failedProbes) } };
       return [];
     }
-    worker.health = { kind: "active", failures: 0 };
     this.active += 1;
-    this.slots += worker.concurrency - worker.load;
+    this.change(id, () => {
+      worker.health = { kind: "active", failures: 0 };
+    });
     return [{ type: "returned", worker: id, afterMs: now - health.since, probes: health.probes }];
   }
 
@@ -160,6 +175,14 @@ export class WorkerPool {
         next = Math.min(next, health.check.kind === "due" ? health.check.at : health.check.until);
     }
     return next;
+  }
+
+  /** Keeps `slots` right, whatever `fn` does to the worker. */
+  private change(id: string, fn: (worker: PoolWorker) => void): void {
+    const worker = this.get(id);
+    const before = freeSlotsOf(worker);
+    fn(worker);
+    this.slots += freeSlotsOf(worker) - before;
   }
 
   private interval(doublings: number): number {
