@@ -1,10 +1,11 @@
 import type { Bench } from "./bench.ts";
 import { control } from "./control.ts";
+import { heartbeat64, sigstop } from "./detectionLimits.ts";
 import { idleLoad } from "./idleLoad.ts";
 import { antiEntropy } from "./networkAntiEntropy.ts";
 import { networkMessaging } from "./networkMessaging.ts";
 import { protocols } from "./protocols.ts";
-import { heartbeat64, scale, sigstop } from "./scale.ts";
+import { scale } from "./scale.ts";
 import { spawn } from "./spawn.ts";
 import { detectionHeartbeat, detectionTransport } from "./storms.ts";
 
