@@ -154,6 +154,7 @@ describe("the measures of a queue", () => {
         throughput_per_s: 40,
         timeouts: 1,
         errors: { timeout: 1, garbage: 1 },
+        network_errors: 1,
         attempts: { messages: 4, retried_questions: 2, retries: 1, max: 3, mean: 7 / 4 },
         longest_gap: { ms: 50, from_ms: 50 },
         bad_lines: 0,
@@ -181,7 +182,7 @@ describe("the measures of a queue", () => {
     expect(value("total time")).toBe("0.1");
     expect(value("success")).toBe("50");
     expect(value("latency")).toBe("30 / 17.32 / 10 / 40");
-    expect(rows.find((row) => row.measure === "errors")?.note).toBe("timeout 1, garbage 1");
+    expect(rows.find((row) => row.measure === "errors")?.note).toBe("1 of the network; timeout 1, garbage 1");
     const published = publishedQueueRows(metrics, PUBLISHED_QUEUE);
     expect(published.map(({ measure }) => measure)).toEqual([
       "ours: a2a",

@@ -14,6 +14,8 @@ import { bytesOf, crashRows, protocolRows, sharesOf, sumCodes, workerRows } from
 export const QUEUE_METRICS_FILE = "queue_metrics.json";
 
 const MAX_BINS = 3600;
+/** Failures of a worker that was reached: its answer is an error, none, or none to this question. */
+const ANSWER_FAILURES = new Set(["remote", "garbage", "missing"]);
 
 /** CLOCK_MONOTONIC ms. */
 interface Session {
@@ -71,6 +73,7 @@ export async function computeQueueMetrics(dir: string): Promise<QueueMetrics> {
     ...times.measures,
     timeouts: codes["timeout"] ?? 0,
     errors: codes,
+    network_errors: Object.entries(codes).reduce((sum, [code, n]) => sum + (ANSWER_FAILURES.has(code) ? 0 : n), 0),
     attempts: { ...counts.attempts, messages: root?.messages ?? 0, retries: root?.retries ?? 0 },
     duplicates: { n: root?.duplicates ?? 0, same_answer: root?.duplicatesSame ?? 0 },
     quarantines: workers.reduce((sum, row) => sum + row.quarantines, 0),

@@ -127,7 +127,7 @@ function troubleRows(metrics: QueueMetrics): ResultRow[] {
         0,
       ),
       unit: "attempts",
-      note: codes.join(", "),
+      note: codes.length === 0 ? "" : `${metrics.network_errors} of the network; ${codes.join(", ")}`,
     },
     {
       measure: "duplicates",

@@ -123,7 +123,10 @@ export const queueMetricsSchema = z
     per_bin: z.object({ bin_ms: z.number(), results: z.array(count) }).describe("results by time since the first question left"),
     attempts: z.object({ messages: count, retried_questions: count, retries: count, max: count, mean: z.number().nullable() }),
     timeouts: count,
-    errors: byCode.describe("failed attempts by code; timeouts included"),
+    errors: byCode.describe("failed attempts by code, whatever failed"),
+    network_errors: count.describe(
+      "of these: refused, reset, timeout, aborted, unhealthy, unknown_agent, protocol; the others are bad answers",
+    ),
     duplicates: z.object({ n: count, same_answer: count }).describe("answers beyond the first: counted, not recorded"),
     quarantines: count,
     restarts: count.describe("of the coordinator, from its journal"),
