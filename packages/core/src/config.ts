@@ -193,6 +193,8 @@ export interface ProcessSpec {
   readonly port: number;
   readonly workspaceDir: string;
   readonly logFile: string;
+  /** Of the JavaScript engine, after the launcher's own. */
+  readonly nodeOptions?: readonly string[];
   /** Absent: nobody supervises it, and Ctrl-C ends it. */
   readonly control?: { readonly host: string; readonly port: number; readonly token: string };
   readonly config: RunConfig;

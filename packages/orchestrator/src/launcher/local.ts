@@ -51,7 +51,7 @@ function spawnAgent(spec: ProcessSpec, agentEntry: string, env: Record<string, s
   writeFileSync(specFile, JSON.stringify(spec), { mode: 0o600 });
   // execa takes any descriptor; its types stop at 9.
   const log = openSync(spec.logFile, "a") as 3;
-  const child = execa(process.execPath, [...NODE_OPTIONS, agentEntry, specFile], {
+  const child = execa(process.execPath, [...NODE_OPTIONS, ...(spec.nodeOptions ?? []), agentEntry, specFile], {
     stdio: ["ignore", log, log],
     buffer: false,
     reject: false,
