@@ -5,6 +5,7 @@ import { idleLoad } from "./idleLoad.ts";
 import { antiEntropy } from "./networkAntiEntropy.ts";
 import { networkMessaging } from "./networkMessaging.ts";
 import { protocols } from "./protocols.ts";
+import { queue } from "./queue.ts";
 import { scale } from "./scale.ts";
 import { spawn } from "./spawn.ts";
 import { detectionHeartbeat, detectionTransport } from "./storms.ts";
@@ -22,4 +23,5 @@ export const benches: readonly Bench[] = [
   sigstop,
   networkMessaging,
   antiEntropy,
+  queue,
 ];

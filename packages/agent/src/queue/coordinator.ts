@@ -1,6 +1,7 @@
 import path from "node:path";
 import {
   type AgentExecutor,
+  CommError,
   type FromAgent,
   type QueueConfig,
   type QueueNode,
@@ -26,6 +27,7 @@ import { readIncoming } from "./wire.ts";
 
 /** The journal of a run: every result, as it comes. */
 const RESULTS = "queue_results.jsonl";
+const STATUS_TIMEOUT_MS = 1000;
 const PROGRESS_MS = 1000;
 const MIN_PROGRESS_MS = 200;
 
@@ -72,7 +74,8 @@ export class Coordinator implements Role {
         if (this.fed === null) throw new Refusal("not_ready", "there is nothing to dispatch yet");
         this.begin();
       }
-      queue.enqueue({ type: "agent_parts_message", parts: [{ kind: "data", data: this.status() }] });
+      const workers = incoming.command === "status" ? await this.workersStatus() : {};
+      queue.enqueue({ type: "agent_parts_message", parts: [{ kind: "data", data: { ...this.status(), ...workers } }] });
     },
     cancel: async () => undefined,
   };
@@ -280,6 +283,21 @@ export class Coordinator implements Role {
       questions: this.questions?.source.count ?? null,
       workers: this.network.neighbours(),
     };
+  }
+
+  /** What those of ours say that it feeds; a stranger would take the command for a question. */
+  private async workersStatus(): Promise<Record<string, unknown>> {
+    const { agentId } = this.parts.self;
+    const to = this.nodes.filter(({ fedBy, external }) => fedBy === agentId && !external).map((node) => node.agentId);
+    const signal = AbortSignal.timeout(STATUS_TIMEOUT_MS);
+    const command = { parts: [{ kind: "data", data: { command: "status" } }] } as const;
+    const answers = await this.network.broadcast(command, { to, kind: "command", signal });
+    const said = [...answers].map(([worker, answer]) => {
+      if (answer instanceof CommError) return [worker, { unreachable: answer.code }] as const;
+      const part = answer.parts.find(({ kind }) => kind === "data");
+      return [worker, part?.kind === "data" ? part.data : null] as const;
+    });
+    return { workers: Object.fromEntries(said) };
   }
 }
 
