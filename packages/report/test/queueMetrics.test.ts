@@ -34,9 +34,9 @@ class Run {
   private readonly seqs = new Map<string, number>();
   inc = 1;
 
-  constructor(protocol = "a2a") {
-    const scenario = { name: "queue", protocol, seed: 7 };
-    this.at(0, { ev: "run.started", runId: "r1", wallMs: 0, config: { scenario } }, "orchestrator");
+  constructor(rate: number | null = null) {
+    const scenario = { name: "queue", protocol: "a2a", seed: 7 };
+    this.at(0, { ev: "run.started", runId: "r1", wallMs: 0, config: { scenario, queue: { rate } } }, "orchestrator");
   }
 
   at(t: number, event: NewEvent, src = "c"): this {
@@ -215,6 +215,19 @@ describe("the measures of a queue", () => {
     expect(corrected?.p90).toBeGreaterThan(3500);
     expect(gap).toEqual({ ms: 5000, from_ms: 2500 });
     expect(per_bin.results.slice(2, 8)).toEqual([101, 0, 0, 0, 0, 100]); // the one at 2 500 ms precisely
+  });
+
+  it("of an open loop, latency counts from the schedule and needs no correction", async () => {
+    const run = new Run(100).opened(0, 2).sent(300, 1, "w1", "q0").done(310, "q0", { sentAt: 300, intendedAt: 10 });
+    run.sent(310, 2, "w1", "q1").done(320, "q1", { sentAt: 310, intendedAt: 20 }).closed(321).write(true);
+    const metrics = await computeQueueMetrics(dir);
+    expect(metrics).toMatchObject({
+      rate_per_s: 100,
+      latency_ms: { mean: 300 },
+      service_ms: { mean: 10 },
+      latency_corrected_ms: null,
+    });
+    expect(metrics.reasons["latency_corrected_ms"]).toMatch(/due by a schedule/);
   });
 
   it("a worker that is killed: detection, what was in flight, sent again, answered twice and recorded once", async () => {

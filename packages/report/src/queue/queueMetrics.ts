@@ -24,6 +24,12 @@ interface Session {
   firstDispatchAt: number | null;
 }
 
+/** What is looked at of the configuration in `run.started`. */
+interface StartedConfig {
+  readonly scenario?: { readonly name?: string; readonly protocol?: string; readonly seed?: number };
+  readonly queue?: { readonly rate?: number | null };
+}
+
 interface QueueRecord {
   /** The run's starts: the first, and every resumption of an interrupted one. */
   readonly sessions: readonly Session[];
@@ -43,7 +49,7 @@ interface QueueRecord {
 export async function computeQueueMetrics(dir: string): Promise<QueueMetrics> {
   const record = await read(dir);
   const { started, tally, root, table } = record;
-  const config = (started?.config ?? {}) as { scenario?: { name?: string; protocol?: string; seed?: number } };
+  const config = (started?.config ?? {}) as StartedConfig;
   // What an earlier session has recorded stands first in the file; its clock may have been that of another boot.
   const recordedBefore = Math.min(table.size, root?.opened[0]?.recorded ?? 0);
   const times = timesOf(table, recordedBefore, root?.firstDispatchAt ?? null, resumptions(record.sessions));
@@ -71,6 +77,9 @@ export async function computeQueueMetrics(dir: string): Promise<QueueMetrics> {
     repeated_lines: table.repeated,
     only_in_events: table.onlyInEvents,
     ...times.measures,
+    rate_per_s: config.queue?.rate ?? null,
+    // By a schedule nothing is omitted: a question is due whether anybody pulls it or not.
+    latency_corrected_ms: typeof config.queue?.rate === "number" ? null : times.measures.latency_corrected_ms,
     timeouts: codes["timeout"] ?? 0,
     errors: codes,
     network_errors: Object.entries(codes).reduce((sum, [code, n]) => sum + (ANSWER_FAILURES.has(code) ? 0 : n), 0),
@@ -271,8 +280,11 @@ function reasonsOf(metrics: QueueMetrics): Record<string, string> {
   const reasons: Record<string, string> = {};
   if (metrics.total_ms === null) reasons["total_ms"] = "no question was finished in this run";
   if (metrics.correctness.rate === null) reasons["correctness.rate"] = "the questions have no gold answers";
-  if (metrics.latency_corrected_ms === null)
-    reasons["latency_corrected_ms"] = "no question was answered at its first attempt: there is no pace to correct by";
+  if (metrics.latency_corrected_ms === null) {
+    const byPace = "no question was answered at its first attempt: there is no pace to correct by";
+    reasons["latency_corrected_ms"] =
+      metrics.rate_per_s === null ? byPace : "the questions were due by a schedule: nothing is omitted";
+  }
   if (metrics.questions === null) reasons["questions"] = "an endless stream";
   for (const [name, needed] of [
     ["p50", 1],

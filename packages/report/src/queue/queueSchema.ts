@@ -90,6 +90,7 @@ export const queueMetricsSchema = z
     coordinator: z.string().nullable(),
     source: z.enum(["generated", "file", "stdin"]).nullable(),
     batch: count.nullable(),
+    rate_per_s: z.number().nullable().describe("questions due per second (open loop); null = as fast as workers are free"),
     partial: z.boolean().describe("the queue was not closed: interrupted, starved, or still going on"),
     questions: count.nullable().describe("of the source; null = an endless stream"),
     recorded: count.describe("questions with a result"),
