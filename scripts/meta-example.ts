@@ -41,8 +41,11 @@ const { config } = await loadConfig({
 const network = await createFailstormMetaNetwork(config, { runDir, agents: { kind: "processes", agentEntry } });
 try {
   const adapters = await network.installOutboundAdapters();
-  for (const { to, protocol, round_trips, ms, error } of adapters)
-    console.log(`dialled ${to} in ${protocol}: ${error ?? `${round_trips} round trips, ${ms.toFixed(1)} ms`}`);
+  for (const { from, to, protocol, round_trips, ms, error } of adapters.filter(({ from }) => !network.agents.has(from)))
+    console.log(`${from} dialled ${to} in ${protocol}: ${error ?? `${round_trips} round trips, ${ms.toFixed(1)} ms`}`);
+
+  const installed = adapters.filter(({ from, error }) => network.agents.has(from) && error === null);
+  console.log(`the agents dialled each other: ${installed.length} of ${network.agents.size * (network.agents.size - 1)} ways`);
 
   // One task for each worker, in the worker's own protocol: a look-up in its shard.
   for (const worker of network.agents.keys()) {

@@ -3,6 +3,16 @@ import type { Address, AgentId, ConnectResult, DirectRequest, FaultKind, SendRes
 /** A stopped process would have to be continued; a dead one is started again. */
 export type LethalFault = Exclude<FaultKind, "sigstop">;
 
+/** A handshake of one agent with another. */
+export interface DialledLink {
+  readonly from: AgentId;
+  readonly to: AgentId;
+  /** By which protocol, where the other hosts several; null: by the one it hosts. */
+  readonly protocol: string | null;
+  readonly ms: number;
+  readonly roundTrips: number;
+}
+
 /** Where the agents of a meta network run: in processes of their own, or in this one. */
 export interface AgentHost {
   readonly kind: "processes" | "in-process";
@@ -14,6 +24,8 @@ export interface AgentHost {
   stop(agent: AgentId): Promise<void>;
   /** Does the fault to all of them, one right after the other. Throws InputError where agents have no process to strike. */
   strike(agents: readonly AgentId[], kind: LethalFault): void;
+  /** With processes only: the handshakes that agents have completed with each other. */
+  readonly dialled?: () => readonly DialledLink[];
   /** In this process only: a request of one agent to another, over its own backend. Throws CommError. */
   readonly sendFrom?: (agent: AgentId, to: AgentId, request: DirectRequest, signal: AbortSignal) => Promise<SendResult>;
   /** The same for the handshake. */

@@ -18,6 +18,7 @@ import {
   toCommError,
   type Traffic,
 } from "@failstorm/core";
+import { buildLinks, neighbours } from "@failstorm/network";
 import { drawVictims, targetsOf } from "@failstorm/orchestrator/faultPlan.ts";
 import { createMeteredClient, loadProtocol, type OwnMeteredClient } from "@failstorm/protocols";
 import type { MetaBackend } from "@failstorm/protocols/meta/backend.ts";
@@ -77,6 +78,9 @@ export interface Strike {
   readonly fault?: LethalFault;
 }
 
+/** How often it is looked whether the agents have met. */
+const LINK_POLL_MS = 50;
+
 interface NetworkParts {
   readonly config: RunConfig;
   readonly plan: RunPlan | null;
@@ -120,14 +124,14 @@ export class FailstormMetaNetwork {
   }
 
   /**
-   * Dials every agent in its own protocol, for the coordinator; and every other for each agent in this process. Agents in processes of
-   * their own have dialled each other when the network came up (`link.up` in the events). A failure is in the list, not thrown.
+   * Dials every agent in its own protocol, for the coordinator, and every other for each agent in this process. Agents in processes of
+   * their own dial their neighbours by themselves when the network comes up: that is waited for. A failure is in the list, not thrown.
    */
   async installOutboundAdapters(): Promise<readonly OutboundAdapter[]> {
     const { connectFrom } = this.parts.host;
-    const own = [...this.agents.keys()].map((to) => this.dial(COORDINATOR, to, () => this.coordinator.connect(to)));
-    if (connectFrom === undefined) return Promise.all(own);
     const ids = [...this.agents.keys()];
+    const own = ids.map((to) => this.dial(COORDINATOR, to, () => this.coordinator.connect(to)));
+    if (connectFrom === undefined) return [...(await Promise.all(own)), ...(await this.dialledByAgents())];
     const pairs = ids.flatMap((from) => ids.filter((to) => to !== from).map((to) => [from, to] as const));
     return Promise.all([...own, ...pairs.map(([from, to]) => this.dial(from, to, () => connectFrom(from, to)))]);
   }
@@ -195,6 +199,33 @@ export class FailstormMetaNetwork {
       await backend.close();
       await client.close();
     }
+  }
+
+  /** What the agents have dialled, once every one that is up has met its neighbours, or should have. */
+  private async dialledByAgents(): Promise<OutboundAdapter[]> {
+    const { config, host, clock } = this.parts;
+    const ids = [...this.agents.keys()].filter((id) => host.addressOf(id) !== null);
+    const links = buildLinks(config.network.topology, ids, config.network.customEdges);
+    const wanted = ids.flatMap((from) => neighbours(links, from).map((to) => `${from} ${to}`));
+    const deadline = clock.now() + config.network.connectionTimeoutMs;
+    for (;;) {
+      const dialled = host.dialled?.() ?? [];
+      const made = new Set(dialled.map(({ from, to }) => `${from} ${to}`));
+      const missing = wanted.filter((pair) => !made.has(pair));
+      if (missing.length > 0 && clock.now() < deadline) {
+        await clock.sleep(LINK_POLL_MS);
+        continue;
+      }
+      const there = dialled.map(({ from, to, protocol, ms, roundTrips }): OutboundAdapter => {
+        return { from, to, protocol: protocol ?? this.hosted(to).join("+"), round_trips: roundTrips, ms, error: null };
+      });
+      return [...there, ...missing.map((pair) => this.notDialled(pair))];
+    }
+  }
+
+  private notDialled(pair: string): OutboundAdapter {
+    const [from = "", to = ""] = pair.split(" ");
+    return { from, to, protocol: this.hosted(to).join("+"), round_trips: 0, ms: 0, error: "timeout" };
   }
 
   private hosted(id: AgentId): readonly string[] {

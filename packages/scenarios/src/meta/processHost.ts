@@ -17,7 +17,7 @@ import { carryOut } from "@failstorm/orchestrator/execute.ts";
 import { type Flow, type FlowParts, prepareAll, restart, startAll, strike } from "@failstorm/orchestrator/flow.ts";
 import { AGENT_HOST } from "@failstorm/orchestrator/ports.ts";
 import { isLive } from "@failstorm/orchestrator/supervisor.ts";
-import type { AgentHost, LethalFault } from "./agentHost.ts";
+import type { AgentHost, DialledLink, LethalFault } from "./agentHost.ts";
 
 export interface ProcessHostOptions {
   readonly plan: RunPlan;
@@ -40,6 +40,23 @@ function writeSchedule({ plan, runDir }: ProcessHostOptions, faults: readonly Pl
   writeFileSync(path.join(runDir, "schedule.json"), `${JSON.stringify({ ...plan.schedule, tasks: [], faults })}\n`);
 }
 
+/** The last handshake of each agent with each other, as the live view shows them: up to a quarter of a second late. */
+class LinkLog {
+  private readonly routes = new Map<string, string>();
+  private readonly links = new Map<string, DialledLink>();
+
+  add(event: RunEvent): void {
+    if (event.ev === "route.chosen") this.routes.set(`${event.src} ${event.peer}`, event.protocol);
+    if (event.ev !== "link.up") return;
+    const { src: from, peer: to, ms, roundTrips } = event;
+    this.links.set(`${from} ${to}`, { from, to, protocol: null, ms, roundTrips });
+  }
+
+  all(): DialledLink[] {
+    return [...this.links].map(([key, link]) => Object.assign({}, link, { protocol: this.routes.get(key) ?? null }));
+  }
+}
+
 /** The network while it stands. */
 interface Open {
   readonly parts: FlowParts;
@@ -56,6 +73,7 @@ interface Open {
  */
 export async function openProcesses(options: ProcessHostOptions): Promise<AgentHost> {
   const { plan, clock } = options;
+  const links = new LinkLog();
   const opened = Promise.withResolvers<Open>();
   const closing = Promise.withResolvers<void>();
   const flow = heldOpen(plan, (open) => opened.resolve(open), closing.promise);
@@ -65,7 +83,10 @@ export async function openProcesses(options: ProcessHostOptions): Promise<AgentH
     agentWarmUp: null,
     clock,
     signal: new AbortController().signal,
-    onEvent: options.onEvent,
+    onEvent: (event) => {
+      links.add(event);
+      options.onEvent(event);
+    },
   });
   outcome.then(
     ({ reason }) => opened.reject(new RunError("NETWORK_DOWN", `the network did not come up: ${reason ?? "it was closed"}`)),
@@ -104,6 +125,7 @@ export async function openProcesses(options: ProcessHostOptions): Promise<AgentH
       await supervisor.waiting.until(() => down(agent), clock.now() + EXIT_TIMEOUT_MS);
     },
     strike: strikeNow,
+    dialled: () => links.all(),
     async close() {
       closing.resolve();
       const { status, reason } = await outcome;
