@@ -10,7 +10,21 @@ export interface QueueConfigRequest {
   readonly assignments: readonly string[];
   /** `--config`; null = configs/queue.yaml of the project. */
   readonly file: string | null;
+  /** `paper`: the published setting, over the file and under the command line. */
+  readonly preset?: string | null;
 }
+
+/** 1 000 questions, 1 coordinator, 4 workers, one question at a time. */
+const PAPER: Readonly<Record<string, unknown>> = {
+  workers: 4,
+  external: [],
+  topology: "star",
+  questions: "generated",
+  count: 1000,
+  batch: 1,
+  concurrency: 1,
+  rate: null,
+};
 
 export interface LoadedQueue {
   readonly loaded: LoadedConfig;
@@ -21,7 +35,7 @@ export interface LoadedQueue {
  * The configuration of a queue: the section `queue`, over the file and the command line, and every run's other sections as for a storm.
  * Throws InputError.
  */
-export async function loadQueue({ flags, assignments, file }: QueueConfigRequest): Promise<LoadedQueue> {
+export async function loadQueue({ flags, assignments, file, preset = null }: QueueConfigRequest): Promise<LoadedQueue> {
   const folders = { cwd: userFolder(), root: projectRoot };
   const fromFile = splitEntries(readQueueFile(file, folders));
   const said = splitEntries([...flags, ...readQueueAssignments(assignments)]);
@@ -35,7 +49,10 @@ export async function loadQueue({ flags, assignments, file }: QueueConfigRequest
     drawSeed: () => DEFAULT_SEED,
   });
   passOnLlmKey(loaded.llmKey);
-  return { loaded, settings: resolveSettings([fromFile.queue, said.queue]) };
+  const paper = Object.entries(preset === "paper" ? PAPER : {}).map(
+    ([key, value]): Entry => ({ path: `queue.${key}`, value, origin: { kind: "flag", name: "--preset paper" } }),
+  );
+  return { loaded, settings: resolveSettings([fromFile.queue, paper, said.queue]) };
 }
 
 const isQueueAssignment = (assignment: string): boolean => assignment.startsWith("queue.");
