@@ -7,7 +7,17 @@ export { failStorm } from "./failStorm.ts";
 export { type CheckedQueue, checkQueue } from "./queue/checker.ts";
 export { asQueueConfig, externalName, planQueue, type QueueFaults, type QueueRunConfig } from "./queue/plan.ts";
 export type { BaseAgent } from "./meta/baseAgent.ts";
-export { createFailstormMetaNetwork, type FailstormMetaNetwork, type MetaNetworkOptions } from "./meta/network.ts";
+export type { ShardTask } from "./meta/coordinator.ts";
+export type { TaskResult } from "./meta/message.ts";
+export type { MetaNetworkMetrics } from "./meta/metaMetrics.ts";
+export {
+  type AgentPlacement,
+  createFailstormMetaNetwork,
+  type FailstormMetaNetwork,
+  type MetaNetworkOptions,
+  type OutboundAdapter,
+  type Strike,
+} from "./meta/network.ts";
 export type { Scenario } from "./scenario.ts";
 
 const SCENARIOS: readonly Scenario[] = [failStorm];

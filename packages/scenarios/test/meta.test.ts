@@ -85,6 +85,17 @@ describe("a meta network in this process, over real sockets", () => {
     expect(agents.every(({ messages }) => messages >= 4)).toBe(true);
   });
 
+  it("asks a protocol for what a task requires, and says where no protocol of the worker has it", async () => {
+    const task = { tool: "search", input: 1 } as const;
+    expect(await network.sendShardTask("agent-3", task, { authentication: true })).toMatchObject({
+      protocol: "anp",
+      error: null,
+    });
+    const refused = await network.sendShardTask("agent-0", task, { authentication: true });
+    expect(refused).toMatchObject({ worker: "agent-0", error: "protocol", text: "", data: null });
+    expect(refused.message).toMatch(/authentication/);
+  });
+
   it("gives tasks to the least loaded agent that can, and to another when one refuses or is down", async () => {
     const spread = await Promise.all(IDS.map(() => network.submit({ tool: "search", input: 1 })));
     expect(new Set(spread.map(({ worker }) => worker)).size).toBe(IDS.length);
