@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync } from "node:cry
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { systemClock } from "@failstorm/core";
+import { assert, asyncProperty, constantFrom, jsonValue, option } from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { checkedDocument, type DidDocument, didOf, parseDid } from "../src/anp/did.ts";
 import { eligibleDevices, type VerifiedBundle, verifiedBundle } from "../src/anp/e2ee/bundle.ts";
@@ -445,4 +446,37 @@ describe("on the wire", () => {
     expect(executions, "a notification, once").toEqual(["hello", "again", "noticed"]);
     expect(isObject(again.json.result)).toBe(true);
   });
+
+  test("[anp-e2ee-fuzz] a sealed message with any member replaced or removed is refused, and the session lives on", async () => {
+    const executions: string[] = [];
+    const [, b] = await pair(executions);
+    const stranger = await world.stranger({ e2ee: true });
+    const { device, session, answer } = await sealedBy(stranger, b);
+    const reply = answer.json.result?.["reply"] as SealedMessage;
+    const envelope = readEnvelope(reply);
+    device.open(envelope, reply.meta["content_type"], reply.body, await device.sender(envelope));
+    const next = device.seal(session, "next", { contentType: "text/plain", body: { text: "again" } });
+    const header = next.body["ratchet_header"] as RatchetHeader;
+    const paths = [
+      ...Object.keys(next.meta).map((key) => ["meta", key]),
+      ...Object.keys(next.body).map((key) => ["body", key]),
+      ...Object.keys(header).map((key) => ["body", "ratchet_header", key]),
+    ].filter(([, key]) => key !== "created_at");
+    await assert(
+      asyncProperty(constantFrom(...paths), option(jsonValue()), async (place, value) => {
+        const params = JSON.parse(JSON.stringify(next)) as JsonObject;
+        const parent = place.slice(0, -1).reduce((object, key) => object[key] as JsonObject, params);
+        const last = place.at(-1) as string;
+        if (value === null) delete parent[last];
+        else parent[last] = value;
+        if (JSON.stringify(params) === JSON.stringify(next)) return;
+        const { json } = await call(stranger, b, "direct.send", params);
+        expect(json.error?.code).not.toBe(-32603);
+        expect(json.result).toBeUndefined();
+      }),
+      { numRuns: 100 },
+    );
+    expect(executions).toEqual(["hello"]);
+    expect((await call(stranger, b, "direct.send", next)).json.result).toMatchObject({ accepted: true });
+  }, 30_000);
 });

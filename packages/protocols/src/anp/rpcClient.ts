@@ -48,10 +48,12 @@ const header = (response: MeteredResponse, name: string): string => {
 };
 
 const parameter = (field: string, name: string): string | undefined =>
-  new RegExp(`(?:^|[,\\s])${name}=(?:"([^"]*)"|([^,\\s]+))`)
-    .exec(field)
-    ?.slice(1)
-    .find((value) => value !== undefined);
+  field === ""
+    ? undefined
+    : new RegExp(`(?:^|[,\\s])${name}=(?:"([^"]*)"|([^,\\s]+))`)
+        .exec(field)
+        ?.slice(1)
+        .find((value) => value !== undefined);
 
 /** A token is given up this long before it expires. */
 const EXPIRY_MARGIN_MS = 5_000;

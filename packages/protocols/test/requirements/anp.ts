@@ -77,6 +77,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "ANP-P5 §11 to §13": {
     "e2ee-refusals":
       "Wrong key, changed member, cut ciphertext, replay, other device: the code of §13 or P1, and nothing is executed.",
+    "e2ee-fuzz": "A sealed message with any member replaced or removed is refused, and the session lives on.",
     "e2ee-sessions":
       "Sessions end with their process or their keys; the caller is told so and begins another. Idempotence goes on.",
   },
