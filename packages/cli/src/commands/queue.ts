@@ -3,12 +3,12 @@ import { InputError, type QueueNode, systemClock } from "@failstorm/core";
 import type { Outcome } from "@failstorm/orchestrator";
 import { agentEntry, agentWarmUp, userFolder } from "../project.ts";
 import { openQueueClient, type QueueClient } from "../queue/client.ts";
-import { printQueue, type QueueSummary, summariseQueue } from "../queue/finish.ts";
+import { INVARIANT_BROKEN, printQueue, type QueueSummary, summariseQueue } from "../queue/finish.ts";
 import { openForResume } from "../queue/folder.ts";
 import { loadQueue, type QueueConfigRequest } from "../queue/load.ts";
 import { draftQueue, type PreparedQueue, prepareRun, resumeRun } from "../queue/prepare.ts";
 import { openQueueView } from "../queue/view.ts";
-import { checkWritable } from "../run/folder.ts";
+import { checkWritable, updateLatest } from "../run/folder.ts";
 import { type Interrupts, watchInterrupts } from "../run/interrupts.ts";
 import { failure, log } from "../view/log.ts";
 import { shownPath } from "./config.ts";
@@ -24,7 +24,6 @@ export interface QueueRequest extends QueueConfigRequest {
 }
 
 const FAILED = 1;
-const INVARIANT_BROKEN = 3;
 
 /** The command `failstorm queue`: a coordinator feeds workers. Returns the exit code; throws InputError before anything starts. */
 export async function queue(request: QueueRequest): Promise<number> {
@@ -68,6 +67,8 @@ async function queueWatched(request: QueueRequest, interrupts: Interrupts): Prom
     failure(error);
     return interrupts.exitCode() ?? FAILED;
   }
+  const { dir: results } = run.config.output;
+  if (!updateLatest(results, runDir)) log("WARNING", `${shownPath(results)}/latest could not be updated`);
   const { json, quiet } = request;
   await printQueue(summary, { runDir, json, quiet, published: request.preset === "paper" });
   if (summary.metrics.partial && !quiet)

@@ -1,6 +1,8 @@
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import path from "node:path";
 import { InputError } from "@failstorm/core";
+import { reportQueue } from "../queue/finish.ts";
+import { readRunFile } from "../queue/folder.ts";
 import { printSummary } from "./print.ts";
 import { reportExperiment } from "./reportExperiment.ts";
 import { summarise } from "./summary.ts";
@@ -41,6 +43,7 @@ export async function report(given: string, options: { json: boolean; fresh: boo
     return 0;
   }
   rejectUnfinished(runDir);
+  if (readRunFile(runDir) !== null) return reportQueue(runDir, options.json);
   const { findScenario } = await import("@failstorm/scenarios");
   const summary = await summarise(runDir, findScenario);
   printSummary(summary, { runDir, json: options.json, quiet: false });

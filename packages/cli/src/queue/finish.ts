@@ -1,18 +1,18 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import type { RunEvent } from "@failstorm/core";
+import { InputError, type RunEvent } from "@failstorm/core";
 import type { Outcome } from "@failstorm/orchestrator";
 import type { QueueMetrics } from "@failstorm/report";
 import type { CheckResult } from "@failstorm/scenarios";
 import { shownPath } from "../commands/config.ts";
 import { formatLine, log, painter, useColor } from "../view/log.ts";
 import { renderTable } from "../view/resultTable.ts";
-import { updateLatest } from "../run/folder.ts";
-import { type QueueRunFile, writeRunFile } from "./folder.ts";
+import { type QueueRunFile, readRunFile, writeRunFile } from "./folder.ts";
 
 /** The results as one document. */
 const RESULTS_DOCUMENT = "queue_results.json";
 const FILE_COLUMNS = 160;
+export const INVARIANT_BROKEN = 3;
 
 export interface QueueSummary {
   readonly metrics: QueueMetrics;
@@ -20,7 +20,11 @@ export interface QueueSummary {
 }
 
 /** Everything that is derived from a queue's events and results: metrics, invariants, the results as one document. */
-export async function summariseQueue(runDir: string, run: QueueRunFile, outcome: Outcome): Promise<QueueSummary> {
+export async function summariseQueue(
+  runDir: string,
+  run: QueueRunFile,
+  outcome: Pick<Outcome, "status" | "reason">,
+): Promise<QueueSummary> {
   const [{ mergeEvents }, { writeQueueMetrics, QUEUE_RESULTS_FILE }, { checkQueue }, { writeResultsDocument }] =
     await Promise.all([
       import("@failstorm/orchestrator"),
@@ -29,8 +33,10 @@ export async function summariseQueue(runDir: string, run: QueueRunFile, outcome:
       import("@failstorm/qa"),
     ]);
   await mergeEvents(runDir);
-  const { metrics } = await writeQueueMetrics(runDir);
   const journal = path.join(runDir, QUEUE_RESULTS_FILE);
+  // A queue that was interrupted before it had opened has none.
+  if (!existsSync(journal)) writeFileSync(journal, "");
+  const { metrics } = await writeQueueMetrics(runDir);
   const isWhole = outcome.status === "done" && !metrics.partial;
   const check = checkQueue({
     results: jsonLines(journal, (value) => value as { seq: number; id: string; status: "answered" }),
@@ -53,8 +59,6 @@ export async function summariseQueue(runDir: string, run: QueueRunFile, outcome:
     metrics,
   });
   writeRunFile(runDir, { ...run, complete: isWhole });
-  if (!updateLatest(run.config.output.dir, runDir))
-    log("WARNING", `${shownPath(run.config.output.dir)}/latest could not be updated`);
   return { metrics, check };
 }
 
@@ -115,4 +119,13 @@ export async function printQueue(
   if (quiet) return;
   if (check.violations.length === 0 && !metrics.partial) say("SUCCESS", "every question has its one result");
   say("INFO", `results ${shownPath(path.join(runDir, RESULTS_DOCUMENT))}`);
+}
+
+/** A queue's metrics, results and table again, from what was recorded. Returns the exit code. */
+export async function reportQueue(runDir: string, json: boolean): Promise<number> {
+  const run = readRunFile(runDir);
+  if (run === null) throw new InputError(`report ${runDir}: is no folder of a queue`);
+  const summary = await summariseQueue(runDir, run, { status: "done", reason: null });
+  await printQueue(summary, { runDir, json, quiet: false, published: false });
+  return summary.check.violations.length > 0 ? INVARIANT_BROKEN : 0;
 }

@@ -1,3 +1,4 @@
+import { InputError } from "@failstorm/core";
 import type { Entry } from "../config/entry.ts";
 import { readAssignments } from "../config/layers.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
@@ -48,6 +49,10 @@ export async function loadQueue({ flags, assignments, file, preset = null }: Que
     ...folders,
     drawSeed: () => DEFAULT_SEED,
   });
+  if (loaded.config.scenario.hosts !== undefined)
+    throw new InputError(
+      `--protocol ${loaded.config.scenario.protocol}: a queue is fed over one protocol; choose one that is no mix of others (failstorm protocols lists them)`,
+    );
   passOnLlmKey(loaded.llmKey);
   const paper = Object.entries(preset === "paper" ? PAPER : {}).map(
     ([key, value]): Entry => ({ path: `queue.${key}`, value, origin: { kind: "flag", name: "--preset paper" } }),
