@@ -155,7 +155,7 @@ export interface GradedTask extends ScheduledTask {
    * How an answer is held against `expected`: as it stands (absent), or `normalised`, as question-answering data sets do it: a model has
    * its own wording, and `expected` is then the gold answer.
    */
-  readonly graded?: "normalised";
+  readonly graded?: "normalised" | undefined;
   readonly evidence: readonly string[];
 }
 

@@ -30,7 +30,13 @@ const lookupRequest = z.object({
   shards: z.array(z.number()),
 });
 
-const documentRequest = z.object({ op: z.literal("document"), offset: z.number(), length: z.number() });
+const documentRequest = z.object({
+  op: z.literal("document"),
+  offset: z.number(),
+  length: z.number(),
+  /** Who has not stored it yet answers when it has, or after so long with a refusal. Absent = at once. */
+  waitMs: z.number().optional(),
+});
 /** "I am here": who I am now; the answer says the same of the receiver. */
 const helloRequest = z.object({ op: z.literal("hello"), rejoin: z.boolean() });
 const ledgerPush = z.object({ op: z.literal("ledger.push"), entries: z.array(z.unknown()).readonly() });

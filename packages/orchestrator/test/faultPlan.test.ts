@@ -56,7 +56,7 @@ describe("planFaults", () => {
     expect(plan(struck)[0]?.victims).toEqual(["agent-1", "agent-2"]);
     expect(plan({ ...struck, killCount: 4 })[0]?.victims).toEqual(["agent-1", "agent-2"]);
     const drawn = new Set(Array.from({ length: 30 }, (_, seed) => plan({ ...struck, killCount: 1 }, seed)[0]?.victims.join()));
-    expect([...drawn].toSorted()).toEqual(["agent-1", "agent-2"]);
+    expect(drawn).toEqual(new Set(["agent-1", "agent-2"]));
     const everybody = { ...struck, hosts: hosts.map(() => ["anp"]), killCount: 4 };
     expect(plan(everybody)[0]?.victims).toHaveLength(3);
     expect(() => plan({ ...struck, killProtocol: "agora" })).toThrow(/no agent hosts agora; they host a2a, acp, anp/);

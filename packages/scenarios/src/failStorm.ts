@@ -48,6 +48,8 @@ function scheduleTasks({ scenario, tasks, llm }: RunConfig, set: QuestionSet, pr
   }
   times.sort((a, b) => a.atMs - b.atMs);
   const order = prng.fork("questions").shuffle(set.questions);
+  // A model's words are its own: they are held against the gold answer, not against what the deterministic pipeline would say.
+  const graded = llm === null ? undefined : "normalised";
   return times.map(({ atMs, homeOwner }, index) => {
     const question = order[index % order.length] as (typeof order)[number];
     return {
@@ -58,7 +60,8 @@ function scheduleTasks({ scenario, tasks, llm }: RunConfig, set: QuestionSet, pr
       questionId: question.id,
       hops: question.hops,
       gold: question.gold,
-      ...(llm === null ? { expected: question.expected } : ({ expected: question.gold, graded: "normalised" } as const)),
+      expected: llm === null ? question.expected : question.gold,
+      graded,
       evidence: question.evidence,
     };
   });

@@ -43,7 +43,7 @@ export interface ViewOptions {
     readonly task: TaskId;
     readonly atMs: number;
     readonly expected: string;
-    readonly graded?: "normalised";
+    readonly graded?: "normalised" | undefined;
   }[];
 }
 
