@@ -152,13 +152,14 @@ export class Agent {
       expected: document,
       signal: stopping.signal,
       retryMs: RETRY_MS * spec.config.scenario.timeScale,
+      waitMs: spec.config.network.connectionTimeoutMs / 2,
       candidates: () => {
         const neighbours = networking.neighbours();
         return neighbours.length > 0 ? neighbours : agents.map(({ agentId }) => agentId).filter((id) => id !== spec.agentId);
       },
-      ask: (peer, offset, length) => {
+      ask: (peer, part) => {
         const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(spec.config.network.connectionTimeoutMs)]);
-        const request = { op: "document", offset, length } as const;
+        const request = { op: "document", ...part } as const;
         return networking.messenger.ask({ agentId: peer, request }, { kind: "document", cause, signal });
       },
     });
@@ -222,7 +223,10 @@ export class Agent {
         served();
         return this.work.holdings.lookup(shards, query, topK);
       },
-      document: async ({ offset, length }) => this.document.chunk(offset, length),
+      document: async ({ offset, length, waitMs = 0 }) => {
+        if (waitMs > 0) await this.document.arrival(waitMs, this.parts.clock);
+        return this.document.chunk(offset, length);
+      },
       hello: async (_request, from) => ({
         agentId: self.agentId,
         incarnation: self.incarnation,

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import type { Roster } from "@failstorm/core";
+import type { Clock, Roster } from "@failstorm/core";
 import { Refusal } from "./messenger.ts";
 
 const CHUNK_BYTES = 512 * 1024;
@@ -17,6 +17,7 @@ const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes)
 export class DocumentStore {
   private readonly file: string;
   private bytes: Buffer | null = null;
+  private readonly waiting = new Set<() => void>();
 
   constructor(workspaceDir: string) {
     this.file = path.join(workspaceDir, "document.ndjson");
@@ -33,6 +34,20 @@ export class DocumentStore {
     if (sha256(bytes) !== expected.sha256) return false;
     this.keep(bytes);
     return true;
+  }
+
+  /** Resolves when the document is here, or after `waitMs`. */
+  arrival(waitMs: number, clock: Clock): Promise<void> {
+    if (this.bytes !== null) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        this.waiting.delete(done);
+        resolve();
+      };
+      const cancel = clock.after(waitMs, done);
+      this.waiting.add(done);
+    });
   }
 
   chunk(offset: number, length: number): Chunk {
@@ -65,5 +80,6 @@ export class DocumentStore {
     writeFileSync(temporary, bytes);
     renameSync(temporary, this.file);
     this.bytes = bytes;
+    for (const done of this.waiting) done();
   }
 }
