@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, renameSync, mkdirSync, statSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, mkdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { InputError, type QueueNode, type QueuePlan } from "@failstorm/core";
 import type { QueueFaults, QueueRunConfig } from "@failstorm/scenarios";
@@ -36,7 +36,10 @@ export function keyOf(config: QueueRunConfig, questions: string | null): string 
 }
 
 export function writeRunFile(dir: string, run: QueueRunFile): void {
-  writeAtomically(path.join(dir, RUN_FILE), `${JSON.stringify(run, null, 1)}\n`);
+  const file = path.join(dir, RUN_FILE);
+  writeAtomically(file, `${JSON.stringify(run, null, 1)}\n`);
+  // The section of a protocol may hold a password, which a resumed run needs.
+  chmodSync(file, 0o600);
 }
 
 /** null: there is none, or it is none. */
