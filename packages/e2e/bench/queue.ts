@@ -71,16 +71,19 @@ interface Queue {
   readonly halfWayMb: number;
 }
 
+const BATCH = 8;
+
 async function queueOnce(
   urls: readonly string[],
-  questions: number,
-  file: string,
+  { questions, file, batch = 1 }: { readonly questions: number; readonly file: string; readonly batch?: number },
   { workDir, signal }: BenchContext,
 ): Promise<Queue> {
   const results = path.join(workDir, "queue-runs");
   mkdirSync(results, { recursive: true });
   const workers = urls.flatMap((url) => ["--worker", url]);
   const settings = [
+    "--batch",
+    String(batch),
     "--concurrency",
     String(CONCURRENCY),
     "--base-port",
@@ -126,18 +129,19 @@ async function runBench(context: BenchContext): Promise<BenchOutcome> {
     return file;
   };
   const servers = await startServers();
-  const pairs: { readonly queue: number; readonly raw: number }[] = [];
+  const pairs: { readonly queue: number; readonly raw: number; readonly batched: number }[] = [];
   let many: Queue;
   try {
     const file = fileOf(QUESTIONS);
     await rawOnce(servers.urls, `warm-${clock.wall()}`);
     for (let repeat = 1; repeat <= repeats; repeat++) {
       const raw = await rawOnce(servers.urls, `${clock.wall()}`);
-      const { perSecond } = await queueOnce(servers.urls, QUESTIONS, file, context);
-      pairs.push({ queue: perSecond, raw });
+      const { perSecond } = await queueOnce(servers.urls, { questions: QUESTIONS, file }, context);
+      const batched = await queueOnce(servers.urls, { questions: QUESTIONS, file, batch: BATCH }, context);
+      pairs.push({ queue: perSecond, raw, batched: batched.perSecond });
       progress(`${repeat}/${repeats}: queue ${perSecond.toFixed(0)}/s, raw ${raw.toFixed(0)}/s`);
     }
-    many = await queueOnce(servers.urls, MANY_QUESTIONS, fileOf(MANY_QUESTIONS), context);
+    many = await queueOnce(servers.urls, { questions: MANY_QUESTIONS, file: fileOf(MANY_QUESTIONS) }, context);
   } finally {
     await servers.end();
   }
@@ -164,6 +168,10 @@ async function runBench(context: BenchContext): Promise<BenchOutcome> {
       of(
         "raw clients",
         pairs.map(({ raw }) => raw),
+      ),
+      of(
+        `coordinator, ${BATCH} questions a message`,
+        pairs.map(({ batched }) => batched),
       ),
       {
         measure: `coordinator's memory over ${MANY_QUESTIONS} questions`,
