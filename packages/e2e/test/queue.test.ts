@@ -154,7 +154,7 @@ describe("failstorm queue", { timeout: 60_000 }, () => {
       return [{ kind: "data", data: { answers: [answer, answer, { seq: -1, answer: "nobody asked" }] } }];
     });
     const run = await queue(
-      `--worker ${ours}#ours --worker ${silent} --worker ${garbage} --worker ${twice} --questions 40 --deadline 0.4 --attempts 20 --set queue.quarantine_after=2`,
+      `--worker ${ours}#ours --worker ${silent} --worker ${garbage} --worker ${twice} --questions 40 --deadline 0.4 --attempts 100 --set queue.quarantine_after=1`,
     );
     expectEachOnce(run, 40);
     expect(run.metrics).toMatchObject({ answered: 40, failed: 0 });
