@@ -32,7 +32,7 @@ export function createInbox(options: {
     const rereplicates = body.targets.some(({ request }) => request.op === "document" || request.op === "ledger.sync");
     const cause = rereplicates
       ? "rereplication"
-      : body.targets.some(({ request }) => request.op.startsWith("ledger"))
+      : body.targets.some(({ request }) => request.op.startsWith("ledger") || request.op === "gossip")
         ? "ledger"
         : "work";
     return options.messenger().relay(body, { kind: "relay", cause, signal: AbortSignal.timeout(RELAY_TIMEOUT_MS) });

@@ -43,8 +43,11 @@ function scheduleTasks({ scenario, tasks, llm }: RunConfig, set: QuestionSet, pr
   const times: { atMs: number; homeOwner: string }[] = [];
   for (let index = 0; index < scenario.agentCount; index++) {
     const moments = prng.fork(`arrivals/${index}`);
-    for (let slot = 0; (slot + 1) * slotMs <= scenario.runtimeMs; slot++)
-      times.push({ atMs: Math.round((slot + moments.next()) * slotMs * 1000) / 1000, homeOwner: agentId(index) });
+    for (let slot = 0; slot * slotMs < scenario.runtimeMs; slot++) {
+      const atMs = Math.round((slot + moments.next()) * slotMs * 1000) / 1000;
+      // The last slot may reach beyond the end: at a rate of less than a task per run it is the only one.
+      if (atMs < scenario.runtimeMs) times.push({ atMs, homeOwner: agentId(index) });
+    }
   }
   times.sort((a, b) => a.atMs - b.atMs);
   const order = prng.fork("questions").shuffle(set.questions);
