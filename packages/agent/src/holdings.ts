@@ -123,6 +123,13 @@ export class Holdings {
       const atHome = homeTools.get(self) === tool;
       // A tool that never had a home agent (fewer agents than tools) is adopted in every mode: nothing died.
       const ours = toolHolders(tool, view, homeTools).includes(self) && (atHome || takeover || adoption?.from === null);
+      const held = this.activeTools.get(tool);
+      // Held on for another of the dead: whose place it was is taken by somebody else in this view.
+      if (ours && held && held.from !== adoption?.from) {
+        const to = toolAdoptions(tool, view, homeTools).find(({ from }) => from === held.from)?.by ?? held.from;
+        recorder.event({ ev: "takeover.released", kind: "tool", id: `${tool}/${held.from}`, to });
+        this.activeTools.delete(tool);
+      }
       if (ours && !this.activeTools.has(tool)) {
         const from = atHome ? null : (adoption?.from ?? null);
         this.activeTools.set(tool, from === null ? null : this.claim("tool", `${tool}/${from}`, from, view));
