@@ -99,6 +99,12 @@ export class Recorder {
     this.observer = observer;
   }
 
+  /** Runs `fn`, whose events go to the file in one write (see `EventLog.together`). */
+  together(fn: () => void): void {
+    if (this.closed) fn();
+    else this.log.together(fn);
+  }
+
   event(event: NewEvent): void {
     if (this.closed) return;
     const written = this.log.write(event);

@@ -94,7 +94,10 @@ export class Dispatcher {
 
   private apply(effects: readonly QueueEffect[], ending: Ending = NO_ENDING): void {
     if (this.stopped) return;
-    for (const effect of effects) this.carryOut(effect, ending);
+    // A message leaves in a later turn than this one: its event is in the file by then.
+    this.options.recorder.together(() => {
+      for (const effect of effects) this.carryOut(effect, ending);
+    });
     this.arm();
     this.options.onChange();
   }
