@@ -68,7 +68,13 @@ describe("the invariants of a queue", () => {
   const results = (...seqs: number[]) =>
     seqs.map((seq): Pick<QueueResult, "seq" | "id" | "status"> => ({ seq, id: `q${seq}`, status: "answered" }));
   const said = (...questions: string[]): RunEvent[] =>
-    questions.map((question) => ({ ev: "queue.result", question }) as unknown as RunEvent);
+    questions.flatMap((question, message) => {
+      const by = { src: "coordinator-1", inc: 1, worker: "worker-1" };
+      return [
+        { ...by, ev: "queue.dispatched", message, questions: [question], attempt: 1, t: message, seq: 2 * message },
+        { ...by, ev: "queue.result", question, status: "answered", t: message + 0.5, seq: 2 * message + 1 },
+      ] as unknown as RunEvent[];
+    });
   const broken = (run: Partial<Parameters<typeof checkQueue>[0]>): string[] =>
     checkQueue({ results: [], questions: 3, whole: true, events: [], ...run }).violations.map(({ invariant }) => invariant);
 
@@ -83,7 +89,8 @@ describe("the invariants of a queue", () => {
     expect(broken({ results: results(0, 2) })).toEqual(["none-lost"]);
     expect(broken({ results: results(0, 1, 2, 3) })).toEqual(["only-what-was-asked"]);
     expect(broken({ results: results(0, 1, 2), events: said("q9") })).toEqual(["kept-what-was-said"]);
-    expect(broken({ results: results(0, 1, 2), events: said("q1", "q1") })).toEqual(["said-once"]);
+    expect(broken({ results: results(0, 1, 2), events: said("q1", "q1") })).toEqual(["not-asked-again", "result-once"]);
+    expect(broken({ results: results(0, 1, 2), events: said("q1").slice(1) })).toEqual(["asked-before-answered"]);
     expect(checkQueue({ results: [...results(0, 1, 2), null], questions: 3, whole: true, events: [] }).warnings).toHaveLength(1);
   });
 });

@@ -3,6 +3,7 @@ import { agentId } from "@failstorm/core";
 import { log } from "../view/log.ts";
 import { describeVictims } from "../view/victims.ts";
 import type { LoadedConfig } from "../config/load.ts";
+import { isQueueFile, loadQueue } from "../queue/load.ts";
 import { checkWritable } from "../run/folder.ts";
 import { type ConfigRequest, loadRequested, shownPath, stormWarnings } from "./config.ts";
 
@@ -81,8 +82,34 @@ function describeModel({ config: { llm }, llmKey }: LoadedConfig): [string, stri
   ];
 }
 
+/** Of a file with a section `queue`: what `failstorm queue --config` would run. */
+async function validateQueue(request: ConfigRequest): Promise<number> {
+  const { draftQueue } = await import("../queue/prepare.ts");
+  const queue = await loadQueue({ ...request, preset: null });
+  const { config, warnings } = queue.loaded;
+  checkWritable(config.output.dir);
+  const { checkPorts } = await import("@failstorm/orchestrator");
+  await draftQueue(queue, async (drafted) => void (await checkPorts(drafted)));
+  for (const warning of warnings) log("WARNING", warning);
+  const { workers, external, topology, questions, count, batch, engine } = queue.settings;
+  const rows: [string, string][] = [
+    ["scenario", `queue over ${config.scenario.protocol}, ${topology}`],
+    [
+      "processes",
+      `1 coordinator, ${workers} workers (${engine})${external.length > 0 ? `, and ${external.join(", ")} (not asked)` : ""}`,
+    ],
+    ["questions", `${questions === "generated" ? `${count} generated` : questions}, ${batch} in a message`],
+    ["seed", String(config.scenario.seed)],
+    ["results", shownPath(config.output.dir)],
+  ];
+  for (const [name, text] of rows) process.stdout.write(`${name.padEnd(10)}${text}\n`);
+  log("SUCCESS", "the configuration is valid");
+  return 0;
+}
+
 /** `failstorm validate`: everything that is checked before a run, and what the run would be. Starts nothing, writes nothing. */
 export async function validate(request: ConfigRequest): Promise<number> {
+  if (isQueueFile(request.file)) return validateQueue(request);
   const loaded = await loadRequested(request);
   const { config } = loaded;
   const [{ findScenario }, { checkPorts }] = await Promise.all([

@@ -60,5 +60,9 @@ export async function loadQueue({ flags, assignments, file, preset = null }: Que
   return { loaded, settings: resolveSettings([fromFile.queue, paper, said.queue]) };
 }
 
+/** Whether a file is one of a queue: it has the section `queue`. Throws InputError when it cannot be read. */
+export const isQueueFile = (file: string | null): boolean =>
+  file !== null && readQueueFile(file, { cwd: userFolder(), root: projectRoot }).some(({ path }) => path.startsWith("queue."));
+
 const isQueueAssignment = (assignment: string): boolean => assignment.startsWith("queue.");
 const readQueueAssignments = (assignments: readonly string[]): Entry[] => readAssignments(assignments.filter(isQueueAssignment));

@@ -35,6 +35,9 @@ function capacity({ health, concurrency }: PoolWorker): number {
   return health.failures > 0 ? 1 : concurrency;
 }
 
+/** Failures and quarantines since its last answer: who is back from a quarantine is asked after those who never were in one. */
+const doubt = ({ health, relapses }: PoolWorker): number => relapses + (health.kind === "active" ? health.failures : 0);
+
 const freeSlotsOf = (worker: PoolWorker): number => Math.max(0, capacity(worker) - worker.load);
 
 /**
@@ -83,7 +86,7 @@ export class WorkerPool {
   free(): string[] {
     return [...this.workers.values()]
       .filter((worker) => freeSlotsOf(worker) > 0)
-      .sort((a, b) => a.load / a.concurrency - b.load / b.concurrency || a.sent - b.sent)
+      .sort((a, b) => a.load / a.concurrency - b.load / b.concurrency || doubt(a) - doubt(b) || a.sent - b.sent)
       .map((worker) => worker.id);
   }
 

@@ -1,4 +1,5 @@
 import type { QueueResult, RunEvent } from "@failstorm/core";
+import { QueueAudit } from "@failstorm/qa";
 import type { CheckResult, Violation } from "../checker.ts";
 
 /** What is looked at: the results, line by line, and who was to be asked. */
@@ -27,7 +28,7 @@ const violation = (invariant: string, what: readonly string[], message: string):
 
 /**
  * The invariants of a queue: every question is answered once in the results, none is lost, none is there that was not asked; what the events
- * say was recorded is what is in the file.
+ * say was recorded is what is in the file; and those of `QueueAudit` on who was asked what, when.
  */
 export function checkQueue({ results, questions, whole, events }: CheckedQueue): CheckResult {
   const seen = new Set<number>();
@@ -47,17 +48,20 @@ export function checkQueue({ results, questions, whole, events }: CheckedQueue):
   }
   const missing =
     whole && questions !== null ? Array.from({ length: questions }, (_, seq) => seq).filter((seq) => !seen.has(seq)) : [];
-  const said = new Map<string, number>();
-  for (const event of events) if (event.ev === "queue.result") said.set(event.question, (said.get(event.question) ?? 0) + 1);
-  const unkept = [...said.keys()].filter((id) => !ids.has(id));
-  const saidTwice = [...said].filter(([, times]) => times > 1).map(([id]) => id);
+  const said = new Set<string>();
+  const audit = new QueueAudit();
+  for (const event of events) {
+    audit.add(event);
+    if (event.ev === "queue.result") said.add(event.question);
+  }
+  const unkept = [...said].filter((id) => !ids.has(id));
   return {
     violations: [
       ...violation("one-result-each", twice, "questions with more than one result"),
       ...violation("none-lost", missing.map(String), "questions without a result, by their place in the source"),
       ...violation("only-what-was-asked", strange, "results of questions that were not asked"),
       ...violation("kept-what-was-said", unkept, "results in the events that are not in the file"),
-      ...violation("said-once", saidTwice, "results recorded more than once"),
+      ...audit.violations(),
     ],
     warnings: violation(
       "whole-lines",
