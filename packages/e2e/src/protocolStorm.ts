@@ -1,8 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type EndedRun, openSandbox, words } from "../src/runCli.ts";
-
-const sandbox = openSandbox();
-afterAll(() => sandbox.close());
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type EndedRun, openSandbox, words } from "./runCli.ts";
 
 /** A storm with a restart. */
 const storm = words(
@@ -11,8 +8,10 @@ const storm = words(
 /** A run of 18 s on a machine that has other things to do. */
 const RUN_MS = 120_000;
 
-/** The same storm over each protocol: what it takes to serve, to lose and to find an agent again, spoken natively. */
-describe.each(["a2a", "acp", "anp", "agora"])("the storm over %s", (protocol) => {
+/** The same storm over each protocol: what it takes to serve, to lose and to find an agent again, spoken natively. A test file each. */
+export function testStormOver(protocol: string): void {
+  const sandbox = openSandbox();
+  afterAll(() => sandbox.close());
   let run: EndedRun;
   beforeAll(async () => {
     run = await sandbox.run(["--protocol", protocol, ...storm]);
@@ -37,4 +36,4 @@ describe.each(["a2a", "acp", "anp", "agora"])("the storm over %s", (protocol) =>
     expect(new Set(back.map((event) => event.src)).size).toBe(4);
     expect(run.metrics.rejoin_ms?.reached).toBe(1);
   });
-});
+}

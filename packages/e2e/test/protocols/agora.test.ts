@@ -1,0 +1,4 @@
+import { describe } from "vitest";
+import { testStormOver } from "../../src/protocolStorm.ts";
+
+describe("the storm over agora", () => testStormOver("agora"));
