@@ -24,7 +24,7 @@ export type ViewListener = (view: MembershipView, changes: readonly Change[]) =>
  * Deaths come in a bunch. What follows one (new links, takeovers, retries) waits this long for the others, ms: it costs far more than
  * finding out does, and on few cores everybody's aftermath would delay everybody's detections. Well below any heartbeat interval.
  */
-const GATHER_MS = 20;
+const GATHER_MS = 10;
 
 /**
  * Who is believed live, as this agent's failure detector says: drives the detector (which has no clock and no I/O of its own),

@@ -21,6 +21,7 @@ import {
   toolAdoptions,
 } from "@failstorm/network";
 import type { OwnMeteredClient } from "@failstorm/protocols";
+import { ClosedPeers } from "./closedPeers.ts";
 import { HeldStreams } from "./heldStreams.ts";
 import { Links } from "./links.ts";
 import { measured } from "./measured.ts";
@@ -91,7 +92,7 @@ function createMembership(
   registry: ReturnType<typeof createRegistry>,
   topology: ReturnType<typeof createTopology>,
   messenger: () => Messenger,
-  listeners: { readonly onDoubt: () => void; readonly onPredicted: (peer: AgentId) => void },
+  { closed, ...listeners }: { closed: ClosedPeers; onDoubt: () => void; onPredicted: (peer: AgentId) => void },
 ): Membership {
   const { spec, self, clock, prng, recorder, backend } = options;
   const { heartbeatIntervalMs, heartbeatTimeoutMs, transportSignals, detector, connectionTimeoutMs } = spec.config.network;
@@ -132,6 +133,7 @@ function createMembership(
       });
     },
     probe: async (peer, live) => {
+      await closed.rejectRefused(peer);
       const how = { kind: "probe", cause: live ? "heartbeat" : "excess_heartbeat" } as const;
       const signal = AbortSignal.timeout(Math.ceil(heartbeatTimeoutMs));
       return measured(options, { to: peer, ...how }, () => backend.healthCheck(peer, { signal, ...how }));
@@ -191,6 +193,7 @@ function createStreams(
   options: NetworkingOptions,
   registry: ReturnType<typeof createRegistry>,
   membership: Membership,
+  closed: ClosedPeers,
 ): HeldStreams {
   const { client, clock, recorder, spec } = options;
   return new HeldStreams({
@@ -201,9 +204,22 @@ function createStreams(
       const node = registry.node(peer);
       return `http://${node?.address ?? spec.host}:${node?.port ?? 0}`;
     },
-    onClosed: (peer, incarnation) => membership.feed({ kind: "closed", peer, incarnation }),
+    onClosed: (peer, incarnation) => {
+      if (spec.config.network.transportSignals) closed.add(peer);
+      membership.feed({ kind: "closed", peer, incarnation });
+    },
     isAlive: (peer, incarnation) => membership.view.isLive(peer) && membership.view.incarnationOf(peer) === incarnation,
   });
+}
+
+function membersOf(registry: ReturnType<typeof createRegistry>, membership: Membership): ReturnType<Networking["members"]> {
+  const refutations = new Map(membership.peers.map(({ peer, refutation }) => [peer, refutation]));
+  return registry.nodes().map(({ agentId, incarnation, status }) => ({
+    peer: agentId,
+    incarnation,
+    refutation: refutations.get(agentId) ?? 0,
+    state: status === "Active" ? "alive" : "dead",
+  }));
 }
 
 export function createNetworking(options: NetworkingOptions): Networking {
@@ -211,14 +227,16 @@ export function createNetworking(options: NetworkingOptions): Networking {
   const topology = createTopology(options);
   const registry = createRegistry(options);
   for (const { agentId, host, port } of roster.agents) backend.registerEndpoint(agentId, { host, port });
+  const closed = new ClosedPeers((peer) => registry.node(peer));
   let messenger: Messenger;
   const membership: Membership = createMembership(options, registry, topology, () => messenger, {
+    closed,
     onDoubt: () => watch(),
     onPredicted: (peer) => standby.prepare(peer, membership.view),
   });
   messenger = createMessenger(options, topology, membership);
   const stabiliseWith = stabiliser(options, membership, messenger);
-  const streams = createStreams(options, registry, membership);
+  const streams = createStreams(options, registry, membership, closed);
   const neighboursIn = (view: MembershipView): readonly AgentId[] => neighbours(topology.linksIn(view), self.agentId);
   const dialling = {
     ...options,
@@ -264,14 +282,6 @@ export function createNetworking(options: NetworkingOptions): Networking {
       streams.closeAll();
     },
     onChange: (listener) => membership.onChange(listener),
-    members: () => {
-      const refutations = new Map(membership.peers.map(({ peer, refutation }) => [peer, refutation]));
-      return registry.nodes().map(({ agentId, incarnation, status }) => ({
-        peer: agentId,
-        incarnation,
-        refutation: refutations.get(agentId) ?? 0,
-        state: status === "Active" ? "alive" : "dead",
-      }));
-    },
+    members: () => membersOf(registry, membership),
   };
 }

@@ -1,0 +1,29 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
+import { expect, test } from "vitest";
+import { ClosedPeers } from "../src/closedPeers.ts";
+
+test("only of a peer whose stream was closed is it asked whether anybody listens, and once", async () => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  let accepted = 0;
+  server.on("connection", () => accepted++);
+  const closed = new ClosedPeers((peer) => (peer === "agent-1" ? { address: "127.0.0.1", port } : null));
+
+  await closed.rejectRefused("agent-1");
+  closed.add("agent-1");
+  const connected = once(server, "connection");
+  await closed.rejectRefused("agent-1");
+  await connected;
+  await closed.rejectRefused("agent-1");
+  expect(accepted).toBe(1);
+
+  server.close();
+  await once(server, "close");
+  await closed.rejectRefused("agent-1");
+  closed.add("agent-1");
+  await expect(closed.rejectRefused("agent-1")).rejects.toMatchObject({ code: "refused", peer: "agent-1" });
+  closed.add("agent-2");
+  await closed.rejectRefused("agent-2");
+});
