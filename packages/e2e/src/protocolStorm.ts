@@ -3,9 +3,9 @@ import { type EndedRun, openSandbox, words } from "./runCli.ts";
 
 /** A storm with a restart. */
 const storm = words(
-  "--agents 5 --kill-count 1 --seed 4 --runtime 18 --fault-time 5 --restart-after 4 --rate 1 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5",
+  "--agents 4 --kill-count 1 --seed 4 --runtime 14 --fault-time 4 --restart-after 3 --rate 1 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5",
 );
-/** A run of 18 s on a machine that has other things to do. */
+/** A run of 14 s on a machine that has other things to do. */
 const RUN_MS = 120_000;
 
 /** The same storm over each protocol: what it takes to serve, to lose and to find an agent again, spoken natively. A test file each. */
@@ -33,7 +33,7 @@ export function testStormOver(protocol: string): void {
     expect(run.metrics.bytes_reconnect?.by_cause["handshake"]).toBeGreaterThan(0);
     const victim = run.schedule.faults[0]?.victims[0];
     const back = run.of("link.up").filter((event) => event.peer === victim && event.peerInc === 2);
-    expect(new Set(back.map((event) => event.src)).size).toBe(4);
+    expect(new Set(back.map((event) => event.src)).size).toBe(3);
     expect(run.metrics.rejoin_ms?.reached).toBe(1);
   });
 }

@@ -88,7 +88,8 @@ function chooseFacts(places: readonly PlaceFacts[], count: number, prng: Prng): 
   const ordered = byNeighbourhood(places, prng);
   const core = [...ordered.flatMap((place) => place.core), ...readSubregionFacts()];
   const further = prng.shuffle(ordered.flatMap((place) => place.further));
-  return [...core, ...further].filter(isReadable).slice(0, count);
+  // Lazily: reading each fact back costs more than all the rest.
+  return [...core, ...further].values().filter(isReadable).take(count).toArray();
 }
 
 /** A walk over the borders that now and then sets out from somewhere else. */

@@ -124,7 +124,7 @@ export function stateFromWire(value: unknown): DistributedState | string {
   if (!Array.isArray(value)) return "not a state";
   const [stateId, agentId, version, clock, level, checksum, replicas, data, ms, counter, refs] = value as readonly unknown[];
   const vectorClock = clockFromWire(clock);
-  const consistency = CONSISTENCY_LEVELS[level as number];
+  const consistency = typeof level === "number" ? CONSISTENCY_LEVELS[level] : undefined;
   if (!isName(stateId) || !isName(agentId) || !isCount(version) || vectorClock === null || consistency === undefined)
     return "not a state";
   if (!isName(checksum) || !isTime(ms) || !isCount(counter) || data === undefined) return "not a state";
