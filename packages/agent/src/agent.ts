@@ -81,6 +81,8 @@ export class Agent {
     await this.obtainDocument("broadcast");
     await hooks?.broadcast?.({ sha256, bytes });
     await setUp;
+    // Last, so that these streams are the first that the kernel closes (see LowDescriptors).
+    await this.networking.hold();
     return { sha256, passages: this.work.holdings.indexOwn() };
   }
 

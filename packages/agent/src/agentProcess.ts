@@ -15,6 +15,7 @@ import fastify, { type FastifyPluginAsync } from "fastify";
 import { backendContext } from "./backendContext.ts";
 import { type ControlLink, openControlLink } from "./controlLink.ts";
 import { nextIncarnation } from "./incarnation.ts";
+import { LowDescriptors } from "./lowDescriptors.ts";
 import { type AgentMetrics, loadMetrics } from "./metrics.ts";
 import { sampleProcess } from "./processStats.ts";
 import { Recorder } from "./recorder.ts";
@@ -33,6 +34,7 @@ export class AgentProcess<Spec extends ProcessSpec> {
   private readonly recorder: Recorder;
   private readonly parts: RoleParts<Spec>;
   private readonly role: Role;
+  private lowDescriptors: LowDescriptors | null = null;
   private metrics: AgentMetrics | null = null;
   private control: ControlLink | null = null;
   private endSampling = (): void => {};
@@ -57,7 +59,13 @@ export class AgentProcess<Spec extends ProcessSpec> {
     const self: Sender = this.self;
     const own = { spec, self, clock, prng: createPrng(spec.config.scenario.seed), recorder: this.recorder, client };
     const backend = protocol.createBackend(backendContext(own, protocol, () => this.role.capabilities()));
-    this.parts = { ...own, backend, tell: (message) => this.tell(message), fail: (error) => this.fail(error) };
+    this.parts = {
+      ...own,
+      backend,
+      tell: (message) => this.tell(message),
+      fail: (error) => this.fail(error),
+      releaseDescriptors: () => this.lowDescriptors?.release(),
+    };
     this.role = createRole(this.parts);
   }
 
@@ -68,6 +76,7 @@ export class AgentProcess<Spec extends ProcessSpec> {
     // Ctrl-C reaches the whole process group; ending the agents is the orchestrator's affair, where there is one.
     process.on("SIGINT", () => (control === undefined ? void this.stop("SIGINT") : undefined));
     process.on("SIGTERM", () => (control === undefined ? void this.stop("SIGTERM") : this.leave("SIGTERM")));
+    if (this.role.inStorm) this.lowDescriptors = new LowDescriptors();
     await this.listen();
     this.recorder.event({ ev: "agent.up", pid: process.pid, port: this.self.port, ...this.role.up, wallMs: this.clock.wall() });
     if (control === undefined) return this.standAlone();
@@ -123,7 +132,7 @@ export class AgentProcess<Spec extends ProcessSpec> {
     this.metrics = await loadMetrics({ agent: agentId, incarnation: String(incarnation), protocol });
     this.recorder.observe(this.metrics);
     // A victim that comes back has no time for it, and no need: it will see no first storm.
-    if (this.role.rehearses && incarnation === 1) await rehearseLoss(this.clock);
+    if (this.role.inStorm && incarnation === 1) await rehearseLoss(this.clock);
   }
 
   private startSampling(): void {

@@ -3,6 +3,8 @@ import { type AgentId, CommError } from "@failstorm/core";
 
 /** To be told on loopback or a local network that nobody listens, ms; whoever takes longer is probed in the protocol's way. */
 const REFUSAL_MS = 100;
+/** How long a connection that was accepted is watched for being broken off, ms: what a kernel needs to close a dead process's descriptors. */
+const LINGER_MS = 100;
 
 interface Place {
   readonly address: string;
@@ -34,15 +36,33 @@ export class ClosedPeers {
   }
 }
 
-/** False when somebody accepts, or when it cannot be told. */
-function isRefused({ address, port }: Place): Promise<boolean> {
+/**
+ * False when somebody accepts, or when it cannot be told. The kernel accepts for a process of which it has not closed all, and breaks
+ * the connection off when it comes to that: then it is asked once more, and only a refusal counts.
+ */
+async function isRefused(place: Place): Promise<boolean> {
+  const answer = await knock(place);
+  return answer === "broken off" ? (await knock(place)) === "refused" : answer === "refused";
+}
+
+function knock({ address, port }: Place): Promise<"refused" | "accepted" | "broken off" | "unknown"> {
   return new Promise((resolve) => {
-    const socket = connect({ host: address, port, signal: AbortSignal.timeout(REFUSAL_MS) });
-    const settle = (refused: boolean): void => {
+    const socket = connect({ host: address, port });
+    const settle = (answer: Awaited<ReturnType<typeof knock>>): void => {
       socket.destroy();
-      resolve(refused);
+      resolve(answer);
     };
-    socket.once("connect", () => settle(false));
-    socket.once("error", (error: NodeJS.ErrnoException) => settle(error.code === "ECONNREFUSED"));
+    let isAccepted = false;
+    socket.setTimeout(REFUSAL_MS, () => settle(isAccepted ? "accepted" : "unknown"));
+    socket.once("connect", () => {
+      isAccepted = true;
+      socket.setTimeout(LINGER_MS);
+    });
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      if (isAccepted || error.code === "ECONNRESET") settle("broken off");
+      else settle(error.code === "ECONNREFUSED" ? "refused" : "unknown");
+    });
+    socket.once("end", () => settle("broken off"));
+    socket.resume();
   });
 }

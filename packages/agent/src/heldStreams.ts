@@ -45,23 +45,25 @@ export class HeldStreams {
     this.options = options;
   }
 
-  /** Holds streams to the live ones of `monitored`, and to nobody else. */
-  follow(view: MembershipView, monitored: readonly AgentId[]): void {
+  /** Holds streams to the live ones of `monitored`, and to nobody else; resolves when each new one stands, or has failed to. */
+  async follow(view: MembershipView, monitored: readonly AgentId[]): Promise<void> {
     this.monitored = new Set(monitored);
+    const opening: Promise<void>[] = [];
     for (const { id, incarnation } of view.live) {
-      if (this.monitored.has(id)) this.open(id, incarnation);
+      if (this.monitored.has(id)) opening.push(this.open(id, incarnation));
       else this.close(id);
     }
+    await Promise.all(opening);
   }
 
   /** Holds a stream to this incarnation of the peer, unless one is held already. */
-  private open(peer: AgentId, incarnation: number): void {
+  private async open(peer: AgentId, incarnation: number): Promise<void> {
     const present = this.held.get(peer);
     if (present !== undefined && present.incarnation >= incarnation) return;
     present?.abort.abort();
     const held = { incarnation, abort: new AbortController() };
     this.held.set(peer, held);
-    void this.hold(peer, held);
+    await new Promise<void>((settled) => void this.hold(peer, held, settled).finally(settled));
   }
 
   /** Ends the stream to a peer that is no longer monitored. */
@@ -75,13 +77,15 @@ export class HeldStreams {
     for (const peer of this.held.keys()) this.close(peer);
   }
 
-  private async hold(peer: AgentId, held: Held): Promise<void> {
+  /** `onStanding`: the peer has answered. */
+  private async hold(peer: AgentId, held: Held, onStanding: () => void): Promise<void> {
     const { client, clock, recorder, urlOf } = this.options;
     const { signal } = held.abort;
     try {
       const stream = await client.measure({ peer, kind: "probe", cause: "heartbeat" }, () =>
         client.hold(urlOf(peer) + PATH, signal),
       );
+      onStanding();
       const { bytesSent, bytesReceived, roundTrips } = stream.traffic;
       recorder.residual("probe", "heartbeat", bytesSent, bytesReceived, roundTrips);
       const answering = Number(stream.value.headers[INCARNATION_HEADER]);
@@ -97,7 +101,7 @@ export class HeldStreams {
     }
     if (signal.aborted) return;
     clock.after(REOPEN_MS, () => {
-      if (this.monitored.has(peer) && this.options.isAlive(peer, held.incarnation)) this.open(peer, held.incarnation);
+      if (this.monitored.has(peer) && this.options.isAlive(peer, held.incarnation)) void this.open(peer, held.incarnation);
     });
   }
 

@@ -60,10 +60,10 @@ const RETRY_MAX_MS = 2_000;
 const REPLACEMENT_RETRY_MAX_MS = 500;
 const HANDSHAKES_AT_ONCE = 8;
 /**
- * After a change of view all survivors turn to the same few replacements. All but the first handshake of each survivor are spread over
- * a time that grows with their number, so that a replacement is greeted about once in so many ms, up to this limit.
+ * After a change of view all survivors turn to the same few replacements, while some still find out. All but the first handshake of each
+ * survivor are spread over a time that grows with their number, so that a replacement is greeted about once in so many ms, up to this limit.
  */
-const SPREAD_PER_AGENT_MS = 2;
+const SPREAD_PER_AGENT_MS = 6;
 const SPREAD_MAX_MS = 50;
 
 /**

@@ -21,10 +21,12 @@ export interface Change {
 export type ViewListener = (view: MembershipView, changes: readonly Change[]) => void;
 
 /**
- * Deaths come in a bunch. What follows one (new links, takeovers, retries) waits this long for the others, ms: it costs far more than
- * finding out does, and on few cores everybody's aftermath would delay everybody's detections. Well below any heartbeat interval.
+ * Deaths come in a bunch. What follows one (new links, takeovers, retries) waits until this long nothing was heard of another, ms: it costs
+ * far more than finding out does, and on few cores everybody's aftermath would delay everybody's detections.
  */
 const GATHER_MS = 10;
+/** … but no longer than this after the first of them. Well below any heartbeat interval. */
+const GATHER_MAX_MS = 30;
 
 /**
  * Who is believed live, as this agent's failure detector says: drives the detector (which has no clock and no I/O of its own),
@@ -37,6 +39,7 @@ export class Membership {
   private wake: Cancel | null = null;
   /** Declared dead, recorded, and not yet acted upon. */
   private gathered: Change[] = [];
+  private gatheredSince = 0;
   private endGathering: Cancel | null = null;
   private detector: FailureDetector | null = null;
   private readonly options: {
@@ -104,6 +107,7 @@ export class Membership {
 
   feed(input: Parameters<FailureDetector["receive"]>[0]): void {
     if (this.detector === null) return;
+    if (input.kind === "closed" && this.endGathering !== null) this.gatherOn();
     this.carryOut(this.detector.receive(input, this.options.clock.now()));
     this.arm();
   }
@@ -196,8 +200,17 @@ export class Membership {
     if (state === "alive") this.followDeaths();
     recordDetection(this.options.registry, effect, this.options.clock.now());
     if (state === "alive") return this.announce([{ peer, incarnation, state }]);
+    if (this.gathered.length === 0) this.gatheredSince = this.options.clock.now();
     this.gathered.push({ peer, incarnation, state });
-    this.endGathering ??= this.options.clock.after(GATHER_MS, () => this.followDeaths());
+    this.gatherOn();
+  }
+
+  /** Waits (on) for what else there is to hear. */
+  private gatherOn(): void {
+    const { clock } = this.options;
+    this.endGathering?.();
+    const leftMs = this.gatheredSince + GATHER_MAX_MS - clock.now();
+    this.endGathering = clock.after(Math.max(0, Math.min(GATHER_MS, Math.ceil(leftMs))), () => this.followDeaths());
   }
 
   private followDeaths(): void {

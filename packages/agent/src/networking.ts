@@ -50,6 +50,8 @@ export interface Networking {
   readonly links: Links;
   readonly messenger: Messenger;
   readonly neighbours: () => readonly AgentId[];
+  /** Holds the streams to those who will be monitored, before anybody watches; resolves when they stand, or have failed to. */
+  hold(): Promise<void>;
   start(): void;
   stop(): void;
   onChange(listener: ViewListener): void;
@@ -260,7 +262,7 @@ export function createNetworking(options: NetworkingOptions): Networking {
     const { view, peers } = membership;
     const monitored = topology.monitored(view, new Set(peers.filter(({ state }) => state === "suspect").map(({ peer }) => peer)));
     membership.monitor(monitored);
-    streams.follow(view, spec.config.network.transportSignals ? monitored : topology.monitored(view));
+    void streams.follow(view, spec.config.network.transportSignals ? monitored : topology.monitored(view));
   };
   membership.onChange((view, changes) => {
     watch();
@@ -271,6 +273,7 @@ export function createNetworking(options: NetworkingOptions): Networking {
     links,
     messenger,
     neighbours: () => neighboursIn(membership.view),
+    hold: () => streams.follow(membership.view, topology.monitored(membership.view)),
     start: () => {
       membership.start();
       watch();

@@ -7,6 +7,8 @@ export type RoleParts<Spec extends ProcessSpec> = Omit<AgentParts, "spec"> & {
   readonly spec: Spec;
   /** Tells the orchestrator, if there is one. */
   readonly tell: (message: FromAgent) => void;
+  /** All that others hold to this process stands: what is opened from now on may come before it (see `LowDescriptors`). */
+  readonly releaseDescriptors: () => void;
   /** The process cannot go on. */
   readonly fail: (error: unknown) => void;
 };
@@ -19,8 +21,8 @@ export interface Role {
   readonly executor: AgentExecutor;
   /** Further routes of its port. */
   readonly routes: readonly FastifyPluginAsync[];
-  /** Whether it goes through the loss of a peer once before the run begins (see `rehearseLoss`). */
-  readonly rehearses: boolean;
+  /** Whether it is to be struck, or to lose others: then it rehearses that (`rehearseLoss`) and keeps its descriptors in order (`LowDescriptors`). */
+  readonly inStorm: boolean;
   capabilities(): readonly string[];
   tasksInFlight(): number;
   /** Does what the orchestrator asks (but `stop`); what is returned is reported when it is done. */

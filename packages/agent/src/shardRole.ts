@@ -8,7 +8,7 @@ import type { Role, RoleParts } from "./role.ts";
 /** A shard worker of a storm: the agent, from the roster on. */
 class ShardRole implements Role {
   readonly up: Role["up"];
-  readonly rehearses = true;
+  readonly inStorm = true;
   private readonly parts: RoleParts<AgentSpec>;
   private agent: Agent | null = null;
   /** Whatever comes after the roster waits for what it loads. */
@@ -50,6 +50,7 @@ class ShardRole implements Role {
         return { type: "indexed", ...(await (await this.loaded).broadcast(message.t0)) };
       case "start":
         await (await this.loaded).start(message);
+        this.parts.releaseDescriptors();
         return null;
       case "drain":
         await (await this.loaded).drain();

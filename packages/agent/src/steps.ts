@@ -7,7 +7,7 @@ import {
   type Tool,
   type TrafficCause,
 } from "@failstorm/core";
-import { type Backoff, chooseHolder, createBackoff, type HomeTools, shardOwner, toolHolders } from "@failstorm/network";
+import { chooseHolder, createBackoff, type HomeTools, shardOwner, toolHolders } from "@failstorm/network";
 import { type Hit, mergeHits } from "@failstorm/qa";
 import type { Holdings } from "./holdings.ts";
 import type { Membership } from "./membership.ts";
@@ -43,6 +43,11 @@ export interface StepsOptions {
 
 const RETRY_BASE_MS = 50;
 const RETRY_MAX_MS = 1_000;
+/**
+ * A change of view wakes every step that waits for a holder, with every survivor at the same moment, and the new holder may not know yet that
+ * it is one. So each goes on after a moment of its own, up to this long.
+ */
+const RETRY_SPREAD_MS = 30;
 
 /**
  * The client's side of the work: asks tool holders and shard holders, tries again elsewhere. One retry policy for every protocol:
@@ -57,7 +62,7 @@ export class Steps {
 
   /** One tool step, tried until it is done or the task's deadline has passed. Throws CommError. */
   async callTool(tool: Tool, step: string, input: unknown, context: TaskContext): Promise<unknown> {
-    const backoff = this.backoff(`${context.task}/${step}/${context.attempt}`);
+    const pause = this.pauses(`${context.task}/${step}/${context.attempt}`, context.signal);
     const failed = new Set<AgentId>();
     for (let attempt = 1; ; attempt++) {
       const cause: TrafficCause = attempt > 1 ? "retry" : context.takeover ? "takeover" : "work";
@@ -68,7 +73,7 @@ export class Steps {
         context.signal.throwIfAborted();
         if (!this.options.retries) throw error;
         if (holder !== null) failed.add(holder);
-        await this.pause(backoff, context.signal);
+        await pause();
       }
     }
   }
@@ -79,7 +84,7 @@ export class Steps {
     topK: number,
     options: { task: string; step: string; attempt: number; takeover: boolean; signal: AbortSignal },
   ): Promise<Hit[]> {
-    const backoff = this.backoff(`${options.task}/${options.step}/lookup`);
+    const pause = this.pauses(`${options.task}/${options.step}/lookup`, options.signal);
     const lists: Hit[][] = [];
     let missing = Array.from({ length: this.options.shardCount }, (_, shard) => shard);
     for (let attempt = 1; ; attempt++) {
@@ -95,7 +100,7 @@ export class Steps {
       if (missing.length === 0) return mergeHits(lists, topK);
       options.signal.throwIfAborted();
       if (!this.options.retries) throw new CommError("remote", "shards", `no holder answered for shard ${missing.join(", ")}`);
-      await this.pause(backoff, options.signal);
+      await pause();
     }
   }
 
@@ -168,17 +173,20 @@ export class Steps {
     return { hits, missing: request.shards.filter((shard) => !served.has(shard)) };
   }
 
-  private async pause(backoff: Backoff, signal: AbortSignal): Promise<void> {
-    await Promise.race([this.options.clock.sleep(backoff.next(), signal), this.options.membership.nextChange(signal)]);
-  }
-
-  private backoff(label: string): Backoff {
-    const { prng, timeScale } = this.options;
-    return createBackoff({
-      prng: prng.fork(`retry/${label}`),
+  /** Pauses between the attempts at a step: the next back-off, or until shortly after the view changes. Rejects when `signal` aborts. */
+  private pauses(label: string, signal: AbortSignal): () => Promise<void> {
+    const { prng, timeScale, clock, membership } = this.options;
+    const fork = prng.fork(`retry/${label}`);
+    const backoff = createBackoff({
+      prng: fork,
       baseMs: RETRY_BASE_MS * timeScale,
       maxMs: RETRY_MAX_MS * timeScale,
       factor: 3,
     });
+    const spread = fork.fork("spread");
+    return async () => {
+      const change = membership.nextChange(signal).then(() => clock.sleep(spread.next() * RETRY_SPREAD_MS * timeScale, signal));
+      await Promise.race([clock.sleep(backoff.next(), signal), change]);
+    };
   }
 }

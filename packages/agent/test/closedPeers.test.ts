@@ -27,3 +27,19 @@ test("only of a peer whose stream was closed is it asked whether anybody listens
   closed.add("agent-2");
   await closed.rejectRefused("agent-2");
 });
+
+test("who accepts and breaks off is asked once more: refused then, it is gone; accepted again, it is not", async () => {
+  const server = createServer((socket) => {
+    socket.resetAndDestroy();
+    if (isDying) server.close();
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  let isDying = false;
+  const closed = new ClosedPeers(() => ({ address: "127.0.0.1", port }));
+  closed.add("agent-1");
+  await closed.rejectRefused("agent-1");
+  isDying = true;
+  closed.add("agent-1");
+  await expect(closed.rejectRefused("agent-1")).rejects.toMatchObject({ code: "refused" });
+});

@@ -51,7 +51,7 @@ function hold(port: number) {
 
 test("a stream that the other side's kernel closes is noticed, with the incarnation that had answered", async () => {
   const { streams, closed, notices } = hold(await listen(7));
-  streams.follow(view(1), ["agent-1"]);
+  void streams.follow(view(1), ["agent-1"]);
   await vi.waitFor(() => expect(client.socketTotals().bytesReceived).toBeGreaterThan(0));
   expect(closed).toEqual([]);
   await server?.close();
@@ -63,7 +63,7 @@ test("a refused stream counts as closed, but is no notice; it is tried again whi
   const port = await listen(1);
   await server?.close();
   const { streams, closed, notices } = hold(port);
-  streams.follow(view(1), ["agent-1"]);
+  void streams.follow(view(1), ["agent-1"]);
   await vi.waitFor(() => expect(closed).toEqual(["agent-1#1"]));
   await clock.advance(REOPENED_MS);
   await vi.waitFor(() => expect(closed).toEqual(["agent-1#1", "agent-1#1"]));
@@ -73,16 +73,16 @@ test("a refused stream counts as closed, but is no notice; it is tried again whi
 test("who is no longer monitored is not tried again, and a stream that is ended here says nothing", async () => {
   const port = await listen(1);
   const { streams, closed } = hold(port);
-  streams.follow(view(1), ["agent-1"]);
+  void streams.follow(view(1), ["agent-1"]);
   await vi.waitFor(() => expect(client.socketTotals().bytesReceived).toBeGreaterThan(0));
-  streams.follow(view(1), []);
+  void streams.follow(view(1), []);
   await server?.close();
   await clock.advance(REOPENED_MS);
   expect(closed).toEqual([]);
 
-  streams.follow(view(1), ["agent-1"]);
+  void streams.follow(view(1), ["agent-1"]);
   await vi.waitFor(() => expect(closed).toEqual(["agent-1#1"]));
-  streams.follow(view(1), []);
+  void streams.follow(view(1), []);
   const { bytesSent } = client.socketTotals();
   await clock.advance(REOPENED_MS);
   expect(closed).toEqual(["agent-1#1"]);

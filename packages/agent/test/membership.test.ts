@@ -91,6 +91,26 @@ test("deaths that come in a bunch are one change of the view, and come before wh
   expect(heard.slice(1)).toEqual(["agent-1#1 dead: 1", "agent-3#2 alive: 2"]);
 });
 
+test("the bunch is waited for until nothing more is heard, but not for ever", async () => {
+  const { clock, membership } = setUp();
+  const heard: string[] = [];
+  membership.onChange((_view, changes) => heard.push(changes.map(({ peer }) => peer).join(", ")));
+  membership.start();
+  await clock.advance(100);
+  membership.feed({
+    kind: "gossip",
+    from: "agent-1",
+    entries: [{ peer: "agent-3", incarnation: 1, refutation: 0, state: "dead" }],
+  });
+  for (let notice = 0; notice < 3; notice++) {
+    await clock.advance(8);
+    membership.feed({ kind: "closed", peer: "agent-2", incarnation: 1 });
+  }
+  expect(heard).toEqual([]);
+  await clock.advance(8);
+  expect(heard).toEqual(["agent-3"]);
+});
+
 test("doubts are told of as they come and go, and change no view", async () => {
   const { clock, membership, silent, doubts, of } = setUp();
   membership.start();

@@ -40,7 +40,7 @@ const round = (ms: number): number => Math.round(ms * 1000) / 1000;
 export class Coordinator implements Role {
   readonly up: Role["up"] = { homeTool: null, shard: null, role: "coordinator" };
   readonly routes = [];
-  readonly rehearses = false;
+  readonly inStorm = false;
   private readonly parts: RoleParts<QueueSpec>;
   private readonly queue: QueueConfig;
   private readonly network: NetworkBase;

@@ -92,7 +92,7 @@ export function subCoordinator(parts: RoleParts<QueueSpec>, queue: QueueConfig):
   return {
     up: { homeTool: null, shard: null, role: "sub-coordinator" },
     routes: [],
-    rehearses: false,
+    inStorm: false,
     executor,
     capabilities,
     tasksInFlight,

@@ -14,7 +14,7 @@ const TOOL = "reason";
 export class Worker implements Role {
   readonly up: Role["up"] = { homeTool: null, shard: null, role: "worker" };
   readonly routes = [];
-  readonly rehearses = false;
+  readonly inStorm = false;
   private readonly parts: RoleParts<QueueSpec>;
   private readonly load: () => Promise<AnswerEngine>;
   private engine: Promise<AnswerEngine> | null = null;
