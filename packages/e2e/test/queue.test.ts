@@ -142,6 +142,13 @@ describe("failstorm queue", { timeout: 60_000 }, () => {
       "sub-coordinator-1",
       "sub-coordinator-2",
     ]);
+    const listed = await sandbox.cli(["list", path.resolve(run.dir, "../../.."), "--json"]);
+    expect(JSON.parse(listed.stdout)).toMatchObject({
+      runs: [],
+      queues: [{ dir: run.dir, protocol: "simple_json", recorded: 40, partial: false }],
+    });
+    const shown = await sandbox.cli(["show", run.dir]);
+    expect(shown.stdout).toMatch(/questions recorded.*40/);
   });
 
   it("agents that run already: ours, and strangers that are silent, talk garbage, or answer twice", async () => {

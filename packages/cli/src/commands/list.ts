@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { InputError } from "@failstorm/core";
-import { findMeasure, formatWithUnit } from "@failstorm/report";
+import { findMeasure, formatValue, formatWithUnit } from "@failstorm/report";
 import { type ExperimentFolder, readExperimentFolder } from "@failstorm/report/comparison/readExperiment.ts";
 import Table from "cli-table3";
 import { experimentsIn, type ListedRun, readListed } from "../experiment/catalogue.ts";
@@ -45,6 +45,23 @@ function runRow(run: ListedRun): string[] {
   ];
 }
 
+const percent = (share: number | null): string => (share === null ? "–" : formatWithUnit(share * 100, "%"));
+
+function queueRow({ queue, startedAt, dir }: ListedRun): string[] {
+  if (queue === null) return [];
+  return [
+    startedAt.slice(0, 16).replace("T", " "),
+    queue.protocol,
+    String(queue.workers.length),
+    queue.questions === null ? `${queue.recorded} of an endless stream` : `${queue.recorded} of ${queue.questions}`,
+    queue.throughput_per_s === null ? "–" : `${formatValue(queue.throughput_per_s)} /s`,
+    percent(queue.correctness.rate),
+    String(queue.crashes.length),
+    queue.partial ? "partial" : "ok",
+    shownPath(dir),
+  ];
+}
+
 interface ListedExperiment extends Pick<ExperimentFolder, "experiment"> {
   readonly dir: string;
   readonly made: number;
@@ -74,6 +91,23 @@ function printRuns(runs: readonly ListedRun[], last: number): void {
   if (runs.length > last) process.stdout.write(`the last ${last} of ${runs.length} runs (--last N shows more)\n`);
 }
 
+function printQueues(runs: readonly ListedRun[], last: number): void {
+  const table = tableOf([
+    "queue started (UTC)",
+    "protocol",
+    "workers",
+    "recorded",
+    "throughput",
+    "right",
+    "crashes",
+    "state",
+    "folder",
+  ]);
+  for (const run of runs.slice(-last)) table.push(queueRow(run));
+  process.stdout.write(`${table.toString()}\n`);
+  if (runs.length > last) process.stdout.write(`the last ${last} of ${runs.length} queues (--last N shows more)\n`);
+}
+
 function printExperiments(experiments: readonly ListedExperiment[]): void {
   const table = tableOf(["experiment", "begun", "runs made", "compares", "folder"]);
   for (const { dir, experiment, made } of experiments) {
@@ -96,6 +130,7 @@ export async function list(given: string | null, options: { readonly json: boole
   const runs = listRunFolders(results)
     .map(readListed)
     .sort((a, b) => (a.startedAt < b.startedAt ? -1 : 1));
+  const [storms, queues] = [runs.filter(({ queue }) => queue === null), runs.filter(({ queue }) => queue !== null)];
   const experiments = await Promise.all(
     experimentsIn(results).map(async (dir): Promise<ListedExperiment> => {
       const { experiment, made } = await readExperimentFolder(dir);
@@ -104,7 +139,7 @@ export async function list(given: string | null, options: { readonly json: boole
   );
   if (options.json) {
     const shown = {
-      runs: runs.map(({ dir, startedAt, metrics }) => ({
+      runs: storms.map(({ dir, startedAt, metrics }) => ({
         dir,
         startedAt,
         runId: metrics?.run_id ?? path.basename(dir),
@@ -113,6 +148,16 @@ export async function list(given: string | null, options: { readonly json: boole
         seed: metrics?.seed ?? null,
         valid: metrics?.valid ?? null,
         service_gap_ms: metrics?.service_gap_ms ?? null,
+      })),
+      queues: queues.map(({ dir, startedAt, queue }) => ({
+        dir,
+        startedAt,
+        runId: queue?.run_id ?? path.basename(dir),
+        protocol: queue?.protocol ?? null,
+        workers: queue?.workers.length ?? null,
+        recorded: queue?.recorded ?? null,
+        partial: queue?.partial ?? null,
+        throughput_per_s: queue?.throughput_per_s ?? null,
       })),
       experiments: experiments.map(({ dir, experiment, made }) => ({
         dir,
@@ -125,7 +170,8 @@ export async function list(given: string | null, options: { readonly json: boole
     process.stdout.write(`${JSON.stringify(shown, null, 1)}\n`);
     return 0;
   }
-  if (runs.length > 0) printRuns(runs, options.last);
+  if (storms.length > 0) printRuns(storms, options.last);
+  if (queues.length > 0) printQueues(queues, options.last);
   if (experiments.length > 0) printExperiments(experiments);
   if (runs.length === 0 && experiments.length === 0) process.stdout.write(`nothing in ${shownPath(results)} yet\n`);
   return 0;

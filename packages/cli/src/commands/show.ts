@@ -1,14 +1,14 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { InputError } from "@failstorm/core";
-import { METRICS_FILE, PAGE_FILE } from "@failstorm/report";
+import { METRICS_FILE, PAGE_FILE, QUEUE_METRICS_FILE, QUEUE_RESULTS_FILE, queueRows } from "@failstorm/report";
 import { EXPERIMENT_FILE } from "@failstorm/report/comparison/experiment.ts";
 import { readExperimentFolder } from "@failstorm/report/comparison/readExperiment.ts";
 import { experimentsIn, readListed } from "../experiment/catalogue.ts";
 import { listRunFolders } from "../experiment/folder.ts";
 import { projectRoot, userFolder } from "../project.ts";
 import { painter, useColor } from "../view/log.ts";
-import { renderResult } from "../view/resultTable.ts";
+import { renderResult, renderTable } from "../view/resultTable.ts";
 import { shownPath } from "./config.ts";
 
 /** A run or experiment by its folder, its id, or the beginning of its id. Throws InputError when there is none, or several. */
@@ -25,14 +25,24 @@ function find(given: string): string {
   return first;
 }
 
-const FILES = [PAGE_FILE, METRICS_FILE, "events.ndjson", "config.yaml", "manifest.json", "schedule.json", "logs"];
+const FILES = [
+  PAGE_FILE,
+  METRICS_FILE,
+  QUEUE_METRICS_FILE,
+  QUEUE_RESULTS_FILE,
+  "events.ndjson",
+  "config.yaml",
+  "manifest.json",
+  "schedule.json",
+  "logs",
+];
 
 /** `failstorm show RUN`: what a run or an experiment was, what came of it, and where it lies. */
 export async function show(given: string): Promise<number> {
   const dir = find(given);
   if (existsSync(path.join(dir, EXPERIMENT_FILE))) return showExperiment(dir);
-  const { manifest, metrics, startedAt } = readListed(dir);
-  if (Object.keys(manifest).length === 0 && metrics === null)
+  const { manifest, metrics, queue, startedAt } = readListed(dir);
+  if (Object.keys(manifest).length === 0 && metrics === null && queue === null)
     throw new InputError(`show ${given}: is no run's folder and no experiment's`);
   const line = (name: string, text: string): void => void process.stdout.write(`${name.padEnd(10)}${text}\n`);
   line("started", startedAt);
@@ -40,12 +50,10 @@ export async function show(given: string): Promise<number> {
   if (Array.isArray(argv)) line("command", `failstorm ${argv.join(" ")}`);
   line("folder", shownPath(dir));
   for (const file of FILES.filter((name) => existsSync(path.join(dir, name)))) line("", file);
-  if (metrics === null)
-    process.stdout.write("no metrics: the run goes on, or broke off; `failstorm report DIR` computes what can be\n");
-  else
-    process.stdout.write(
-      `${renderResult(metrics, process.stdout.isTTY ? process.stdout.columns : 160, painter(useColor(process.stdout)))}\n`,
-    );
+  const [columns, paint] = [process.stdout.isTTY ? process.stdout.columns : 160, painter(useColor(process.stdout))];
+  if (metrics !== null) process.stdout.write(`${renderResult(metrics, columns, paint)}\n`);
+  else if (queue !== null) process.stdout.write(`${renderTable(queueRows(queue), columns, paint)}\n`);
+  else process.stdout.write("no metrics: the run goes on, or broke off; `failstorm report DIR` computes what can be\n");
   return 0;
 }
 
