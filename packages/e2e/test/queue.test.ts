@@ -110,6 +110,7 @@ describe("failstorm queue", { timeout: 60_000 }, () => {
     first.kill("SIGINT");
     expect((await first.ended).code).toBe(130);
     const before = readQueue(results);
+    expect(before.of("log").map(({ message }) => message)).toEqual([expect.stringMatching(/taken away; it is back/)]);
     expect(before.metrics.partial).toBe(true);
     expect(before.results.length).toBeGreaterThan(7);
     // The same call again.

@@ -44,7 +44,7 @@ export interface ExecuteOptions {
 export interface Timeouts {
   /** From an agent's spawn to its `ready`. */
   readonly startMs: number;
-  /** From `stop` to SIGTERM. */
+  /** From `stop` to SIGTERM, and as much again per agent as STOP_MS_PER_AGENT says. */
   readonly stopMs: number;
   /** The same when the run was interrupted or has failed. */
   readonly abortMs: number;
@@ -58,6 +58,8 @@ export interface Outcome {
 }
 
 const TIMEOUTS: Timeouts = { startMs: 30_000, stopMs: 5000, abortMs: 2000, termMs: 1000 };
+/** Two hundred agents that write their last events share a few cores. */
+const STOP_MS_PER_AGENT = 100;
 const SAMPLE_INTERVAL_MS = 1000;
 const MIN_SAMPLE_INTERVAL_MS = 200;
 const INTERRUPTED = Symbol("interrupted");
@@ -134,15 +136,16 @@ async function supervise({ flow, options, recorder, ports, end, onFatal }: RunPa
   cleanup.defer(registerRun(supervisor));
   try {
     if (options.agentWarmUp !== null) {
-      const { protocol, protocolModule = protocol } = config.scenario;
-      await launcher.warmUp?.(options.agentWarmUp, protocolModule, signal);
+      const { protocol, protocolModule = protocol, hosts = [] } = config.scenario;
+      await launcher.warmUp?.(options.agentWarmUp, [...new Set([protocolModule, ...hosts.flat()])], signal);
     }
     await flow.run({ supervisor, storm, recorder, clock, startTimeoutMs: timeouts.startMs, signal, onFatal });
   } catch (error) {
     onFatal(error);
   }
   recorder.write({ ev: "run.phase", phase: "end" });
-  await stopAll(supervisor, storm, { stopMs: signal.aborted ? timeouts.abortMs : timeouts.stopMs, termMs: timeouts.termMs });
+  const stopMs = signal.aborted ? timeouts.abortMs : timeouts.stopMs + STOP_MS_PER_AGENT * flow.agents.length;
+  await stopAll(supervisor, storm, { stopMs, termMs: timeouts.termMs });
 }
 
 /** Says how the run ended, as its last event. Throws what is no failure of the run but a bug. */

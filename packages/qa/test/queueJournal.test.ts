@@ -26,8 +26,10 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
+let recreated = 0;
 const open = (source: string | null = "s"): ReturnType<typeof openJournal> => {
-  const result = openJournal({ path: file, source });
+  recreated = 0;
+  const result = openJournal({ path: file, source, onRecreated: () => recreated++ });
   opened.push(result.journal);
   return result;
 };
@@ -119,7 +121,7 @@ describe("the journal of a queue", () => {
     journal.check();
     journal.record(result(2));
     expect(seqs()).toEqual([0, 1, 2]);
-    expect(journal.recreated).toBe(2);
+    expect(recreated).toBe(2);
     rmSync(file);
     journal.close();
     expect(seqs()).toEqual([0, 1, 2]);

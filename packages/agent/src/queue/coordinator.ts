@@ -142,6 +142,12 @@ export class Coordinator implements Role {
     const { journal, replay } = openJournal({
       path: path.join(spec.resultsDir, RESULTS),
       source: questions.source.fingerprint,
+      onRecreated: () =>
+        recorder.event({
+          ev: "log",
+          level: "warning",
+          message: `${RESULTS} had been taken away; it is back, with all that was in it`,
+        }),
     });
     this.journal = journal;
     this.recorded = { ...this.recorded, before: replay.recorded, failedBefore: replay.failed };

@@ -25,7 +25,7 @@ export interface Launcher {
   /** Resolves when the process exists (not when it is ready). Throws RunError when it cannot be started. */
   start(spec: ProcessSpec): Promise<LaunchedAgent>;
   /** Runs `entry` to its end, so that what it loads is compiled before the agents need it. Whether it succeeds is of no consequence. */
-  warmUp?(entry: string, protocol: string, signal: AbortSignal): Promise<void>;
+  warmUp?(entry: string, protocols: readonly string[], signal: AbortSignal): Promise<void>;
   /** Frees what the launcher itself holds; called when all its agents are gone. */
   close(): Promise<void>;
 }

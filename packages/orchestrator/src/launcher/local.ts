@@ -26,8 +26,8 @@ export function localLauncher(options: {
   const warden = startWarden(env, options.onWardenLost ?? (() => undefined));
   return {
     start: async (spec) => spawnAgent(spec, options.agentEntry, env, warden),
-    async warmUp(entry, protocol, signal) {
-      const child = execa(process.execPath, [...NODE_OPTIONS, entry, protocol], {
+    async warmUp(entry, protocols, signal) {
+      const child = execa(process.execPath, [...NODE_OPTIONS, entry, ...protocols], {
         stdio: "ignore",
         reject: false,
         cleanup: false,

@@ -32,8 +32,6 @@ export interface Replay {
 
 export interface Journal {
   readonly path: string;
-  /** How often the file had to be made anew because somebody took it away. */
-  readonly recreated: number;
   /**
    * Appends one line with write(2): once this returns, a SIGKILL does not undo it. Throws RunError: `JOURNAL_NOT_WRITTEN` (disk full, …),
    * `JOURNAL_CUT` (somebody shortened the file: results are gone), `JOURNAL_REPLACED` (another file stands in its place).
@@ -63,11 +61,13 @@ export function openJournal(options: {
   readonly source: string | null;
   /** Sees each finished question of earlier incarnations, in order of the file. */
   readonly onResult?: (result: QueueResult) => void;
+  /** Somebody took the file away, and it has been made anew. */
+  readonly onRecreated?: () => void;
 }): { readonly journal: Journal; readonly replay: Replay } {
   checkSource(options.path, options.source);
   const fd = open(options.path);
   const replay = replayFile(fd, options.onResult);
-  return { journal: createJournal(options.path, fd), replay };
+  return { journal: createJournal(options.path, fd, options.onRecreated ?? (() => {})), replay };
 }
 
 function open(path: string): number {
@@ -99,10 +99,9 @@ function checkSource(path: string, source: string | null): void {
   }
 }
 
-function createJournal(path: string, firstFd: number): Journal {
+function createJournal(path: string, firstFd: number, onRecreated: () => void): Journal {
   let fd = firstFd;
   let { size } = fstatSync(fd);
-  let recreated = 0;
   let sinceCheck = 0;
 
   const recreate = (): void => {
@@ -118,7 +117,7 @@ function createJournal(path: string, firstFd: number): Journal {
       rmSync(temporary, { force: true });
       throw notWritten(path, error);
     }
-    recreated += 1;
+    onRecreated();
   };
   const check = (): void => {
     sinceCheck = 0;
@@ -132,9 +131,6 @@ function createJournal(path: string, firstFd: number): Journal {
   };
   return {
     path,
-    get recreated() {
-      return recreated;
-    },
     record(result) {
       sinceCheck += 1;
       if (sinceCheck >= RECORDS_PER_CHECK) check();
