@@ -3,6 +3,7 @@ import {
   type AgentId,
   type Clock,
   type CommBackend,
+  type ConnectResult,
   type Prng,
   type RunEventOf,
   type Traffic,
@@ -244,10 +245,10 @@ export class Links {
       recorder.message({ kind: "handshake", cause, to: peer, task: null, step: null, attempt, ms, ...bytes, error, protocol });
     };
     try {
-      const { peer: description, traffic } = await backend.connect(self, peer, { signal, cause, kind: "handshake" });
-      record(traffic, null);
+      const answer = await backend.connect(self, peer, { signal, cause, kind: "handshake" });
+      record(answer.traffic, null);
       // What the view has overtaken makes no link.
-      if (!outer.aborted) this.reach(peer, goals, description, traffic);
+      if (!outer.aborted) this.reach(peer, goals, answer);
     } catch (error) {
       const failure = toCommError(error, peer, signal);
       record((error as { traffic?: Traffic }).traffic, failure.code);
@@ -256,9 +257,9 @@ export class Links {
     }
   }
 
-  /** Whatever this answer shows is reached. The traffic of a handshake that is good for several stands in the first of its events. */
-  private reach(peer: AgentId, goals: Map<string, Goal>, description: AgentDescription, traffic: Traffic): void {
-    const { incarnation, capabilities } = description;
+  /** Whatever this answer shows is reached. What a handshake that is good for several cost and told stands in the first of its events. */
+  private reach(peer: AgentId, goals: Map<string, Goal>, answer: ConnectResult): void {
+    const { incarnation, capabilities } = answer.peer;
     const reached: Pick<Goal, "reason" | "lost">[] = [];
     for (const [key, { reason, lost, capability }] of goals) {
       if (capability !== null && !capabilities.includes(capability)) continue;
@@ -274,21 +275,30 @@ export class Links {
       }
       if (!reached.some((other) => other.reason === reason && other.lost === lost)) reached.push({ reason, lost });
     }
-    for (const [index, goal] of reached.entries())
-      this.recordUp(
-        peer,
-        incarnation,
-        goal,
-        index === 0 ? traffic : { ...traffic, bytesSent: 0, bytesReceived: 0, roundTrips: 0 },
-      );
-    if (reached.length > 0) this.options.onDescription(description);
+    const [first, ...others] = reached;
+    if (first === undefined) return;
+    this.recordUp(peer, first, answer);
+    const nothing = { ...answer.traffic, bytesSent: 0, bytesReceived: 0, roundTrips: 0 };
+    for (const goal of others) this.recordUp(peer, goal, { peer: answer.peer, traffic: nothing });
+    this.options.onDescription(answer.peer);
   }
 
-  private recordUp(peer: AgentId, peerInc: number, goal: Pick<Goal, "reason" | "lost">, traffic: Traffic): void {
+  private recordUp(peer: AgentId, goal: Pick<Goal, "reason" | "lost">, answer: ConnectResult): void {
     const { clock, recorder } = this.options;
-    const { bytesSent, bytesReceived, roundTrips } = traffic;
-    const startedAt = traffic.firstByteAt ?? clock.now() - traffic.ms;
-    const ms = Math.round(traffic.ms * 1000) / 1000;
-    recorder.event({ ev: "link.up", peer, peerInc, ...goal, startedAt, ms, bytesSent, bytesReceived, roundTrips });
+    const { bytesSent, bytesReceived, roundTrips, firstByteAt } = answer.traffic;
+    const startedAt = firstByteAt ?? clock.now() - answer.traffic.ms;
+    const ms = Math.round(answer.traffic.ms * 1000) / 1000;
+    recorder.event({
+      ev: "link.up",
+      peer,
+      peerInc: answer.peer.incarnation,
+      ...goal,
+      startedAt,
+      ms,
+      bytesSent,
+      bytesReceived,
+      roundTrips,
+      recovered: answer.recovered?.map(({ state }) => state),
+    });
   }
 }

@@ -1,4 +1,4 @@
-import { type AgentDescription, type CommBackend, CommError, createPrng, FakeClock } from "@failstorm/core";
+import { type AgentDescription, type CommBackend, CommError, type ConnectResult, createPrng, FakeClock } from "@failstorm/core";
 import { createView, type MembershipView } from "@failstorm/network";
 import { expect, test } from "vitest";
 import { Links } from "../src/links.ts";
@@ -14,6 +14,7 @@ function setUp({ self = "agent-0", handshakeMs = 0, replacementsOf = oneForOne, 
   const dialled: string[] = [];
   const startedAt: number[] = [];
   const underWay = { now: 0, most: 0 };
+  const recovered = new Map<string, ConnectResult["recovered"]>();
   const connect = async (_src: string, dst: string, { signal }: { signal: AbortSignal }) => {
     dialled.push(dst);
     startedAt.push(clock.now());
@@ -26,7 +27,12 @@ function setUp({ self = "agent-0", handshakeMs = 0, replacementsOf = oneForOne, 
     }
     const peer = peers.get(dst) ?? "refused";
     if (typeof peer === "string") throw new CommError("refused", dst, "nobody listens");
-    return { peer, traffic: { bytesSent: 10, bytesReceived: 20, roundTrips: 1, firstByteAt: clock.now(), ms: 0 } };
+    const told = recovered.get(dst);
+    return {
+      peer,
+      ...(told === undefined ? {} : { recovered: told }),
+      traffic: { bytesSent: 10, bytesReceived: 20, roundTrips: 1, firstByteAt: clock.now(), ms: 0 },
+    };
   };
   const links = new Links({
     self,
@@ -44,7 +50,7 @@ function setUp({ self = "agent-0", handshakeMs = 0, replacementsOf = oneForOne, 
   const up = (): string[] => of("link.up").map(({ peer, peerInc, reason, lost }) => `${peer}#${peerInc} ${reason} ${lost}`);
   const is = (agentId: string, incarnation: number, capabilities: string[] = []) =>
     peers.set(agentId, { agentId, incarnation, capabilities });
-  return { clock, links, peers, dialled, startedAt, underWay, up, is, of };
+  return { clock, links, peers, recovered, dialled, startedAt, underWay, up, is, of };
 }
 
 const everybodyElse = (view: MembershipView, self: string): string[] => view.liveIds.filter((id) => id !== self);
@@ -245,5 +251,20 @@ test("those who do not answer leave room for those who do", async () => {
   await clock.advance(200);
   expect(of("link.up").filter(({ reason }) => reason === "replacement")).toHaveLength(12);
   expect(underWay.now).toBe(4);
+  links.stop();
+});
+
+test("what a returned peer tells of the work that was in flight there is recorded with the link", async () => {
+  const { clock, links, is, recovered, of } = setUp();
+  is("agent-1", 1);
+  is("agent-2", 1);
+  await links.setUp(everybody, new AbortController().signal);
+  links.follow(withoutOne, [{ peer: "agent-1", incarnation: 1, state: "dead" }]);
+  recovered.set("agent-1", [{ workId: "w1", state: "failed" }]);
+  is("agent-1", 2);
+  links.follow(view(["agent-0", 1], ["agent-1", 2], ["agent-2", 1]), [{ peer: "agent-1", incarnation: 2, state: "alive" }]);
+  await clock.advance(1000);
+  const last = of("link.up").at(-1);
+  expect(last).toMatchObject({ peer: "agent-1", peerInc: 2, recovered: ["failed"] });
   links.stop();
 });

@@ -125,10 +125,12 @@ export interface ConnectResult {
   readonly recovered?: readonly RecoveredWork[];
 }
 
+/** `running`: the peer still does it; `unknown`: the peer has no record of it. */
+export const WORK_STATES = ["running", "completed", "failed", "canceled", "unknown"] as const;
+
 export interface RecoveredWork {
   readonly workId: string;
-  /** `running`: the peer still does it; `unknown`: the peer has no record of it. */
-  readonly state: "running" | "completed" | "failed" | "canceled" | "unknown";
+  readonly state: (typeof WORK_STATES)[number];
 }
 
 export interface HealthResult {

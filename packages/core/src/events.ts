@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { MESSAGE_KINDS, TRAFFIC_CAUSES } from "./comm.ts";
+import { MESSAGE_KINDS, TRAFFIC_CAUSES, WORK_STATES } from "./comm.ts";
 import { TOOLS } from "./config.ts";
 import { LLM_STATUSES, MODEL_OUTCOMES } from "./llm.ts";
 
@@ -102,6 +102,8 @@ const agentEvents = [
     bytesSent: z.number(),
     bytesReceived: z.number(),
     roundTrips: z.number(),
+    /** States of the work that was in flight at this peer when contact was lost, as it told when asked; absent where the protocol cannot ask. */
+    recovered: z.array(z.enum(WORK_STATES)).optional(),
   }),
   event("link.down", { peer: z.string(), peerInc: z.number(), reason: z.string() }),
   event("link.failed", { peer: z.string(), reason: z.string(), code: z.string(), attempt: z.number() }),

@@ -1,5 +1,6 @@
-import type { AgentId, RunEventOf } from "@failstorm/core";
+import { type AgentId, type RunEventOf, WORK_STATES } from "@failstorm/core";
 import type { RunRecord } from "./run.ts";
+import type { StormMetrics } from "./schema.ts";
 import { type Spread, spreadOf, toMicroseconds } from "./spread.ts";
 import { type Life, lifeAt, livesAt, type Storm, type Timeline, type Victim } from "./timeline.ts";
 import { expectedLinks } from "./topology.ts";
@@ -43,6 +44,25 @@ export function measureRecovery(timeline: Timeline, storm: Storm): Measured {
 
 function victimConcerned(up: RunEventOf<"link.up">, victims: ReadonlyMap<AgentId, Victim>): Victim | undefined {
   return victims.get(up.lost ?? "") ?? victims.get(up.peer);
+}
+
+/**
+ * What the victims' next incarnations (or, after SIGCONT, the same ones) told survivors of the work they had been doing for them, asked in
+ * the protocol's own way while reconnecting (A2A: GetTask; ACP: the run's state). null: no answer of that kind, since the protocol cannot ask,
+ * or nobody reconnected.
+ */
+export function measureRecoveredWork(timeline: Timeline, storm: Storm): StormMetrics["recovered_work"] {
+  const victims = new Set(storm.victims.map(({ agent }) => agent));
+  const answers = timeline.index
+    .of("link.up")
+    .filter(({ t, peer, src }) => t > storm.at && t < storm.until && victims.has(peer) && !victims.has(src))
+    .flatMap(({ recovered }) => (recovered === undefined ? [] : [recovered]));
+  if (answers.length === 0) return null;
+  const states = answers.flat();
+  const by_state = Object.fromEntries(
+    WORK_STATES.map((state) => [state, states.filter((other) => other === state).length] as const).filter(([, n]) => n > 0),
+  );
+  return { asked: states.length, by_state };
 }
 
 /**

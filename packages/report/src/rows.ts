@@ -75,7 +75,23 @@ function stormRows(metrics: FailstormMetrics): ResultRow[] {
     single("service gap", "service_gap_ms", metrics.service_gap_ms, "first right answer to an affected task"),
     single("steady state", "steady_state_ms", metrics.steady_state_ms, "goodput back within the calibrated threshold"),
     spread("rejoin", "rejoin_ms", metrics.rejoin_ms, "restarted victims, spawned until linked"),
+    ...recoveredRows(metrics),
     ...costRows(metrics),
+  ];
+}
+
+/** Only where the protocol can ask. */
+function recoveredRows({ recovered_work }: FailstormMetrics): ResultRow[] {
+  if (recovered_work === null) return [];
+  const states = Object.entries(recovered_work.by_state).map(([state, n]) => `${n} ${state}`);
+  return [
+    {
+      measure: "work asked for again",
+      value: String(recovered_work.asked),
+      unit: "tasks",
+      note: `in flight at a victim, and asked of its next incarnation${states.length === 0 ? "" : `: ${states.join(", ")}`}`,
+      key: "recovered_work",
+    },
   ];
 }
 

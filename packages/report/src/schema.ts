@@ -1,3 +1,4 @@
+import { WORK_STATES } from "@failstorm/core";
 import { z } from "zod";
 import { TASK_COLUMNS } from "./breakdown.ts";
 import { modelUseSchema } from "./llm/modelUseSchema.ts";
@@ -84,6 +85,12 @@ export const stormSchema = z.object({
       needed: count.describe("good tasks needed to pass"),
     }),
   ),
+  recovered_work: z
+    .object({ asked: count, by_state: z.partialRecord(z.enum(WORK_STATES), count) })
+    .nullable()
+    .describe(
+      "work in flight at a victim when contact was lost, which survivors asked its next incarnation for while they reconnected, and what they were told; null: nobody could ask",
+    ),
   rejoin_ms: spread.extend({ victims: z.array(z.tuple([z.string(), ms])) }),
   bytes_reconnect: z
     .object({

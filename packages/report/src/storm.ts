@@ -1,6 +1,6 @@
 import type { RunRecord } from "./run.ts";
 import { measureDetection, measureTransportNotice } from "./detection.ts";
-import { type Measured, measureReconnected, measureRecovery, measureRejoin } from "./reconnection.ts";
+import { type Measured, measureReconnected, measureRecoveredWork, measureRecovery, measureRejoin } from "./reconnection.ts";
 import type { StormMetrics } from "./schema.ts";
 import type { Spread } from "./spread.ts";
 import { toMicroseconds } from "./spread.ts";
@@ -49,6 +49,11 @@ export function measureStorm(options: {
   const transport_notice_ms = measureTransportNotice(timeline, storm);
   const takeover_ms = measureTakeover(timeline, storm, affected);
   const rejoin_ms = measureRejoin(run, timeline, storm);
+  const recovered_work = measureRecoveredWork(timeline, storm);
+  if (recovered_work === null)
+    reasons["recovered_work"] = storm.fake
+      ? FAKE
+      : "no victim that came back was asked: nothing was in flight there, the protocol has no way to ask, or nobody came back";
   explainSpreads(reasons, storm, { detection_ms, transport_notice_ms, rejoin_ms, ...prefixed(takeover_ms) });
   return {
     cycle: storm.cycle,
@@ -69,6 +74,7 @@ export function measureStorm(options: {
     service_gap_ms: value("service_gap_ms", measureServiceGap(storm, affected)),
     steady_state_ms: steady.ms,
     steady_state_windows: [...steady.windows],
+    recovered_work,
     rejoin_ms: { ...rejoin_ms, victims: rejoin_ms.victims.map(([agent, ms]): [string, number | null] => [agent, ms]) },
     bytes_reconnect: measureFaultBytes(timeline, storm),
     success_rate_drop: success.drop,

@@ -137,6 +137,17 @@ describe("reconnection", () => {
     expect(none.reasons["rejoin_ms"]).toMatch(/no victim was started again/);
     expect(none.reasons["reconnected_all_ms"]).toMatch(/no victim came back/);
   });
+
+  it("work in flight: what survivors were told by the victim's next incarnation, and by nobody else", () => {
+    const run = restart(mesh());
+    run.linkUp(82_000, "agent-0", "agent-3", { reason: "incarnation", peerInc: 2, recovered: ["failed", "unknown"] });
+    run.linkUp(82_001, "agent-1", "agent-3", { reason: "incarnation", peerInc: 2, recovered: [] });
+    run.linkUp(82_002, "agent-1", "agent-0", { reason: "repair", recovered: ["running"] });
+    expect(computeMetrics(run.finish().build()).recovered_work).toEqual({ asked: 2, by_state: { failed: 1, unknown: 1 } });
+    const none = computeMetrics(restart(mesh()).finish().build());
+    expect(none.recovered_work).toBe(null);
+    expect(none.reasons["recovered_work"]).toMatch(/no victim that came back was asked/);
+  });
 });
 
 describe("takeover and service", () => {
