@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type ModelServer, startModelServer } from "../src/modelServer.ts";
-import { type EndedRun, openSandbox, words } from "../src/runCli.ts";
+import { type ModelServer, startModelServer } from "../../src/modelServer.ts";
+import { type EndedRun, openSandbox, words } from "../../src/runCli.ts";
 
 const KEY = "sk-e2e-1f9c83b7d2a64e50";
 const RUN_MS = 120_000;

@@ -4,8 +4,8 @@ import type { ScheduleFile } from "@failstorm/core";
 import type { FailstormMetrics } from "@failstorm/report";
 import type { MadeRun } from "@failstorm/report/comparison/experiment.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { eventually, processesNaming } from "../src/processes.ts";
-import { openSandbox, projectRoot, type Sandbox, words } from "../src/runCli.ts";
+import { eventually, processesNaming } from "../../src/processes.ts";
+import { openSandbox, projectRoot, type Sandbox, words } from "../../src/runCli.ts";
 
 /*
  * A small comparison with real runs: interrupted in the middle, taken up again, reported. What it computes is tested in packages/report.

@@ -1,4 +1,4 @@
 import { describe } from "vitest";
-import { testMutant } from "../../src/mutantStorm.ts";
+import { testMutant } from "../../../src/mutantStorm.ts";
 
 describe("the mutant ledger-off", () => testMutant("ledger-off"));

@@ -1,7 +1,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { openSandbox, projectRoot, words } from "../src/runCli.ts";
+import { openSandbox, projectRoot, words } from "../../src/runCli.ts";
 
 const sandbox = openSandbox();
 afterAll(() => sandbox.close());
