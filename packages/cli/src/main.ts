@@ -1,6 +1,6 @@
 import { enableCompileCache } from "node:module";
 
-// Before the rest is loaded, which is why that is not imported above: without it half of a short command's time goes into compiling.
+// Before the rest is loaded, which is why that is not imported above: without it a quarter of the CPU time of `--help` goes into compiling.
 enableCompileCache();
 const { InputError } = await import("@failstorm/core");
 const { CommanderError } = await import("commander");

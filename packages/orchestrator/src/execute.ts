@@ -44,7 +44,7 @@ export interface ExecuteOptions {
 export interface Timeouts {
   /** From an agent's spawn to its `ready`. */
   readonly startMs: number;
-  /** From `stop` to SIGTERM, and as much again per agent as STOP_MS_PER_AGENT says. */
+  /** From `stop` to SIGTERM; STOP_MS_PER_AGENT is added for each agent. */
   readonly stopMs: number;
   /** The same when the run was interrupted or has failed. */
   readonly abortMs: number;
