@@ -375,6 +375,13 @@ describe("files", () => {
     expect(again.config).toEqual(first.config);
   });
 
+  it.each(["a2a", "acp", "agora", "anp", "meta", "simple_json"])("run the same again as configs/%s.yaml has it", async (name) => {
+    const protocol = flag("--protocol", "scenario.protocol", name);
+    const first = await load({ flags: [protocol], root: projectRoot });
+    const again = await load({ yaml: stringify(resolvedDocument(first)) });
+    expect(again.config).toEqual(first.config);
+  });
+
   it("record no secret", async () => {
     const loaded = await load({});
     const document = resolvedDocument({ ...loaded, protocolSection: { bearer_token: "s3cret", max_tokens: 5 } });

@@ -35,7 +35,8 @@ export const nameOrigin = (origin: Origin): string =>
 
 /** Replaces what must not be recorded, however deep, by `***`. */
 export function redact(value: unknown, path = ""): unknown {
-  if (isSecret(path) && value !== null && value !== undefined) return "***";
+  // A switch is no secret, whatever it is called (anp.access_token: true).
+  if (isSecret(path) && value !== null && value !== undefined && typeof value !== "boolean") return "***";
   if (Array.isArray(value)) return value.map((item) => redact(item));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, redact(item, key)]));
