@@ -1,4 +1,4 @@
-import type { BackendContext, ProcessSpec, Protocol } from "@failstorm/core";
+import { type BackendContext, hostedById, type ProcessSpec, type Protocol } from "@failstorm/core";
 import type { RoleParts } from "./role.ts";
 
 /** What a protocol's backend is given by this process. */
@@ -14,7 +14,7 @@ export const backendContext = (
     const [task, step] = messageId.split("/");
     if (task !== undefined && step !== undefined) parts.recorder.event({ ev: "step.deduplicated", task, step });
   },
-  ...(parts.spec.config.scenario.hosts === undefined ? {} : { hosts: parts.spec.config.scenario.hosts }),
+  hosts: hostedById(parts.spec.config.scenario),
   onRoute: (choice) => parts.recorder.event({ ev: "route.chosen", ...choice }),
   clock: parts.clock,
   prng: parts.prng.fork("protocol"),

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsync } from "fastify";
 import type { Clock } from "./clock.ts";
-import type { AgentId, TaskId } from "./ids.ts";
+import type { AgentId, HostedById, TaskId } from "./ids.ts";
 import type { Prng } from "./prng.ts";
 
 /** Where an agent can be reached. */
@@ -250,8 +250,8 @@ export interface BackendContext {
   readonly client: MeteredClient;
   /** To be called when a request was answered from the protocol's own idempotency record, without an execution. */
   readonly onDeduplicated: (messageId: string) => void;
-  /** Which protocols each agent hosts, by agent index (`RunConfig.scenario.hosts`), for a protocol that is a mix of others. */
-  readonly hosts?: readonly (readonly string[])[];
+  /** Which protocols each agent hosts, for a protocol that is a mix of others; null or absent where all speak the same one. */
+  readonly hosts?: HostedById | null;
   /** To be called when a protocol that is a mix of others has chosen, or chosen anew. */
   readonly onRoute?: (choice: RouteChoice) => void;
   readonly clock: Clock;

@@ -66,6 +66,8 @@ export interface RunConfig {
     readonly protocol: string;
     /** Which protocols each agent hosts, by agent index, where the protocol is a mix (`Protocol.hosts`). Absent = all speak `protocol`. */
     readonly hosts?: readonly (readonly string[])[];
+    /** Ids by agent index where they are not `agent-0`, `agent-1`, … and `hosts` says what each hosts: the processes of a queue. */
+    readonly agentIds?: readonly AgentId[];
     /** Victims are drawn from the agents that host this protocol only. */
     readonly killProtocol?: string;
     /** What to load it by: the path of its module; absent = by its name. */

@@ -78,13 +78,19 @@ const expectEachOnce = ({ results }: EndedQueue, questions: number): void => {
 };
 
 describe("failstorm queue", { timeout: 60_000 }, () => {
-  it.each(["simple_json", "anp"])("%s: worker and coordinator killed, every question has its one result", async (protocol) => {
+  it.each([
+    ["simple_json", ["simple_json"]],
+    ["anp", ["anp"]],
+    ["meta", ["a2a", "acp", "agora", "anp"]],
+  ])("%s: worker and coordinator killed, every question has its one result", async (protocol, spoken) => {
     const run = await queue(
       `--protocol ${protocol} --questions 160 --think-time 0.1 --kill-fraction 0.25 --kill-coordinator --fault-time 1.2 --restart-after 0.3`,
     );
     expectEachOnce(run, 160);
     expect(run.metrics).toMatchObject({ recorded: 160, missing: 0, failed: 0, repeated_lines: 0, restarts: 1, partial: false });
     expect(run.metrics.correctness.rate).toBe(1);
+    expect(run.metrics.protocols.map((own) => own.protocol).toSorted((a, b) => a.localeCompare(b))).toEqual(spoken);
+    expect(run.metrics.protocols.every(({ answered }) => answered > 0)).toBe(true);
     expect(run.of("fault.injected").map(({ agent }) => agent.replace(/\d+$/, ""))).toEqual(["coordinator-", "worker-"]);
     // The coordinator came back with results that it had not to ask for again, and went on before it was told to.
     const [first, again] = run.of("queue.opened");
@@ -201,6 +207,7 @@ describe("failstorm queue", { timeout: 60_000 }, () => {
     mkdirSync(results);
     for (const [line, said] of [
       [`--worker ${other} --protocol a2a`, /it is no a2a agent/],
+      [`--worker ${other} --protocol meta`, /with --protocol meta nobody knows which protocol it hosts/],
       ["--worker http://127.0.0.1:9", /nobody listens there; start one with: failstorm agent/],
     ] as const) {
       const { code, stderr, stdout } = await sandbox.cli([...words(`queue ${line}`), "--results", results]);

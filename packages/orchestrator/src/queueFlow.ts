@@ -1,5 +1,13 @@
 import type { Readable } from "node:stream";
-import { type AgentId, type PlannedFault, type QueueNode, type QueuePlan, type QueueSpec, RunError } from "@failstorm/core";
+import {
+  type AgentId,
+  hostedById,
+  type PlannedFault,
+  type QueueNode,
+  type QueuePlan,
+  type QueueSpec,
+  RunError,
+} from "@failstorm/core";
 import { encodeMessage } from "./control/messages.ts";
 import { carryOut, type ExecuteOptions, type Outcome } from "./execute.ts";
 import { type Flow, type FlowParts, prepareAll, restart, startAll, strike } from "./flow.ts";
@@ -159,9 +167,11 @@ async function keepUp(context: QueueContext, { briefing }: Shift, signal: AbortS
 
 /** Ours with the ports they got, then the others. */
 function nodesOf({ supervisor, plan }: QueueContext): QueueNode[] {
+  const { protocol: common } = plan.config.scenario;
+  const hosted = hostedById(plan.config.scenario);
   const own = plan.processes.map(({ agentId, role, fedBy }): QueueNode => {
     const { port } = supervisor.agent(agentId).spec;
-    const { protocol } = plan.config.scenario;
+    const protocol = hosted?.get(agentId)?.join("+") ?? common;
     return { agentId, role, fedBy, protocol, endpoint: `http://${AGENT_HOST}:${port}`, external: false };
   });
   return [...own, ...plan.external];

@@ -59,6 +59,7 @@ const configSchema = z.looseObject({
   scenario: z.looseObject({
     agentCount: z.number(),
     hosts: z.array(z.array(z.string())).optional(),
+    agentIds: z.array(z.string()).optional(),
     runtimeMs: z.number(),
     warmupMs: z.number(),
     recoveryDurationMs: z.number().nullable(),

@@ -43,6 +43,19 @@ describe("the plan of a queue", () => {
     expect(asQueueConfig(base(1), { ...QUEUE, workers: 2 }, NO_FAULT).scenario).toMatchObject({ name: "queue", agentCount: 3 });
   });
 
+  it("a mix: each worker hosts what it was dealt, coordinators the first of it", () => {
+    const mixed = { ...base(1), scenario: { ...base(1).scenario, protocol: "meta", hosts: [["acp"], ["a2a", "anp"]] } };
+    const layered = { ...QUEUE, topology: "layered", subCoordinators: 1, workers: 2 } as const;
+    expect(asQueueConfig(mixed, layered, NO_FAULT).scenario).toMatchObject({
+      agentIds: ["coordinator-1", "sub-coordinator-1", "worker-1", "worker-2"],
+      hosts: [["acp"], ["acp"], ["acp"], ["a2a", "anp"]],
+    });
+    expect(() => asQueueConfig(mixed, { ...QUEUE, external: ["http://h:1"] }, NO_FAULT)).toThrow(
+      /--worker http:\/\/h:1: with --protocol meta nobody knows which protocol it hosts/,
+    );
+    expect(asQueueConfig(base(1), QUEUE, NO_FAULT).scenario).not.toHaveProperty("hosts");
+  });
+
   it("layered: pools are dealt out evenly, and none is empty", () => {
     const { processes, external } = plan({ topology: "layered", workers: 3, external: ["http://h:1"] });
     const feeders = [...processes, ...external].filter(({ role }) => role === "worker").map(({ fedBy }) => fedBy);

@@ -26,6 +26,11 @@ const FAILED = 1;
 export async function agent(request: AgentRequest): Promise<number> {
   const queue = await loadQueue(request);
   const { loaded, settings } = queue;
+  const { hosts, protocol } = loaded.config.scenario;
+  if (hosts !== undefined)
+    throw new InputError(
+      `--protocol ${protocol}: an agent by itself hosts one protocol; choose from ${[...new Set(hosts.flat())].join(", ")}`,
+    );
   const port = await freePort(request.host, request.port);
   const name = request.name ?? externalName(port);
   const { timeScale } = loaded.config.scenario;

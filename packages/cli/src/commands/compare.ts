@@ -4,7 +4,7 @@ import { type Clock, InputError, systemClock } from "@failstorm/core";
 import { findMeasure, formatWithUnit } from "@failstorm/report";
 import type { MadeRun, PlannedRun } from "@failstorm/report/comparison/experiment.ts";
 import { blockPower } from "@failstorm/report/statistics/effectSize.ts";
-import type { Entry } from "../config/entry.ts";
+import { type Entry, redact } from "../config/entry.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
 import { type ExperimentStore, openExperiment } from "../experiment/folder.ts";
 import { planExperiment } from "../experiment/plan.ts";
@@ -61,6 +61,17 @@ async function loadVariants(
   const [key = null, ...others] = new Set([...configs.values()].map(({ llmKey }) => llmKey).filter((one) => one !== null));
   if (others.length === 0) passOnLlmKey(key);
   return configs;
+}
+
+/** Runs start from recorded configurations, and no secret is recorded. Throws InputError naming the section that has one. */
+function rejectSecrets(configs: Iterable<LoadedConfig>): void {
+  for (const { protocol, protocolSection } of configs) {
+    if (JSON.stringify(redact(protocolSection)) === JSON.stringify(protocolSection)) continue;
+    const { name } = protocol.getProtocolInfo();
+    throw new InputError(
+      `${name}: this section holds a secret; the runs of an experiment start from recorded configurations, which hold none; leave it out`,
+    );
+  }
 }
 
 /** Says what the experiment is and what its size can show, before its first run. */
@@ -191,6 +202,7 @@ export async function compare(options: CompareOptions): Promise<number> {
   const spec = readSpec(requestLayers(options, userFolder(), projectRoot, withoutSettings(process.env)));
   const planned = planExperiment(spec, new Date(systemClock.wall()).toISOString());
   const configs = await loadVariants(spec, planned, options.config);
+  rejectSecrets(configs.values());
   const [sample] = configs.values();
   for (const warning of new Set([...configs.values()].flatMap(({ warnings }) => warnings))) log("WARNING", warning);
   const progress = createProgress(new Map([...configs].map(([id, { config }]) => [id, config.scenario.runtimeMs])));

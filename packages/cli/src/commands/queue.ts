@@ -1,5 +1,5 @@
 import path from "node:path";
-import { InputError, type QueueNode, systemClock } from "@failstorm/core";
+import { hostedById, InputError, type QueueNode, systemClock } from "@failstorm/core";
 import type { Outcome } from "@failstorm/orchestrator";
 import { agentEntry, agentWarmUp, userFolder } from "../project.ts";
 import { openQueueClient, type QueueClient } from "../queue/client.ts";
@@ -48,7 +48,8 @@ async function queueWatched(request: QueueRequest, interrupts: Interrupts): Prom
   const { runDir, plan, run } = prepared;
   const { loadProtocol } = await import("@failstorm/protocols");
   const { protocol: name, protocolModule = name } = plan.config.scenario;
-  const client = await openQueueClient(await loadProtocol(protocolModule), plan.config.protocolConfig);
+  const { protocolConfig, scenario } = plan.config;
+  const client = await openQueueClient(await loadProtocol(protocolModule), protocolConfig, hostedById(scenario));
   let outcome: Outcome;
   try {
     for (const node of prepared.resumed ? plan.external : []) await client.check(node);
@@ -117,6 +118,8 @@ function announce({ plan, runDir, run }: PreparedQueue): void {
   ];
   const what = run.questions === null ? "questions from the standard input" : `${run.questions} questions`;
   log("INFO", `${what}, 1 coordinator, ${who.join(", ")}, ${queue.topology}, seed ${scenario.seed}`, scenario.protocol);
+  const hosted = [...(hostedById(scenario) ?? [])].map(([id, protocols]) => `${id} ${protocols.join("+")}`);
+  if (hosted.length > 0) log("INFO", `hosts: ${hosted.join(", ")}`);
   for (const { kind, victims, atMs } of plan.faults)
     log("INFO", `${kind} to ${victims.join(", ")} at ${(atMs / 1000).toFixed(2)} s`);
   log("INFO", `run folder ${shownPath(runDir)}`);

@@ -27,6 +27,8 @@ export interface ConfigSources {
   readonly root: string;
   /** Draws a seed when none was given; the machine's randomness by default. */
   readonly drawSeed?: () => number;
+  /** To so many agents a mix of protocols is dealt; `scenario.agent_count` by default. */
+  readonly dealtTo?: number;
 }
 
 export interface LoadedConfig {
@@ -134,7 +136,7 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
   if (typeof protocolSection !== "object" || protocolSection === null)
     throw new InputError(`${name} ${JSON.stringify(protocolSection)}: must be a section with keys`);
   const parsedSection = protocol.parseConfig(protocolSection);
-  const hosts = protocol.hosts?.(parsedSection, checked.scenario.agent_count) ?? null;
+  const hosts = protocol.hosts?.(parsedSection, sources.dealtTo ?? checked.scenario.agent_count) ?? null;
   const llm = resolveLlm(checked.llm, entries, sources.env);
   const settings = fillIn(
     { ...checked, output, llm: llm.settings },

@@ -6,6 +6,7 @@ import {
   type AgentId,
   CommError,
   createPrng,
+  type HostedById,
   InputError,
   type Protocol,
   type QueueNode,
@@ -31,13 +32,22 @@ const addressOf = (endpoint: string): Address => {
   return { host: hostname, port: Number(port), ...(basePath === "" ? {} : { basePath }) };
 };
 
-/** A client with a port of its own: some protocols ask the caller who he is. */
-export async function openQueueClient(protocol: Protocol, config: unknown): Promise<QueueClient> {
+/**
+ * A client with a port of its own: some protocols ask the caller who he is. `hosted`: in a mix, which protocols everybody hosts; the client
+ * itself the first one that anybody does.
+ */
+export async function openQueueClient(
+  protocol: Protocol,
+  config: unknown,
+  hosted: HostedById | null = null,
+): Promise<QueueClient> {
   const { createMeteredClient } = await import("@failstorm/protocols");
   const workspaceDir = mkdtempSync(path.join(tmpdir(), "failstorm-client-"));
   const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: PATIENCE_MS, onResidual: () => {} });
   let self: Address = { host: "127.0.0.1", port: 0 };
+  const [first = []] = hosted?.values() ?? [];
   const backend = protocol.createBackend({
+    hosts: hosted === null ? null : new Map([...hosted, [SELF, first]]),
     describeSelf: () => ({ agentId: SELF, incarnation: 1, capabilities: [] }),
     selfAddress: () => self,
     client,

@@ -1,4 +1,3 @@
-import { InputError } from "@failstorm/core";
 import type { Entry } from "../config/entry.ts";
 import { readAssignments } from "../config/layers.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
@@ -41,6 +40,10 @@ export async function loadQueue({ flags, assignments, file, preset = null }: Que
   const fromFile = splitEntries(readQueueFile(file, folders));
   const said = splitEntries([...flags, ...readQueueAssignments(assignments)]);
   const overridden = new Set(said.others.map(({ path }) => path));
+  const paper = Object.entries(preset === "paper" ? PAPER : {}).map(
+    ([key, value]): Entry => ({ path: `queue.${key}`, value, origin: { kind: "flag", name: "--preset paper" } }),
+  );
+  const settings = resolveSettings([fromFile.queue, paper, said.queue]);
   const loaded = await loadConfig({
     flags: [...fromFile.others.filter(({ path }) => !overridden.has(path)), ...said.others],
     assignments: assignments.filter((assignment) => !isQueueAssignment(assignment)),
@@ -48,16 +51,10 @@ export async function loadQueue({ flags, assignments, file, preset = null }: Que
     env: process.env,
     ...folders,
     drawSeed: () => DEFAULT_SEED,
+    dealtTo: Math.max(1, settings.workers),
   });
-  if (loaded.config.scenario.hosts !== undefined)
-    throw new InputError(
-      `--protocol ${loaded.config.scenario.protocol}: a queue is fed over one protocol; choose one that is no mix of others (failstorm protocols lists them)`,
-    );
   passOnLlmKey(loaded.llmKey);
-  const paper = Object.entries(preset === "paper" ? PAPER : {}).map(
-    ([key, value]): Entry => ({ path: `queue.${key}`, value, origin: { kind: "flag", name: "--preset paper" } }),
-  );
-  return { loaded, settings: resolveSettings([fromFile.queue, paper, said.queue]) };
+  return { loaded, settings };
 }
 
 /** Whether a file is one of a queue: it has the section `queue`. Throws InputError when it cannot be read. */

@@ -2,7 +2,6 @@ import type { Address, AgentId, BackendContext, CommBackend, ProtocolCapabilitie
 import { Adapters } from "./adapters.ts";
 import { Calls } from "./calls.ts";
 import { memberConfig, type MetaConfig } from "./config.ts";
-import { kindsOf } from "./deal.ts";
 import { needsOf } from "./demand.ts";
 import { mixedHooks } from "./hooks.ts";
 import { hostAll, spawnAll } from "./hosting.ts";
@@ -51,7 +50,7 @@ function ownAddress({ selfAddress }: BackendContext): {
 export function createMetaBackend(context: BackendContext): MetaBackend {
   const config = context.config as MetaConfig;
   const own = ownAddress(context);
-  const mesh = new Mesh(config, context.hosts);
+  const mesh = new Mesh(config, context.hosts ?? null);
   const adapters = new Adapters({
     context,
     config,
@@ -66,7 +65,7 @@ export function createMetaBackend(context: BackendContext): MetaBackend {
     context.onRoute?.(choice);
   };
   const calls = new Calls({ mesh, adapters, router, config, now: () => context.clock.now(), onRoute });
-  const capabilities = networkCapabilities(config, context.hosts?.map((hosted) => hosted.filter(isMember)) ?? kindsOf(config));
+  const capabilities = networkCapabilities(config, mesh.entries());
   const { connect, send, healthCheck, cancel, resume } = calls;
 
   return {

@@ -1,4 +1,4 @@
-import type { AgentId, Clock, MeteredClient, Prng, RouteChoice } from "@failstorm/core";
+import { type AgentId, type Clock, hostedById, type MeteredClient, type Prng, type RouteChoice } from "@failstorm/core";
 import { createMetaBackend, type MetaBackend } from "./backend.ts";
 import { parseMetaConfig } from "./config.ts";
 
@@ -29,7 +29,7 @@ export function createMetaClient(options: MetaClientOptions): MetaBackend {
     selfAddress: () => ({ host: "127.0.0.1", port: 0 }),
     client,
     onDeduplicated: () => {},
-    hosts,
+    hosts: hostedById({ hosts }),
     ...(onRoute === undefined ? {} : { onRoute }),
     clock,
     prng,

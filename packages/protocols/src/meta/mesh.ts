@@ -1,4 +1,4 @@
-import { type Address, type AgentId, agentIndex, CommError } from "@failstorm/core";
+import { type Address, type AgentId, agentIndex, CommError, type HostedById } from "@failstorm/core";
 import type { MetaConfig } from "./config.ts";
 import { hostsAt, kindsOf } from "./deal.ts";
 import { isMember, type MemberName } from "./members.ts";
@@ -13,12 +13,12 @@ const within = (address: Address, name: MemberName): Address => ({
 /** Who hosts what, and who is registered where. */
 export class Mesh {
   private readonly config: MetaConfig;
-  private readonly hosts: readonly (readonly string[])[] | undefined;
+  private readonly hosts: HostedById | null;
   private readonly addresses = new Map<AgentId, Address>();
   private readonly known = new Map<AgentId, readonly MemberName[]>();
 
-  /** `hosts`: by agent index; absent where nobody has counted the agents. */
-  constructor(config: MetaConfig, hosts: readonly (readonly string[])[] | undefined) {
+  /** `hosts`: null where nobody has counted the agents. */
+  constructor(config: MetaConfig, hosts: HostedById | null) {
     this.config = config;
     this.hosts = hosts;
   }
@@ -27,15 +27,20 @@ export class Mesh {
   hosted(agentId: AgentId): readonly MemberName[] {
     let hosted = this.known.get(agentId);
     if (hosted === undefined) {
-      hosted = this.lookUp(agentIndex(agentId));
+      hosted = this.lookUp(agentId);
       this.known.set(agentId, hosted);
     }
     return hosted;
   }
 
+  /** What the agents host, one entry each, or one for each kind of agent where nobody has counted them. */
+  entries(): readonly (readonly MemberName[])[] {
+    return this.hosts === null ? kindsOf(this.config) : Array.from(this.hosts.values(), (hosted) => hosted.filter(isMember));
+  }
+
   /** All that anybody hosts. */
   spoken(): readonly MemberName[] {
-    return [...new Set((this.hosts ?? kindsOf(this.config)).flat().filter(isMember))];
+    return [...new Set(this.entries().flat())];
   }
 
   register(agentId: AgentId, address: Address): void {
@@ -71,9 +76,9 @@ export class Mesh {
     return more.length === 0 && single === name ? address : within(address, name);
   }
 
-  private lookUp(index: number): readonly MemberName[] {
-    if (!Number.isInteger(index) || index < 0) return [];
-    if (this.hosts === undefined) return hostsAt(this.config, index);
-    return (this.hosts[index] ?? []).filter(isMember);
+  private lookUp(agentId: AgentId): readonly MemberName[] {
+    if (this.hosts !== null) return (this.hosts.get(agentId) ?? []).filter(isMember);
+    const index = agentIndex(agentId);
+    return Number.isInteger(index) && index >= 0 ? hostsAt(this.config, index) : [];
   }
 }

@@ -239,13 +239,13 @@ test("[meta-lazy] a protocol's code is loaded by whoever hosts or dials it, and 
     const loaded = [];
     registerHooks({ load: (url, context, next) => { loaded.push(url); return next(url, context); } });
     const { loadProtocol, createMeteredClient } = await import("${src}/index.ts");
-    const { createPrng, systemClock } = await import("@failstorm/core");
+    const { createPrng, hostedById, systemClock } = await import("@failstorm/core");
     const meta = await loadProtocol("meta");
     const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 1000, onResidual: () => {} });
     const backend = meta.createBackend({
       describeSelf: () => ({ agentId: "agent-0", incarnation: 1, capabilities: [] }), selfAddress: () => ({ host: "127.0.0.1", port: 0 }),
       client, onDeduplicated() {}, clock: systemClock, prng: createPrng(1), workspaceDir: ${JSON.stringify(dir)},
-      config: meta.parseConfig({}), hosts: [["acp"], ["agora"]],
+      config: meta.parseConfig({}), hosts: hostedById({ hosts: [["acp"], ["agora"]] }),
     });
     const backends = () => ["a2a", "acp", "agora", "anp"].filter((name) => loaded.some((url) => url.endsWith("/" + name + "/backend.ts"))).join(" ");
     const said = [backends()];

@@ -1,4 +1,4 @@
-import { type AgentId, agentIndex, type MessageKind, type RunEventOf } from "@failstorm/core";
+import { type AgentId, hostedById, type MessageKind, type RunEventOf } from "@failstorm/core";
 import { measureDetection } from "../detection.ts";
 import { measureRecovery, measureRejoin } from "../reconnection.ts";
 import type { RunRecord } from "../run.ts";
@@ -21,16 +21,16 @@ type Hosts = (agent: AgentId) => readonly string[];
 
 /** The measures of a network of several protocols, by protocol and by pair of them; null where all agents speak the same one. */
 export function measureMix(run: RunRecord, timeline: Timeline, tasks: readonly TaskResult[]): MixMetrics | null {
-  const { hosts } = run.config.scenario;
-  if (hosts === undefined) return null;
-  const hostedBy: Hosts = (agent) => hosts[agentIndex(agent)] ?? [];
-  const names = [...new Set(hosts.flat())].toSorted();
+  const hosts = hostedById(run.config.scenario);
+  if (hosts === null) return null;
+  const hostedBy: Hosts = (agent) => hosts.get(agent) ?? [];
+  const names = [...new Set([...hosts.values()].flat())].toSorted();
   const messages = timeline.index.of("msg").map((event) => pairOf(event, hostedBy));
   const chosen = timeline.index.of("route.chosen");
   return {
     protocols: names.map((protocol) => ({
       protocol,
-      agents: hosts.filter((own) => own.includes(protocol)).length,
+      agents: [...hosts.values()].filter((own) => own.includes(protocol)).length,
       goodput: goodputOf(tasks.filter(({ task }) => hostedBy(task.homeOwner).includes(protocol))),
     })),
     recovery: timeline.storms.flatMap((storm) => recoveryRows({ run, timeline, storm, tasks, names, hostedBy })),

@@ -1,3 +1,4 @@
+import { hostedById } from "@failstorm/core";
 import { formatValue } from "../measures.ts";
 import type { FailstormMetrics } from "../schema.ts";
 import { type Html, html } from "./html.ts";
@@ -136,8 +137,8 @@ function describeVersions(versions: Readonly<Record<string, unknown>>, git: Read
 }
 
 /** Which protocols the agents of a mixed network host, in their order; "" for other runs. */
-const describeHosts = (hosts: readonly (readonly string[])[] | undefined): string =>
-  (hosts ?? []).map((own, index) => `agent-${index} ${own.join(" + ")}`).join(", ");
+const describeHosts = (scenario: RunView["run"]["config"]["scenario"]): string =>
+  Array.from(hostedById(scenario) ?? [], ([agent, hosted]) => `${agent} ${hosted.join(" + ")}`).join(", ");
 
 /** What it ran on and with, and how to run it again. */
 export function setup({ run, metrics }: RunView): Html {
@@ -155,7 +156,7 @@ export function setup({ run, metrics }: RunView): Html {
       "storm",
       `${scenario.fault} to ${scenario.killCount}${scenario.killProtocol === undefined ? "" : ` of those that host ${scenario.killProtocol}`} at about ${s(scenario.faultTimeMs)} of ${s(scenario.runtimeMs)}, ${scenario.cycles === 1 ? "once" : `${scenario.cycles} times`}; restarted after ${s(scenario.restartAfterMs)}`,
     ],
-    ["hosts", describeHosts(scenario.hosts)],
+    ["hosts", describeHosts(scenario)],
     [
       "detector",
       `${network.detector}, interval ${s(network.heartbeatIntervalMs)}, timeout ${s(network.heartbeatTimeoutMs)}, transport signals ${network.transportSignals ? "acted upon" : "only recorded"}`,

@@ -112,7 +112,34 @@ export function planQueue(config: QueueRunConfig, faults: QueueFaults): Pick<Que
   return { processes, external, faults: planQueueFaults(faults, config, processes, prng) };
 }
 
-/** A run's configuration made a queue's: its processes are counted, its faults are in it. */
+/**
+ * Which protocols each process hosts where they are mixed: the workers as dealt to them, coordinators the first one of the first worker. Throws
+ * InputError for workers of which nobody knows.
+ */
+function mixOf(
+  { scenario: { hosts, protocol } }: RunConfig,
+  { external }: QueueConfig,
+  processes: readonly Process[],
+): Pick<RunConfig["scenario"], "hosts" | "agentIds"> {
+  if (hosts === undefined) return {};
+  const [stranger] = external;
+  if (stranger !== undefined)
+    throw new InputError(
+      `--worker ${stranger}: with --protocol ${protocol} nobody knows which protocol it hosts; name that one with --protocol, or start the workers here (--workers)`,
+    );
+  const [[first] = []] = hosts;
+  const ofCoordinators = first === undefined ? [] : [first];
+  const coordinators = processes.filter(({ role }) => role !== "worker").length;
+  return {
+    hosts: processes.map(({ role }, index) => (role === "worker" ? (hosts[index - coordinators] ?? []) : ofCoordinators)),
+    agentIds: processes.map(({ agentId }) => agentId),
+  };
+}
+
+/**
+ * A run's configuration made a queue's: its processes are counted, its faults are in it. Of a mix, `base` has what each worker hosts. Throws
+ * InputError.
+ */
 export const asQueueConfig = (base: RunConfig, queue: QueueConfig, faults: QueueFaults): QueueRunConfig => {
   const { processes } = queueNetwork(queue, base.scenario.protocol);
   const victims = victimCount(faults, queue.workers) + Number(faults.killCoordinator);
@@ -122,6 +149,7 @@ export const asQueueConfig = (base: RunConfig, queue: QueueConfig, faults: Queue
       ...base.scenario,
       name: "queue",
       agentCount: processes.length,
+      ...mixOf(base, queue, processes),
       killFraction: faults.killFraction,
       killCount: victims,
       fault: "sigkill",
