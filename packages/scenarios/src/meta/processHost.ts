@@ -1,21 +1,11 @@
-import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import {
-  type AgentId,
-  agentId,
-  type AgentSpec,
-  type Clock,
-  type PlannedFault,
-  type Roster,
-  RunError,
-  type RunEvent,
-  type RunPlan,
-} from "@failstorm/core";
+import { type AgentId, agentId, type Clock, type PlannedFault, RunError, type RunEvent, type RunPlan } from "@failstorm/core";
 import { encodeMessage } from "@failstorm/orchestrator/control/messages.ts";
 import { carryOut } from "@failstorm/orchestrator/execute.ts";
-import { type Flow, type FlowParts, prepareAll, restart, startAll, strike } from "@failstorm/orchestrator/flow.ts";
+import { type Flow, type FlowParts, restart, strike } from "@failstorm/orchestrator/flow.ts";
 import { AGENT_HOST } from "@failstorm/orchestrator/ports.ts";
+import { openShardNetwork, shardWorkerSpec } from "@failstorm/orchestrator/shardNetwork.ts";
 import { isLive } from "@failstorm/orchestrator/supervisor.ts";
 import type { AgentHost, DialledLink, LethalFault } from "./agentHost.ts";
 
@@ -141,16 +131,9 @@ function heldOpen(plan: RunPlan, onOpen: (open: Open) => void, closing: Promise<
     config: plan.config,
     agents: plan.homeTools.map((_, index) => agentId(index)),
     fullRecording: FULL_RECORDING,
-    specOf(base): AgentSpec {
-      const documentPath = base.index === 0 ? path.join(base.workspaceDir, "broadcast-source") : null;
-      if (documentPath !== null) writeFileSync(documentPath, plan.document);
-      return { ...base, homeTool: plan.homeTools[base.index] ?? "search", shard: base.index, documentPath };
-    },
+    specOf: (base) => shardWorkerSpec(plan, base),
     async run(parts) {
-      await startAll(parts);
-      const roster = encodeMessage({ type: "roster", roster: rosterOf(parts, plan) });
-      await prepareAll(parts, roster);
-      const t0 = await broadcast(parts);
+      const { t0, roster } = await openShardNetwork(parts, plan, { limitMs: BROADCAST_TIMEOUT_MS, remedy: "use fewer agents" });
       const { supervisor, recorder, clock } = parts;
       const start = { type: "start", t0, loadFromMs: clock.now() - t0, tasks: [] } as const;
       recorder.write({ ev: "run.load", t0, loadFromMs: start.loadFromMs });
@@ -161,36 +144,6 @@ function heldOpen(plan: RunPlan, onOpen: (open: Open) => void, closing: Promise<
       parts.storm.clear();
     },
   };
-}
-
-function rosterOf({ supervisor }: FlowParts, { document, homeTools }: RunPlan): Roster {
-  return {
-    agents: supervisor.live.map(({ id, index, life, spec }) => ({
-      agentId: id,
-      host: AGENT_HOST,
-      port: spec.port,
-      incarnation: life.link.incarnation,
-      homeTool: homeTools[index] ?? "search",
-      shard: index,
-    })),
-    document: {
-      sha256: createHash("sha256").update(document).digest("hex"),
-      bytes: document.byteLength,
-      shards: homeTools.length,
-      source: agentId(0),
-    },
-  };
-}
-
-/** t=0: links are made, the document spreads over them. */
-async function broadcast({ supervisor, recorder, clock, signal }: FlowParts): Promise<number> {
-  recorder.write({ ev: "run.phase", phase: "broadcast" });
-  const t0 = clock.now();
-  supervisor.tellAll(encodeMessage({ type: "broadcast", t0 }));
-  const missing = (): AgentId[] => supervisor.agents.filter(({ said }) => !said.has("indexed")).map(({ id }) => id);
-  if (!(await supervisor.waiting.until(() => missing().length === 0, t0 + BROADCAST_TIMEOUT_MS, signal)))
-    throw new RunError("BROADCAST_INVALID", `the document was not indexed by ${missing().join(", ")} in time; use fewer agents`);
-  return t0;
 }
 
 /** Rejects with the signal's reason when it aborts first. */
