@@ -298,8 +298,10 @@ export interface MeteredResponse {
 
 /** A protocol is a value; it is found by name in the registry, by path, or by package name. */
 export interface Protocol {
-  getProtocolInfo(): ProtocolInfo;
-  getReconnectionInfo(): ReconnectionInfo;
+  /** `config`: what `parseConfig` made, where it changes what the protocol is or can; absent = the defaults. */
+  getProtocolInfo(config?: unknown): ProtocolInfo;
+  /** `config`: the same, where it changes the handshake. */
+  getReconnectionInfo(config?: unknown): ReconnectionInfo;
   /** Checks the section `<protocol>.*`; throws InputError naming the key. */
   parseConfig(section: unknown): unknown;
   /**

@@ -1,6 +1,6 @@
 import type { Protocol, ProtocolInfo, ReconnectionInfo } from "@failstorm/core";
 import { createA2aBackend } from "./backend.ts";
-import { parseA2aConfig } from "./config.ts";
+import { type A2aConfig, parseA2aConfig } from "./config.ts";
 
 const info: ProtocolInfo = {
   name: "a2a",
@@ -34,8 +34,10 @@ const reconnection: ReconnectionInfo = {
   expectedRoundTrips: 1,
 };
 
+const hasTokens = (config: unknown): boolean => ((config as A2aConfig | undefined)?.bearerTokens.size ?? 0) > 0;
+
 export const protocol: Protocol = {
-  getProtocolInfo: () => info,
+  getProtocolInfo: (config) => ({ ...info, capabilities: { ...info.capabilities, authentication: hasTokens(config) } }),
   getReconnectionInfo: () => reconnection,
   parseConfig: parseA2aConfig,
   createBackend: (context) => createA2aBackend(context),

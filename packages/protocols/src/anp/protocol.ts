@@ -1,6 +1,6 @@
 import type { Protocol, ProtocolInfo, ReconnectionInfo } from "@failstorm/core";
 import { createAnpBackend } from "./backend.ts";
-import { parseAnpConfig } from "./config.ts";
+import { type AnpConfig, parseAnpConfig } from "./config.ts";
 
 const info: ProtocolInfo = {
   name: "anp",
@@ -34,9 +34,25 @@ const reconnection: ReconnectionInfo = {
   expectedRoundTrips: 2,
 };
 
+/** What the configuration adds to a handshake, a round trip each. */
+function furtherSteps({ challenge, transport, e2ee, negotiate }: AnpConfig): string[] {
+  return [
+    ...(challenge ? ["a challenge for the nonce"] : []),
+    ...(transport === "websocket" ? ["the upgrade to a WebSocket"] : []),
+    ...(e2ee ? ["the prekey bundle"] : []),
+    ...(negotiate ? ["a meta-protocol negotiation"] : []),
+  ];
+}
+
+function reconnectionWith(config: unknown): ReconnectionInfo {
+  const steps = config === undefined ? [] : furtherSteps(config as AnpConfig);
+  const { method, expectedRoundTrips } = reconnection;
+  return { ...reconnection, method: [method, ...steps].join("; "), expectedRoundTrips: expectedRoundTrips + steps.length };
+}
+
 export const protocol: Protocol = {
   getProtocolInfo: () => info,
-  getReconnectionInfo: () => reconnection,
+  getReconnectionInfo: reconnectionWith,
   parseConfig: parseAnpConfig,
   createBackend: (context) => createAnpBackend(context),
 };

@@ -4,7 +4,7 @@ import { type SendOptions, systemClock } from "@failstorm/core";
 import type { Definition } from "./define.ts";
 import { expectFailure, within } from "./expectations.ts";
 import { startProcess } from "./processes.ts";
-import type { Subject } from "./subject.ts";
+import { declared, type Subject } from "./subject.ts";
 import { HOST, introduce, type Peer, type World } from "./world.ts";
 
 const PROCESS_TIMEOUT_MS = 60_000;
@@ -49,7 +49,7 @@ async function killAndRestart(
 async function expectService(a: Peer, subject: Subject, extraRoundTrips: number): Promise<void> {
   const { peer, traffic } = await a.backend.connect("agent-0", "agent-1", { cause: "handshake" });
   assert.equal(peer.incarnation, 2);
-  const { expectedRoundTrips } = subject.protocol.getReconnectionInfo();
+  const { expectedRoundTrips } = declared(subject).reconnection;
   assert.ok(
     traffic.roundTrips <= expectedRoundTrips + extraRoundTrips,
     `${traffic.roundTrips} round trips for the handshake, ${expectedRoundTrips} declared`,

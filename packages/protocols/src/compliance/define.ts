@@ -1,4 +1,5 @@
-import type { ComplianceCase, Subject } from "./subject.ts";
+import type { ProtocolCapabilities } from "@failstorm/core";
+import { type ComplianceCase, declared, type Subject } from "./subject.ts";
 import { World } from "./world.ts";
 
 export interface Definition {
@@ -6,18 +7,16 @@ export interface Definition {
   readonly title: string;
   readonly timeoutMs?: number;
   /** Absent: it holds for every protocol. */
-  readonly when?: (capabilities: Capabilities) => boolean;
+  readonly when?: (capabilities: ProtocolCapabilities) => boolean;
   readonly check: (world: World, subject: Subject) => Promise<void>;
 }
-
-type Capabilities = ReturnType<Subject["protocol"]["getProtocolInfo"]>["capabilities"];
 
 const DEFAULT_TIMEOUT_MS = 20_000;
 
 /** The cases that apply to the subject, each in a world of its own. */
 export const casesFor = (subject: Subject, definitions: readonly Definition[]): ComplianceCase[] =>
   definitions
-    .filter(({ when }) => when === undefined || when(subject.protocol.getProtocolInfo().capabilities))
+    .filter(({ when }) => when === undefined || when(declared(subject).capabilities))
     .map(({ id, title, timeoutMs = DEFAULT_TIMEOUT_MS, check }) => ({
       id,
       title: `[${id}] ${title}`,

@@ -3,6 +3,7 @@ import { InputError } from "@failstorm/core";
 import fastify from "fastify";
 import type { Definition } from "./define.ts";
 import { expectFailure, expectTraffic } from "./expectations.ts";
+import { declared } from "./subject.ts";
 import { HOST, introduce } from "./world.ts";
 
 const FLAGS = ["streaming", "cancel", "resume", "idempotency", "authentication", "nativeProbe"] as const;
@@ -11,13 +12,13 @@ export const description: readonly Definition[] = [
   {
     id: "contract-info",
     title: "the protocol says what it is and what it can, and has exactly the operations that it declares",
-    check: async (world, { protocol }) => {
-      const { name, version, description, features, heartbeat, capabilities } = protocol.getProtocolInfo();
+    check: async (world, subject) => {
+      const { name, version, description, features, heartbeat, capabilities, reconnection } = declared(subject);
       assert.match(name, /^[a-z][a-z0-9_]*$/, "the name is a section of the configuration and part of a path");
       for (const text of [version, description, ...features]) assert.ok(text.length > 0);
       for (const flag of FLAGS) assert.equal(typeof capabilities[flag], "boolean", flag);
       assert.equal(heartbeat, capabilities.nativeProbe ? "native" : "added", "heartbeat and capabilities.nativeProbe agree");
-      const { method, authentication, expectedRoundTrips } = protocol.getReconnectionInfo();
+      const { method, authentication, expectedRoundTrips } = reconnection;
       assert.ok(method.length > 0 && authentication.length > 0);
       assert.ok(Number.isInteger(expectedRoundTrips) && expectedRoundTrips >= 1);
       const { backend } = await world.peer("agent-0", { listens: false });
@@ -59,11 +60,11 @@ export const handshake: readonly Definition[] = [
   {
     id: "contract-connect-again",
     title: "a handshake that is repeated takes no more round trips than declared",
-    check: async (world, { protocol }) => {
+    check: async (world, subject) => {
       const { a } = await world.pair();
       await a.backend.connect("agent-0", "agent-1");
       const { roundTrips } = (await a.backend.connect("agent-0", "agent-1", { cause: "handshake" })).traffic;
-      assert.ok(roundTrips <= protocol.getReconnectionInfo().expectedRoundTrips, `${roundTrips} round trips`);
+      assert.ok(roundTrips <= declared(subject).reconnection.expectedRoundTrips, `${roundTrips} round trips`);
     },
   },
   {

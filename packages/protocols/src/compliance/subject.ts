@@ -1,4 +1,4 @@
-import type { Protocol } from "@failstorm/core";
+import type { Protocol, ProtocolInfo, ReconnectionInfo } from "@failstorm/core";
 
 /** What the suite is run on. */
 export interface Subject {
@@ -7,6 +7,12 @@ export interface Subject {
   readonly module: string;
   /** Its section of the configuration. */
   readonly section?: unknown;
+}
+
+/** What the protocol says of itself, configured as it is tested. */
+export function declared({ protocol, section }: Subject): ProtocolInfo & { readonly reconnection: ReconnectionInfo } {
+  const config = protocol.parseConfig(section);
+  return { ...protocol.getProtocolInfo(config), reconnection: protocol.getReconnectionInfo(config) };
 }
 
 /** One thing that every protocol must do. */

@@ -74,7 +74,9 @@ export const MEMBERS = {
     roundTrips: 2,
     presence: true,
     configured: (config: unknown) => ({ encryption: isOn(config, "e2ee") }),
-    furtherRoundTrips: (config: unknown) => ["negotiate", "challenge", "e2ee"].filter((key) => isOn(config, key)).length,
+    furtherRoundTrips: (config: unknown) =>
+      ["negotiate", "challenge", "e2ee"].filter((key) => isOn(config, key)).length +
+      Number((config as ReturnType<typeof parseAnpConfig>).transport === "websocket"),
   },
   simple_json: {
     title: "simple_json",

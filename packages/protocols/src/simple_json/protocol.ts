@@ -1,5 +1,5 @@
 import type { Protocol, ProtocolInfo, ReconnectionInfo } from "@failstorm/core";
-import { createSimpleJsonBackend, parseSimpleJsonConfig } from "./backend.ts";
+import { createSimpleJsonBackend, parseSimpleJsonConfig, type SimpleJsonConfig } from "./backend.ts";
 
 const info: ProtocolInfo = {
   name: "simple_json",
@@ -20,7 +20,10 @@ const info: ProtocolInfo = {
 const reconnection: ReconnectionInfo = { method: "GET /agent", authentication: "none", expectedRoundTrips: 1 };
 
 export const protocol: Protocol = {
-  getProtocolInfo: () => info,
+  getProtocolInfo: (config) => {
+    const { idempotency } = (config as SimpleJsonConfig | undefined) ?? info.capabilities;
+    return { ...info, capabilities: { ...info.capabilities, idempotency } };
+  },
   getReconnectionInfo: () => reconnection,
   parseConfig: parseSimpleJsonConfig,
   createBackend: (context) => createSimpleJsonBackend(context),

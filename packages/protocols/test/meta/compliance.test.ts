@@ -10,14 +10,8 @@ const NETWORKS = [
 ] as const;
 
 for (const [what, section] of NETWORKS) {
-  const config = protocol.parseConfig(section);
-  const configured = {
-    ...protocol,
-    getProtocolInfo: () => protocol.getProtocolInfo(config),
-    getReconnectionInfo: () => protocol.getReconnectionInfo(config),
-  };
   describe(`[meta-complies] ${what}`, () => {
-    const cases = complianceCases({ protocol: configured, module: "meta", section });
+    const cases = complianceCases({ protocol, module: "meta", section });
     for (const { title, run, timeoutMs } of cases) test(title, run, timeoutMs);
   });
 }

@@ -3,7 +3,7 @@ import path from "node:path";
 import { InputError } from "@failstorm/core";
 import { describe, expect, test } from "vitest";
 import { loadProtocol } from "../../src/index.ts";
-import { MEMBER_NAMES, MEMBERS } from "../../src/meta/members.ts";
+import { capabilitiesOf, MEMBER_NAMES, MEMBERS, roundTripsOf } from "../../src/meta/members.ts";
 import { protocol } from "../../src/meta/protocol.ts";
 
 const hosts = (section: unknown, agentCount: number): string =>
@@ -125,6 +125,19 @@ describe("what is said of the mix", () => {
     expect(capabilities).toEqual(itself.getProtocolInfo().capabilities);
     expect(roundTrips).toBe(itself.getReconnectionInfo().expectedRoundTrips);
     expect(await load()).toBe(itself);
+  });
+
+  test.each([
+    ["anp", { negotiate: true, transport: "websocket" }],
+    ["anp", { challenge: true, e2ee: true }],
+    ["a2a", { bearer_tokens: { a: "t" } }],
+    ["simple_json", { idempotency: false }],
+  ] as const)("[meta-facts] %s with %j is what it says itself", async (name, section) => {
+    const itself = await loadProtocol(name);
+    const config = itself.parseConfig(section);
+    const { encryption: _, ...capabilities } = capabilitiesOf(name, config);
+    expect(capabilities).toEqual(itself.getProtocolInfo(config).capabilities);
+    expect(roundTripsOf(name, config)).toBe(itself.getReconnectionInfo(config).expectedRoundTrips);
   });
 
   const told = (section: unknown) => protocol.getProtocolInfo(protocol.parseConfig(section));
