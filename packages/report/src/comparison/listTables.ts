@@ -1,7 +1,7 @@
 import { findMeasure, formatValue, type Measure } from "../measures.ts";
 import { meanOf } from "../statistics/bootstrap.ts";
 import type { Comparison, Stratum } from "./analysis.ts";
-import { type Cell, cell, type DataTable } from "./dataTable.ts";
+import { type Cell, cell, type Column, type DataTable } from "./dataTable.ts";
 import { findPublished, type PublishedTable } from "./published.ts";
 import { isFlagged, type RunEntry, standIn } from "./summaries.ts";
 import { column, inFile, inTitle, intervalText, labelOf, pText } from "./tableParts.ts";
@@ -21,14 +21,19 @@ function remarks({ digest, problem, made }: RunEntry): string {
   return said.filter((words) => words !== null).join("; ");
 }
 
-/** Every planned run: what it gave, and what speaks against it. None is left out. */
+/** For programs; to a reader the other columns say the same. */
+const inData = (key: string): Column => ({ ...column(key, key, false), dataOnly: true });
+
+/** Every run that was made: what it gave, and what speaks against it. None is left out. */
 export function runsTable(comparison: Comparison): DataTable {
   const measure = findMeasure(comparison.experiment.primary) as Measure;
+  const made = comparison.runs.filter((entry) => entry.made !== null || entry.digest !== null);
+  const left = comparison.runs.length - made.length;
   return {
     id: "runs",
     title: "All runs",
     columns: [
-      column("run", "run", false),
+      inData("run"),
       column("block"),
       column("variant", "variant", false),
       column("role", "role", false),
@@ -37,12 +42,12 @@ export function runsTable(comparison: Comparison): DataTable {
       column("busy", "machine busy"),
       column("foreign", "other processes"),
       column("steal"),
-      column("valid", "valid", false),
-      column("flagged", "flagged", false),
+      inData("valid"),
+      inData("flagged"),
       column("remarks", "remarks", false),
       column("dir", "folder", false),
     ],
-    rows: comparison.runs.map((entry) => {
+    rows: made.map((entry) => {
       const { planned, digest, made } = entry;
       const value = digest === null ? null : standIn(digest.observed[measure.key] ?? { kind: "missing", reason: "" });
       const isCensored = digest?.observed[measure.key]?.kind === "censored";
@@ -63,6 +68,7 @@ export function runsTable(comparison: Comparison): DataTable {
       ];
     }),
     notes: [
+      ...(left > 0 ? [`${left} more are planned and not made yet.`] : []),
       "Flagged: saturated (machine more than 60 % busy before the fault, or loop lag p99 above 20 ms), or disturbed by others (other processes above 15 % of the machine, steal above 2 %).",
     ],
   };

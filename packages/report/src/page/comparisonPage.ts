@@ -83,6 +83,11 @@ function tablesOf(tables: readonly DataTable[], wanted: RegExp): Html | null {
   return html`${own.map((table) => html`<h3>${table.title}</h3>${renderTable(table)}<p class="caption">${["md", "csv", "tex", "json"].map((ending) => html`<a class="ev" href="tables/${table.id}.${ending}">${ending}</a> `)}</p>`)}`;
 }
 
+/** Long, and looked at by few: folded until somebody asks, open on paper. */
+function folded(summary: string, body: Html | null): Html | null {
+  return body === null ? null : html`<details class="print"><summary>${summary}</summary>${body}</details>`;
+}
+
 const METHOD = html`<p>Randomised complete blocks: in each block every variant runs once with the same seed, which gives the same questions at the same times,
   the same victims and the same think times; the order within a block is drawn. Differences are taken within blocks. Intervals: BCa bootstrap (Efron,
   1987), 10 000 resamples of runs or blocks, seeded. Tests: two-sided sign-flip test on the mean paired difference (Fisher, 1935), all patterns counted up to
@@ -116,7 +121,7 @@ export async function renderComparisonPage(comparison: Comparison): Promise<stri
     { id: "scaling", title: "Cost against N", body: await figuresOf(figures, /^scaling/) },
     { id: "published", title: "Published numbers", body: tablesOf(tables, /^published/) },
     { id: "controls", title: "Controls", body: tablesOf(tables, /^(controls|fault-cost)/) },
-    { id: "runs", title: "Runs", body: tablesOf(tables, /^runs/) },
+    { id: "runs", title: "Runs", body: folded(`${made} runs, with what speaks against each`, tablesOf(tables, /^runs/)) },
     { id: "method", title: "Method", body: METHOD },
     { id: "definitions", title: "Definitions", body: glossary(MEASURES) },
   ];
