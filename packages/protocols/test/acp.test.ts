@@ -9,7 +9,7 @@ import { type Execute, HOST, type Peer, type PeerOptions, World } from "../src/c
 import { loadProtocol } from "../src/index.ts";
 
 /** As a stranger has it: its own fetch, no backend of ours. (`require`: its ESM build does not load in Node.) */
-const { Client, ACPError, Event } = createRequire(import.meta.url)("acp-sdk") as typeof AcpSdk;
+const { Client, ACPError, Event, Message: SdkMessage } = createRequire(import.meta.url)("acp-sdk") as typeof AcpSdk;
 
 const protocol = await loadProtocol("acp");
 const UNKNOWN = "00000000-0000-4000-8000-000000000000";
@@ -106,6 +106,7 @@ describe("discovery, as acp-sdk's client sees it", () => {
       (await call<{ agents: { name: string }[] }>(`${url}/agents${query}`)).body.agents.map(({ name }) => name);
     expect(await names("?limit=1000&offset=0")).toEqual(["agent-1"]);
     expect(await names("?offset=1")).toEqual([]);
+    expect(await names(`?offset=${10n ** 18n}`)).toEqual([]);
     for (const query of ["limit=0", "limit=1001", "limit=x", "limit=1.5", "offset=-1", "limit=1&limit=2", "limit="])
       expect(await call(`${url}/agents?${query}`), query).toMatchObject({ status: 422, body: { code: "invalid_input" } });
   });
@@ -253,6 +254,9 @@ describe("runs, as acp-sdk's client sees them", () => {
       { content_type: "Application/JSON; charset=utf-8", content: '{"a":1}' },
       { content_type: "image/png", content: "iVBORw==", content_encoding: "base64", name: "logo.png" },
       { content_type: "text/plain", content_url: "https://example.org/x.txt" },
+      { content_type: "text/plain", content: "no base64!", content_encoding: "base64" },
+      { content_type: "text/plain", content: "/w==", content_encoding: "base64" },
+      { content_type: "text/markdown", content: "*hola*", language: "Spanish" },
     ];
     const { body } = await create(url, { input: [{ role: "agent/agent-0", parts }] });
     expect(body.status).toBe("completed");
@@ -261,10 +265,32 @@ describe("runs, as acp-sdk's client sees them", () => {
       parts: [
         { kind: "text", text: "hi" },
         { kind: "data", data: { a: 1 } },
-        { kind: "data", data: parts[2] },
-        { kind: "data", data: parts[3] },
+        ...parts.slice(2).map((data) => ({ kind: "data", data })),
       ],
     });
+  });
+
+  test("[acp-message] dates that are none and metadata of no kind are refused: SDKs would refuse the history that they stand in", async () => {
+    const { url } = await serve(echo);
+    const say = (message: object, part: object = {}) =>
+      create(url, { input: [{ parts: [{ content: "x", ...part }], ...message }], session_id: UNKNOWN });
+    for (const date of ["yesterday", "2025-01-01", "2025-13-01T00:00:00Z", "2025-01-01T00:00:00Z and more"])
+      expect(await say({ created_at: date }), date).toMatchObject({ status: 422, body: { code: "invalid_input" } });
+    const noMetadata = [{}, { kind: "rumour" }, { kind: "citation", start_index: "1" }, { kind: "trajectory", tool_input: "x" }];
+    for (const metadata of noMetadata)
+      expect(await say({}, { metadata }), JSON.stringify(metadata)).toMatchObject({
+        status: 422,
+        body: { code: "invalid_input" },
+      });
+    for (const date of ["2025-01-01t00:00:00z", "2025-01-01T00:00:00.123456+02:00", "2025-01-01T00:00:00"])
+      expect((await say({ created_at: date })).status, date).toBe(200);
+    const { body: before } = await call<Session>(`${url}/session/${UNKNOWN}`);
+    const citation = { kind: "citation", start_index: null, end_index: 4, url: "https://example.org", more: true };
+    expect((await say({ created_at: "2025-01-01T00:00:00.123456Z" }, { metadata: citation })).status).toBe(200);
+    expect((await say({}, { metadata: { kind: "trajectory", tool_output: { n: 1 } } })).status).toBe(200);
+    const { body: after } = await call<Session>(`${url}/session/${UNKNOWN}`);
+    for (const resource of after.history.slice(before.history.length))
+      expect(SdkMessage.safeParse((await call(resource)).body).error).toBeUndefined();
   });
 });
 
@@ -279,6 +305,10 @@ describe("cancel", () => {
     expect(peer.executions[0]?.signal.aborted).toBe(true);
     await expect(client.runCancel(runId)).rejects.toThrow(ACPError);
     expect((await call(`${url}/runs/${runId}/cancel`, { method: "POST" })).status).toBe(403);
+    // As curl sends nothing: -d ''.
+    const { run_id: second } = await client.runAsync("agent-1", "x");
+    const headers = { "content-type": "application/x-www-form-urlencoded" };
+    expect((await call(`${url}/runs/${second}/cancel`, { method: "POST", headers, body: "" })).status).toBe(202);
   });
 
   test("[acp-cancel] during a stream ends it with run.cancelled, even when the executor cannot stop", async () => {
@@ -319,6 +349,7 @@ describe("await and resume", () => {
       await_request: { type: "message", message: { role: "agent/agent-1", parts: [{ content: "who?" }] } },
       output: [{ parts: [{ content: "hm" }] }],
     });
+    expect(run.await_request?.message.completed_at).toBe(run.await_request?.message.created_at);
     const resumed = await client.runResumeSync(run.run_id, resume);
     expect(resumed.status).toBe("completed");
     expect(resumed.await_request).toBeUndefined();
@@ -442,6 +473,21 @@ describe("the host", () => {
       duplex: "half",
     });
     expect([status, run.status]).toEqual([200, "completed"]);
+  });
+
+  test("[acp-python-stream] streams no character at which the Python client's reader would cut a line", async () => {
+    const { url } = await serve(echo);
+    const text = "a\u0085b\u2028c\u2029d\u000be\u000cf\u001cg";
+    const input = [{ role: "user", parts: [{ content_type: "text/plain", content: text }] }];
+    const init = { method: "POST", headers: { "content-type": "application/json" } };
+    const body = JSON.stringify({ agent_name: "agent-1", input, mode: "stream" });
+    const stream = await (await fetch(`${url}/runs`, { ...init, body })).text();
+    // Where Python's str.splitlines cuts.
+    // oxlint-disable-next-line no-control-regex
+    const lines = stream.split(/\r\n|[\n\v\f\r\u001c-\u001e\u0085\u2028\u2029]/).filter((line) => line !== "");
+    expect(lines.every((line) => line.startsWith("data: "))).toBe(true);
+    const last = JSON.parse(lines.at(-1)?.slice("data: ".length) ?? "") as { run: Run };
+    expect(last.run.output[0]?.parts[0]?.content).toBe(text);
   });
 
   test("[acp-errors] answers bad requests with ACP's error model", async () => {

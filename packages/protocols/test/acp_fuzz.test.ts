@@ -156,7 +156,7 @@ describe("whatever a client sends, the answer is ACP's", () => {
 
   test("[acp-fuzz] in content nested so deep that it cannot be written again", async () => {
     const deep = `${"[".repeat(50_000)}${"]".repeat(50_000)}`;
-    const nested = `{"agent_name":"agent-1","input":[{"parts":[{"content":"x","metadata":{"a":${deep}}}]}],"session_id":"${ID}"}`;
+    const nested = `{"agent_name":"agent-1","input":[{"parts":[{"content":"x","metadata":{"kind":"trajectory","tool_input":{"a":${deep}}}}]}],"session_id":"${ID}"}`;
     const content = JSON.stringify({
       agent_name: "agent-1",
       input: [{ parts: [{ content_type: "application/json", content: deep }] }],

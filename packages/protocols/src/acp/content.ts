@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { AgentId, Part, Payload } from "@failstorm/core";
 import type { Message as SdkMessage } from "acp-sdk";
 import { invalidInput, type Message, type MessagePart } from "./model.ts";
@@ -18,6 +19,15 @@ export function toMessageParts(payload: Payload): MessagePart[] {
   );
 }
 
+const BASE64 = /^[\w+/=\s-]*$/;
+
+/** What base64 stands for, where that is text. */
+function decoded(content: string): string | undefined {
+  if (!BASE64.test(content)) return undefined;
+  const bytes = Buffer.from(content, "base64");
+  return isUtf8(bytes) ? bytes.toString("utf8") : undefined;
+}
+
 /**
  * Words for plain text, parsed data for JSON; everything else (other types, links, undecodable base64) is handed over as the part
  * itself. Throws AcpError when JSON content is none.
@@ -26,7 +36,8 @@ function toPart(part: MessagePart): Part {
   const type = bareType(part.content_type);
   const { content } = part;
   if (content === undefined || (type !== TEXT_TYPE && type !== JSON_TYPE)) return { kind: "data", data: part };
-  const text = part.content_encoding === "base64" ? Buffer.from(content, "base64").toString("utf8") : content;
+  const text = part.content_encoding === "base64" ? decoded(content) : content;
+  if (text === undefined) return { kind: "data", data: part };
   if (type === TEXT_TYPE) return { kind: "text", text };
   try {
     return { kind: "data", data: JSON.parse(text) as unknown };
@@ -56,11 +67,32 @@ export function authorOf(messages: readonly Message[]): AgentId | null {
   return messages.map(({ role }) => ROLE.exec(role)?.[1]).findLast((name) => name !== undefined) ?? null;
 }
 
-/** Characters of content: what keeping these messages costs, roughly. */
+/** Characters in a value, however deep it is nested; each thing in it counts a few more. */
+function charsIn(value: unknown): number {
+  let chars = 0;
+  const rest = [value];
+  while (rest.length > 0) {
+    const next = rest.pop();
+    chars += typeof next === "string" ? next.length : 8;
+    if (typeof next !== "object" || next === null) continue;
+    for (const [key, inner] of Object.entries(next)) {
+      chars += key.length;
+      rest.push(inner);
+    }
+  }
+  return chars;
+}
+
+/** Characters of content, and of whatever else a client has put in: what keeping these messages costs, roughly. */
 export function charsOf(messages: readonly Message[]): number {
   let chars = 0;
-  for (const { parts } of messages)
-    for (const { content, content_url } of parts) chars += (content?.length ?? 0) + (content_url?.length ?? 0);
+  for (const { role, parts } of messages) {
+    chars += role.length;
+    for (const { content, content_url, content_type, ...others } of parts) {
+      chars += (content?.length ?? 0) + (content_url?.length ?? 0) + content_type.length;
+      for (const key in others) chars += key.length + charsIn(others[key as keyof typeof others]);
+    }
+  }
   return chars;
 }
 

@@ -37,9 +37,13 @@ export function errorAnswer(error: unknown): { readonly status: number; readonly
 
 const STOPPING: ReadonlySet<RunLogEvent["type"]> = new Set(["run.awaiting", "run.completed", "run.failed", "run.cancelled"]);
 
+/** No line ends in SSE, but where the Python client's reader (httpx-sse 0.4.0) cuts lines; JSON itself escapes its other ones. */
+const FOREIGN_LINE_ENDS = /[\u0085\u2028\u2029]/g;
+const escaped = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
 function frame(event: RunLogEvent): string {
   try {
-    return `data: ${JSON.stringify(event)}\n\n`;
+    return `data: ${JSON.stringify(event).replace(FOREIGN_LINE_ENDS, escaped)}\n\n`;
   } catch (error) {
     return `data: ${JSON.stringify({ type: "error", error: errorModelOf(error) } satisfies RunLogEvent)}\n\n`;
   }
@@ -92,8 +96,9 @@ function acceptJson(server: FastifyInstance): void {
     else void parse(request, body as string, done);
   });
   server.addContentTypeParser("*", { parseAs: "string", bodyLimit: MAX_BODY_BYTES }, (request, body, done) => {
-    if (request.headers["content-type"] !== undefined) done(invalidInput("expected content type application/json", 415));
-    else if (body === "") done(null, undefined);
+    // Nothing has no type: curl's -d '' says that it is a form.
+    if (body === "") done(null, undefined);
+    else if (request.headers["content-type"] !== undefined) done(invalidInput("expected content type application/json", 415));
     else void parse(request, body as string, done);
   });
 }

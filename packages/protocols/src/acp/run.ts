@@ -126,7 +126,9 @@ export class RunRecord {
   /** Asks the client something; resolves with its answer, rejects when the run ends before one comes. */
   awaitAnswer(payload: Payload): Promise<Message> {
     const { agentName, now } = this.options;
-    const message: Message = { role: `agent/${agentName}`, parts: toMessageParts(payload), created_at: now() };
+    const at = now();
+    // Without an end, the SDKs would give it one of their own at each reading.
+    const message: Message = { role: `agent/${agentName}`, parts: toMessageParts(payload), created_at: at, completed_at: at };
     return new Promise((resolve, reject) => {
       if (this.state.status !== "in-progress") {
         reject(new Error(`run ${this.id} is ${this.state.status}: it cannot await anything`));

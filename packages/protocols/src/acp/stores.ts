@@ -81,6 +81,8 @@ interface StoredSession {
 
 const OWN_RESOURCE = /\/resources\/([0-9a-f-]{36})$/;
 
+const stateWeight = ({ state }: StoredSession): number => state?.length ?? 0;
+
 const entryWeight = (entry: HistoryEntry): number =>
   ("url" in entry ? entry.url.length : charsOf([entry.message])) + MESSAGE_CHARS;
 
@@ -106,7 +108,9 @@ export class SessionStore {
     this.drop(id);
     const entries = history.map((url) => here.get(OWN_RESOURCE.exec(url)?.[1] ?? "") ?? { url });
     for (const entry of entries) this.keep(entry);
-    this.sessions.set(id, { entries, state, touchedAt: this.now() });
+    const session = { entries, state, touchedAt: this.now() };
+    this.sessions.set(id, session);
+    this.weight += stateWeight(session);
     this.evict();
   }
 
@@ -158,6 +162,7 @@ export class SessionStore {
     const session = this.sessions.get(id);
     if (session === undefined) return;
     for (const entry of session.entries) this.forget(entry);
+    this.weight -= stateWeight(session);
     this.sessions.delete(id);
   }
 
@@ -186,7 +191,7 @@ export class SessionStore {
         trimmed += 1;
       }
       entries.splice(0, trimmed);
-      if (entries.length === 0) this.sessions.delete(id);
+      if (entries.length === 0) this.drop(id);
     }
   }
 }

@@ -12,7 +12,8 @@ import {
 
 /*
  * What clients send, checked and normalised. ACP's Python client writes null for what it leaves out, so null counts as absent
- * everywhere. Unknown fields are ignored, as the reference server does. Everything here throws AcpError `invalid_input`.
+ * everywhere. Unknown fields are ignored, but those of parts are kept, as the reference server does: agents put words of their own
+ * there. Everything here throws AcpError `invalid_input`.
  */
 
 export interface RunCreation {
@@ -40,6 +41,7 @@ function optionalString(holder: Record<string, unknown>, key: string, where: str
 
 function partOf(value: unknown, where: string): MessagePart {
   if (!isRecord(value)) throw invalidInput(`${where}: expected a message part`);
+  const { name: _1, content: _2, content_url: _3, content_type: _4, content_encoding: _5, metadata: _6, ...others } = value;
   const name = optionalString(value, "name", where);
   const content = optionalString(value, "content", where);
   const contentUrl = optionalString(value, "content_url", where);
@@ -52,6 +54,7 @@ function partOf(value: unknown, where: string): MessagePart {
     throw invalidInput(`${where}.content_encoding: expected plain or base64`);
   if (metadata !== undefined && !isRecord(metadata)) throw invalidInput(`${where}.metadata: expected an object`);
   return {
+    ...others,
     ...(name === undefined ? {} : { name }),
     content_type: optionalString(value, "content_type", where) ?? "text/plain",
     ...(content === undefined ? {} : { content }),
@@ -76,6 +79,48 @@ export function messageOf(value: unknown, where: string, minParts: number): Mess
     ...(createdAt === undefined ? {} : { created_at: createdAt }),
     ...(completedAt === undefined ? {} : { completed_at: completedAt }),
   };
+}
+
+/** RFC 3339; the zone may be missing, as it is in what Python's clients make of a naive time. */
+const DATE_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?$/;
+
+const HOLDS: Readonly<Record<string, (value: unknown) => boolean>> = {
+  string: (value) => typeof value === "string",
+  integer: Number.isInteger,
+  object: isRecord,
+};
+/** Fields of the two kinds of metadata that there are; all may be left out. */
+const METADATA: Readonly<Record<string, Readonly<Record<string, keyof typeof HOLDS>>>> = {
+  citation: { start_index: "integer", end_index: "integer", url: "string", title: "string", description: "string" },
+  trajectory: { message: "string", tool_name: "string", tool_input: "object", tool_output: "object" },
+};
+
+function checkMetadata(metadata: object, where: string): void {
+  const given = metadata as Record<string, unknown>;
+  const { kind } = given;
+  const fields = typeof kind === "string" && Object.hasOwn(METADATA, kind) ? METADATA[kind] : undefined;
+  if (fields === undefined) throw invalidInput(`${where}.kind: expected ${Object.keys(METADATA).join(" or ")}`);
+  for (const [field, type] of Object.entries(fields)) {
+    const value = given[field] ?? null;
+    if (value !== null && HOLDS[type]?.(value) !== true)
+      throw invalidInput(`${where}.${field}: expected a value of type ${type}`);
+  }
+}
+
+/**
+ * A message for an agent of ours. Stricter than `messageOf`, which also reads the answers of others: what is taken in here is served
+ * again as a session's history, and the SDKs refuse a whole history for one bad date or one kind of metadata that they do not know.
+ */
+function inputOf(value: unknown, where: string, minParts: number): Message {
+  const message = messageOf(value, where, minParts);
+  for (const key of ["created_at", "completed_at"] as const) {
+    const time = message[key]?.toUpperCase();
+    if (time !== undefined && !(DATE_TIME.test(time) && Number.isFinite(Date.parse(time))))
+      throw invalidInput(`${where}.${key}: expected a date and time of RFC 3339`);
+  }
+  for (const [index, { metadata }] of message.parts.entries())
+    if (metadata !== undefined) checkMetadata(metadata, `${where}.parts[${index}].metadata`);
+  return message;
 }
 
 function modeOf(value: unknown): RunMode {
@@ -112,7 +157,7 @@ export function runCreationOf(body: unknown): RunCreation {
   if (session !== undefined && session.id !== sessionId) throw invalidInput("session_id and session.id differ", 400);
   return {
     agentName,
-    input: input.map((message, index) => messageOf(message, `input[${index}]`, 1)),
+    input: input.map((message, index) => inputOf(message, `input[${index}]`, 1)),
     mode: modeOf(body["mode"]),
     ...(sessionId === undefined ? {} : { sessionId }),
     ...(session === undefined ? {} : { session }),
@@ -130,12 +175,12 @@ export function runResumptionOf(body: unknown, runId: string): RunResumption {
   if ((resume["type"] ?? "message") !== "message") throw invalidInput("await_resume.type: this agent awaits a message");
   // An empty message is an answer too: the SDKs' own tests send one.
   return {
-    answer: { type: "message", message: messageOf(resume["message"], "await_resume.message", 0) },
+    answer: { type: "message", message: inputOf(resume["message"], "await_resume.message", 0) },
     mode: modeOf(body["mode"]),
   };
 }
 
-const WHOLE = /^\d{1,9}$/;
+const WHOLE = /^\d+$/;
 
 /** The query of `GET /agents`. */
 export function pageOf(query: unknown): { readonly limit: number; readonly offset: number } {
@@ -144,10 +189,11 @@ export function pageOf(query: unknown): { readonly limit: number; readonly offse
     const value = given[key];
     if (value === undefined) return standard;
     const number = typeof value === "string" && WHOLE.test(value) ? Number(value) : Number.NaN;
-    if (!(number >= min && number <= max)) throw invalidInput(`${key}: expected a whole number from ${min} to ${max}`);
+    if (!(number >= min && number <= max))
+      throw invalidInput(`${key}: expected a whole number from ${min}${max === Infinity ? "" : ` to ${max}`}`);
     return number;
   };
-  return { limit: read("limit", 10, 1, 1000), offset: read("offset", 0, 0, 999_999_999) };
+  return { limit: read("limit", 10, 1, 1000), offset: read("offset", 0, 0, Infinity) };
 }
 
 /** An id of the path: UUIDs by the document. */
