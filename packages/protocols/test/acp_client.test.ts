@@ -46,13 +46,13 @@ const runOf = (status: RunStatus, more: object = {}): object => ({
 });
 
 /** Somebody else's server, as the test writes it. */
-async function stranger(routes: (server: FastifyInstance) => void): Promise<Peer> {
+async function stranger(routes: (server: FastifyInstance) => void, id = "agent-1"): Promise<Peer> {
   const server = fastify();
   routes(server);
   const port = Number(new URL(await server.listen({ host: HOST, port: 0 })).port);
   world.onClose(() => server.close());
   const caller = await world.peer("agent-0", { listens: false });
-  caller.backend.registerEndpoint("agent-1", { host: HOST, port });
+  caller.backend.registerEndpoint(id, { host: HOST, port });
   return caller;
 }
 
@@ -279,6 +279,71 @@ describe("strangers' servers", () => {
     expect((await ask(caller)).text).toBe("hi");
   });
 
+  test("[acp-python-names] that are called what no agent may be called are found under that name, and called so", async () => {
+    const asked: unknown[] = [];
+    const caller = await stranger((server) => {
+      server.get("/ping", async () => ({}));
+      server.get<{ Params: { name: string } }>("/agents/:name", async ({ params: { name } }, reply) =>
+        name === "slow_echo"
+          ? { name }
+          : reply.code(404).send({ code: "not_found", message: `Agent ${name} not found`, data: null }),
+      );
+      server.post<{ Body: { agent_name: string; mode: string } }>("/runs", async ({ body }, reply) => {
+        asked.push(body.agent_name);
+        const run = runOf("completed", { agent_name: "slow_echo" });
+        if (body.mode === "sync") return run;
+        return reply.header("content-type", "text/event-stream").send(stream({ type: "run.completed", run }));
+      });
+    }, "slow_echo");
+    const trips: number[] = [];
+    for (let i = 0; i < 2; i++) {
+      const { peer, traffic } = await caller.backend.connect("agent-0", "slow_echo");
+      expect(peer).toEqual({ agentId: "slow_echo", incarnation: 0, capabilities: [] });
+      trips.push(traffic.roundTrips);
+    }
+    expect(trips).toEqual([3, 2]);
+    await caller.backend.send("agent-0", "slow_echo", { text: "x" });
+    await caller.backend.send("agent-0", "slow_echo", { text: "x" }, { onEvent: () => {} });
+    expect(asked).toEqual(["slow_echo", "slow_echo"]);
+  });
+
+  test.each([false, true])(
+    "[acp-resume-body] are told again which run it is that is answered (streamed: %s)",
+    async (streamed) => {
+      let asked: unknown;
+      const caller = await stranger((server) =>
+        server.post("/runs/:id", async ({ body }, reply) => {
+          asked = body;
+          if (!streamed) return runOf("completed");
+          return reply
+            .header("content-type", "text/event-stream")
+            .send(stream({ type: "run.completed", run: runOf("completed") }));
+        }),
+      );
+      const options = streamed ? { onEvent: () => {} } : {};
+      await (caller.backend as AcpBackend).resumeAwait("agent-0", "agent-1", RUN_ID, { text: "Ada" }, options);
+      expect(asked).toMatchObject({
+        run_id: RUN_ID,
+        mode: streamed ? "stream" : "sync",
+        await_resume: { type: "message", message: { role: "agent/agent-0", parts: [{ content: "Ada" }] } },
+      });
+    },
+  );
+
+  test("[acp-session-path] that have sessions where the document has them are asked there", async () => {
+    const resource = "http://127.0.0.1:9/resources/1";
+    const caller = await stranger((server) => {
+      server.post("/runs", async () => runOf("completed"));
+      server.get<{ Params: { id: string } }>("/session/:id", async ({ params: { id } }) => ({ id, history: [resource] }));
+    });
+    const other = await world.peer("agent-2");
+    caller.backend.registerEndpoint("agent-2", other.address);
+    await ask(caller, { contextId: "talk-7" });
+    await caller.backend.send("agent-0", "agent-2", { text: "x" }, { contextId: "talk-7" });
+    const session = await fetch(`http://${HOST}:${other.address.port}/session/${sessionIdOf("talk-7")}`);
+    expect(((await session.json()) as { history: string[] }).history[0]).toBe(resource);
+  });
+
   test("[acp-strangers] that stream a message part by part are heard part by part", async () => {
     const part = (content: string) => ({ type: "message.part", part: { content_type: "text/plain", content } });
     const message = (parts: object[]) => ({ role: "agent", parts, created_at: AT, completed_at: AT });
@@ -393,6 +458,14 @@ describe("what is kept", () => {
     expect(known(runs, [...ids, big])).toEqual([false, false, true, true]);
     const tooBig = finish(runs, "x".repeat(10_001));
     expect(known(runs, [...ids, big, tooBig])).toEqual([false, false, false, false, false]);
+    const quiet: Message = {
+      role: "user",
+      parts: [{ content_type: "text/plain", metadata: { kind: "trajectory", tool_input: { a: ["x".repeat(10_001)] } } }],
+    };
+    const stuffed = runs.create({ agentName: "agent-1", sessionId: undefined, input: [quiet], now: () => AT });
+    stuffed.complete();
+    runs.retire(stuffed);
+    expect(known(runs, [stuffed.id])).toEqual([false]);
     const last = finish(runs);
     await clock.advance(1000);
     expect(known(runs, [last])).toEqual([true]);
@@ -412,6 +485,10 @@ describe("what is kept", () => {
     sessions.record("a", [message("x".repeat(4_500))]);
     expect(idsOf("a")).toHaveLength(2);
     expect([sessions.resource(oldest), sessions.resource(second)?.parts[0]?.content]).toEqual([undefined, "again"]);
+    sessions.adopt({ id: "d", history: [], state: `http://x/${"x".repeat(5_000)}` });
+    expect([sessions.has("d"), sessions.has("a")]).toEqual([false, false]);
+    sessions.record("a", [message("x".repeat(4_500))]);
+    expect(idsOf("a")).toHaveLength(1);
     await clock.advance(1001);
     expect(sessions.has("a")).toBe(false);
     expect(sessions.resource(second)).toBeUndefined();

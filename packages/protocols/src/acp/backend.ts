@@ -13,11 +13,11 @@ import {
   type SendResult,
 } from "@failstorm/core";
 import fastify, { type FastifyReply } from "fastify";
-import { AcpClient, type Line, runOf } from "./client.ts";
+import { AcpClient, isNotFound, type Line, runOf } from "./client.ts";
 import type { AcpConfig } from "./config.ts";
 import { acpHost, errorAnswer, MAX_BODY_BYTES } from "./host.ts";
 import { descriptionOf } from "./manifest.ts";
-import { agentNameOf, isRecord, type RunStatus } from "./model.ts";
+import { isRecord, type RunStatus } from "./model.ts";
 import { Runner } from "./runner.ts";
 import { messageOf } from "./validation.ts";
 
@@ -43,8 +43,8 @@ const STATE_OF: Readonly<Record<RunStatus, RecoveredWork["state"]>> = {
 /** The handshake: ping, manifest, and the state of every run that was lost in flight there. */
 async function shakeHands(client: AcpClient, runner: Runner, line: Line): Promise<Omit<ConnectResult, "traffic">> {
   await ping(client, line);
-  const manifest = await client.get(`/agents/${agentNameOf(line.peer)}`, line);
-  const peer = descriptionOf(manifest, line.peer);
+  const manifest = await client.manifest(line);
+  const peer = descriptionOf(manifest, line.peer, client.nameOf(line.peer));
   const lost = runner.lostAt(line.peer);
   if (lost.length === 0) return { peer };
   const asked = await Promise.all(lost.map((runId) => stateOf(client, runId, line)));
@@ -65,8 +65,7 @@ async function stateOf(client: AcpClient, runId: string, line: Line): Promise<Re
     return { workId: runId, state: STATE_OF[status] };
   } catch (error) {
     line.signal?.throwIfAborted();
-    const gone = error instanceof CommError && isRecord(error.detail) && error.detail["code"] === "not_found";
-    return gone ? { workId: runId, state: "unknown" } : null;
+    return isNotFound(error) ? { workId: runId, state: "unknown" } : null;
   }
 }
 

@@ -12,7 +12,7 @@ import {
   toCommError,
 } from "@failstorm/core";
 import type { Client as SdkClient, ClientInit } from "acp-sdk";
-import { AcpError, isRecord, isUuid, type Message, type Run, RUN_STATUSES, type Session } from "./model.ts";
+import { AcpError, agentNameOf, isRecord, isUuid, type Message, type Run, RUN_STATUSES } from "./model.ts";
 import { messageOf } from "./validation.ts";
 
 /** Reads an answer; throws CommError `remote` for ACP's own errors, `protocol` for what is not ACP. */
@@ -28,6 +28,10 @@ function readAnswer({ status, body }: MeteredResponse, peer: AgentId): unknown {
     throw new CommError("remote", peer, `${peer}: ${raw["message"]}`, { detail: raw });
   throw new CommError("protocol", peer, `${peer}: HTTP ${status} with a body that is not ACP's error`, { detail: raw });
 }
+
+/** Whether a peer has said, in ACP's words, that it has no such thing. */
+export const isNotFound = (error: unknown): boolean =>
+  error instanceof CommError && isRecord(error.detail) && error.detail["code"] === "not_found";
 
 /** A run as a peer sent it. Throws CommError `protocol` when it is none. */
 export function runOf(raw: unknown, peer: AgentId): Run {
@@ -77,6 +81,8 @@ const isSdkAcpError = (error: unknown): error is Error & { error: unknown } =>
  */
 export class AcpClient {
   private readonly endpoints = new Map<AgentId, string>();
+  /** Names that do not follow from the id. */
+  private readonly names = new Map<AgentId, string>();
   private readonly client: MeteredClient;
 
   constructor(client: MeteredClient) {
@@ -85,15 +91,38 @@ export class AcpClient {
 
   register(agentId: AgentId, { host, port, basePath = "" }: Address): void {
     const name = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+    this.names.delete(agentId);
     this.endpoints.set(agentId, `http://${name}:${port}${basePath.replace(/\/+$/, "")}`);
   }
 
   forgetAll(): void {
     this.endpoints.clear();
+    this.names.clear();
   }
 
   baseOf(peer: AgentId): string | undefined {
     return this.endpoints.get(peer);
+  }
+
+  nameOf(peer: AgentId): string {
+    return this.names.get(peer) ?? agentNameOf(peer);
+  }
+
+  /**
+   * A peer's manifest, by its name. The reference server takes names that the document forbids, a Python function's for one: a peer
+   * that does not know itself by the proper form of its id is asked for by the id, and called so from then on.
+   */
+  async manifest(line: Line): Promise<unknown> {
+    const { peer } = line;
+    const name = this.nameOf(peer);
+    try {
+      return await this.get(`/agents/${encodeURIComponent(name)}`, line);
+    } catch (error) {
+      if (name === peer || !isNotFound(error)) throw error;
+      const manifest = await this.get(`/agents/${encodeURIComponent(peer)}`, line);
+      this.names.set(peer, peer);
+      return manifest;
+    }
   }
 
   /** Whose resource this is, as far as known here. */
@@ -132,14 +161,14 @@ export class AcpClient {
     return readAnswer(await this.client.request(base + path, init), peer);
   }
 
-  /** acp-sdk's client over the counted sockets. `session`: one to be forwarded with its history, which the SDK cannot do itself. */
-  sdk({ base, signal }: Line, sessionId?: string, session?: Session): SdkClient {
+  /** acp-sdk's client over the counted sockets. `more`: what its requests' bodies must hold besides, as the SDK leaves it out. */
+  sdk({ base, signal }: Line, sessionId?: string, more?: object): SdkClient {
     const { Client } = loadSdk();
     const { fetch } = this.client;
     const forwarding: typeof fetch = (input, init) => {
       const body =
-        session !== undefined && typeof init?.body === "string"
-          ? { body: JSON.stringify({ ...(JSON.parse(init.body) as object), session }) }
+        more !== undefined && typeof init?.body === "string"
+          ? { body: JSON.stringify({ ...(JSON.parse(init.body) as object), ...more }) }
           : {};
       return fetch(input, { ...init, ...body, ...(signal ? { signal } : {}) });
     };

@@ -22,15 +22,15 @@ export function manifestOf(agentId: AgentId, { incarnation, capabilities }: Agen
 
 /**
  * Who a manifest describes. An agent that is not ours has no annotation of ours: then its name is its id, and its incarnation 0.
- * Throws CommError `protocol` when it is no manifest, or somebody else's.
+ * `name`: by which it was asked for. Throws CommError `protocol` when it is no manifest, or somebody else's.
  */
-export function descriptionOf(raw: unknown, expected: AgentId): AgentDescription {
+export function descriptionOf(raw: unknown, expected: AgentId, name: string): AgentDescription {
   const manifest = isRecord(raw) ? raw : {};
   const metadata = isRecord(manifest["metadata"]) ? manifest["metadata"] : {};
   const annotations = isRecord(metadata["annotations"]) ? metadata["annotations"] : {};
   const own = annotations["failstorm"];
   const { agent_id: agentId, incarnation } = isRecord(own) ? own : { agent_id: expected, incarnation: 0 };
-  if (manifest["name"] !== agentNameOf(expected) || agentId !== expected || typeof incarnation !== "number")
+  if (manifest["name"] !== name || agentId !== expected || typeof incarnation !== "number")
     throw new CommError("protocol", expected, `${expected}: the manifest does not describe ${expected}`, { detail: raw });
   const listed = Array.isArray(metadata["capabilities"]) ? (metadata["capabilities"] as unknown[]) : [];
   const capabilities = listed.flatMap((entry) => (isRecord(entry) && typeof entry["name"] === "string" ? [entry["name"]] : []));

@@ -11,7 +11,7 @@ import type { Event as SdkEvent } from "acp-sdk";
 import { type AcpClient, type Line, runOf, sessionIdOf } from "./client.ts";
 import type { AcpConfig } from "./config.ts";
 import { roleOf, textOf, toMessageParts, toParts, toSdkMessage } from "./content.ts";
-import { agentNameOf, isRecord, isTerminal, type Message, type Run, type RunMode, type Session } from "./model.ts";
+import { isRecord, isTerminal, type Message, type Run, type RunMode, type Session } from "./model.ts";
 import { SessionTracker } from "./sessions.ts";
 import { messageOf } from "./validation.ts";
 
@@ -111,7 +111,7 @@ export class Runner {
       const session = sessionId === undefined ? undefined : await this.sessions.forwardFor(sessionId, line);
       if (mode === "stream") return this.stream(line, { input, sessionId, session }, options, accepted);
       const body = {
-        agent_name: agentNameOf(dst),
+        agent_name: this.client.nameOf(dst),
         input,
         mode,
         ...(sessionId === undefined ? {} : { session_id: sessionId }),
@@ -137,7 +137,8 @@ export class Runner {
     const message = toSdkMessage({ role: roleOf(src), parts: toMessageParts(answer) }, this.clock.wall());
     return this.follow(dst, options, async (line, accepted) => {
       accepted(workId);
-      const sdk = this.client.sdk(line);
+      // The document wants the run's id in the body as well.
+      const sdk = this.client.sdk(line, undefined, { run_id: workId });
       const resume = { type: "message" as const, message };
       if (options.onEvent === undefined) return runOf(await sdk.runResumeSync(workId, resume), dst);
       return this.readStream(sdk.runResumeStream(workId, resume), line, options, accepted);
@@ -232,8 +233,8 @@ export class Runner {
     accepted: (workId: string) => void,
   ): Promise<Run> {
     const messages = input.map((message) => toSdkMessage(message, this.clock.wall()));
-    const sdk = this.client.sdk(line, sessionId, session);
-    return this.readStream(sdk.runStream(agentNameOf(line.peer), messages), line, options, accepted);
+    const sdk = this.client.sdk(line, sessionId, session && { session });
+    return this.readStream(sdk.runStream(this.client.nameOf(line.peer), messages), line, options, accepted);
   }
 
   private async readStream(

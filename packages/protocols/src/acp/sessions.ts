@@ -35,12 +35,22 @@ export class SessionTracker {
     this.last.clear();
   }
 
+  /** By the path that running servers have; by the document's where there is no such thing. */
+  private async read(id: string, line: Line): Promise<unknown> {
+    try {
+      return await this.client.get(`/sessions/${id}`, line);
+    } catch (error) {
+      // A server without that path says so in its own words, or in ACP's.
+      if (!(error instanceof CommError)) throw error;
+      return this.client.get(`/session/${id}`, line);
+    }
+  }
+
   private async refresh({ peer, known }: { peer: AgentId; known: Session }, { signal }: Line): Promise<Session> {
     const base = this.client.baseOf(peer);
     if (base === undefined) return known;
     try {
-      // The path that running servers have; the document's is /session.
-      const raw = await this.client.get(`/sessions/${known.id}`, { peer, base, signal });
+      const raw = await this.read(known.id, { peer, base, signal });
       if (!isRecord(raw) || raw["id"] !== known.id || !Array.isArray(raw["history"]))
         throw new CommError("protocol", peer, `${peer}: the answer is not the session`, { detail: raw });
       const { state } = raw;

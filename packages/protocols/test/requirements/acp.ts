@@ -17,13 +17,17 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     sync: "200 with the run completed, and its id in Run-ID.",
     async: "202 with the run created.",
     stream: "Server-sent events: run.created, run.in-progress, messages part by part, the run's end.",
-    content: "Content types, base64 and links reach the agent.",
+    content: "Content types, base64, links and fields of the agents' own reach the agent.",
     "no-idempotency": "There is no idempotency key: a run of its own per request, and nothing of a key on the wire.",
+  },
+  [document("Message, MessagePart")]: {
+    message: "Dates that are none and metadata of no kind are invalid_input.",
   },
   [document("GET /runs/{run_id}")]: { "run-state": "created, in-progress, awaiting, cancelling, cancelled, completed, failed." },
   [document("GET /runs/{run_id}/events")]: { events: "The log holds the very events of the stream." },
   [document("POST /runs/{run_id}")]: {
     await: "A run that awaits is resumed in any mode; one that does not is refused.",
+    "resume-body": "The run's id stands in the body, too.",
     "await-refused": "What is no answer is invalid_input and leaves the run as it was.",
   },
   [document("POST /runs/{run_id}/cancel")]: {
@@ -31,6 +35,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   [document("GET /session/{session_id}, Session")]: {
     sessions: "History is a list of resource URLs, in order; also under /sessions, as the reference server has it.",
+    "session-path": "A server that has sessions under this path only is asked there.",
     "session-forwarded": "Another server goes on with a session that it is given; its history stays where it is.",
     "session-failed": "Failed and cancelled runs add nothing.",
   },
@@ -40,7 +45,11 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "run-end": "A run ends once; nothing is added after it.",
     fuzz: "Anything sent to anything is answered in ACP's form and never brings the host down.",
   },
-  "acp-sdk for Python 1.0.3": { "python-client": "Its client, which names no content type and writes null, is served." },
+  "acp-sdk for Python 1.0.3": {
+    "python-client": "Its client, which names no content type and writes null, is served.",
+    "python-stream": "Streams hold no character at which its reader of streams would cut a line.",
+    "python-names": "Agents of its server whose names are no RFC 1123 labels are called as they are.",
+  },
   [ours("host")]: {
     "lost-client": "A client that goes away does not end its run.",
     size: "64 MiB a body; more is 413.",
