@@ -84,17 +84,27 @@ function addValidate(program: Command, done: Done): void {
   });
 }
 
+interface ReportFlags {
+  readonly json?: boolean;
+  readonly fresh?: boolean;
+  readonly publish?: string;
+}
+
 function addReport(program: Command, done: Done): void {
   program
     .command("report")
     .argument("<dir>", "a run's folder, for example results/latest, or an experiment's")
     .description("metrics and page again from the recorded events alone, even of a run that broke off")
     .option("--fresh", "of an experiment: compute every run anew from its events, not from its metrics")
+    .option(
+      "--publish <dir>",
+      "of an experiment: write plan, page, tables and figures there too, without what leads to the runs' folders",
+    )
     .option("--json", "the metrics as JSON on stdout, and nothing else there")
     .option("--no-color", "no colours (as does NO_COLOR)")
-    .action(async (dir: string, options: { json?: boolean; fresh?: boolean }) => {
+    .action(async (dir: string, { json = false, fresh = false, publish }: ReportFlags) => {
       const { report } = await import("./commands/report.ts");
-      done(await report(dir, { json: options.json === true, fresh: options.fresh === true }));
+      done(await report(dir, { json, fresh, publish: publish ?? null }));
     });
   program
     .command("table")

@@ -8,6 +8,7 @@ export * from "./eventLog.ts";
 export type * from "./events.ts";
 export * from "./ids.ts";
 export * from "./llm.ts";
+export * from "./makeFolder.ts";
 export * from "./prng.ts";
 export * from "./queue.ts";
 export type * from "./queueResult.ts";

@@ -98,6 +98,12 @@ describe("bad input is said with option, value and remedy before anything starts
     expect(stderr).toMatch(/--results .*results-file.*another folder/s);
   });
 
+  it("a results folder where nobody can make one, whatever the permissions", async () => {
+    const { code, stderr } = await sandbox.cli(["--results", "/proc/failstorm"]);
+    expect(code, stderr).toBe(2);
+    expect(stderr).toMatch(/--results \/proc\/failstorm: cannot be written to .*another folder/s);
+  });
+
   it.skipIf(process.getuid?.() === 0)("a results folder that may not be written to", async () => {
     const closed = path.join(sandbox.dir, "closed");
     mkdirSync(closed);

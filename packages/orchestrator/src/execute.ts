@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
+import { accessSync, constants } from "node:fs";
 import path from "node:path";
 import {
   type AgentId,
   type Clock,
   InputError,
+  makeFolder,
   type ProcessSpec,
   RunError,
   type RunEvent,
@@ -196,16 +197,6 @@ function prepareFolders(runDir: string, agents: readonly AgentId[]): void {
       cause: error,
     });
   }
-}
-
-/**
- * Makes a folder and those above it. Not `mkdirSync` with `recursive`: node loops for ever where the system says ENOENT below a
- * folder that exists (`--output /proc/x`).
- */
-function makeFolder(folder: string): void {
-  if (existsSync(folder)) return;
-  makeFolder(path.dirname(folder));
-  mkdirSync(folder);
 }
 
 /** What each process is started with. Throws InputError or RunError. */

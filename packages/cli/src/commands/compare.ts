@@ -256,7 +256,7 @@ async function carryOut(
   announce(store, todo, options.progress);
   await makeRuns({ store, todo, ...options });
   if (store.made().size === 0) return interrupts.exitCode() ?? FAILED;
-  await reportExperiment(store.dir, { json: options.json, fresh: false });
+  await reportExperiment(store.dir, { json: options.json, fresh: false, publish: null });
   const interrupted = interrupts.exitCode();
   if (interrupted !== null) {
     log("INFO", "the same command goes on from here");

@@ -3,6 +3,7 @@ import path from "node:path";
 import { InputError } from "@failstorm/core";
 import { reportQueue } from "../queue/finish.ts";
 import { readRunFile } from "../queue/folder.ts";
+import { checkWritable } from "../run/folder.ts";
 import { printSummary } from "./print.ts";
 import { reportExperiment } from "./reportExperiment.ts";
 import { summarise } from "./summary.ts";
@@ -32,16 +33,22 @@ function rejectUnfinished(dir: string): void {
 }
 
 /** `failstorm report DIR`: metrics, tables and page again, of a run or an experiment, from the recorded events alone. */
-export async function report(given: string, options: { json: boolean; fresh: boolean }): Promise<number> {
+export async function report(
+  given: string,
+  { publish, ...options }: { json: boolean; fresh: boolean; publish: string | null },
+): Promise<number> {
   const dir = path.resolve(userFolder(), given);
   if (!existsSync(dir))
     throw new InputError(`report ${given}: there is no such folder; give a run's folder, for example results/latest`);
   const runDir = realpathSync(dir);
   const { isExperiment } = await import("@failstorm/report/comparison/readExperiment.ts");
   if (isExperiment(runDir)) {
-    await reportExperiment(runDir, options);
+    const target = publish === null ? null : path.resolve(userFolder(), publish);
+    if (target !== null) checkWritable(target, "--publish");
+    await reportExperiment(runDir, { ...options, publish: target });
     return 0;
   }
+  if (publish !== null) throw new InputError(`--publish ${publish}: ${given} is a run; only an experiment is published`);
   rejectUnfinished(runDir);
   if (readRunFile(runDir) !== null) return reportQueue(runDir, options.json);
   const { findScenario } = await import("@failstorm/scenarios");

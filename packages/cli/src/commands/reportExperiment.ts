@@ -1,15 +1,33 @@
-import { readFileSync } from "node:fs";
+import { copyFileSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { findMeasure } from "@failstorm/report";
+import type { Comparison } from "@failstorm/report/comparison/analysis.ts";
+import { EXPERIMENT_FILE } from "@failstorm/report/comparison/experiment.ts";
 import Table from "cli-table3";
 import { log, painter, useColor } from "../view/log.ts";
 import { shownPath } from "./config.ts";
+
+interface ReportOptions {
+  readonly json: boolean;
+  readonly fresh: boolean;
+  /** Where to write what can be passed on without the runs' folders; null = nowhere. */
+  readonly publish: string | null;
+}
+
+/** Plan, page, tables and figures, with nothing that leads to the folders of runs, which stay where they are. */
+async function publishTo(target: string, dir: string, comparison: Comparison): Promise<void> {
+  const { writeComparison } = await import("@failstorm/report/comparison/writeComparison.ts");
+  const runs = comparison.runs.map((entry) => ({ ...entry, made: entry.made === null ? null : { ...entry.made, dir: null } }));
+  await writeComparison(target, { ...comparison, runs });
+  copyFileSync(path.join(dir, EXPERIMENT_FILE), path.join(target, EXPERIMENT_FILE));
+  log("INFO", `published in ${shownPath(target)}`);
+}
 
 /**
  * Everything that is made of an experiment's runs, again from their recorded events (`fresh`) or from the metrics kept with each run:
  * tables, figures, page; the primary measure on stdout, or with `json` all of it.
  */
-export async function reportExperiment(dir: string, options: { readonly json: boolean; readonly fresh: boolean }): Promise<void> {
+export async function reportExperiment(dir: string, options: ReportOptions): Promise<void> {
   const [{ readExperiment }, { analyse }, { COMPARISON_FILE, writeComparison }, { summaryTable }, { readable }] =
     await Promise.all([
       import("@failstorm/report/comparison/readExperiment.ts"),
@@ -55,4 +73,5 @@ export async function reportExperiment(dir: string, options: { readonly json: bo
   for (const { planned, problem, digest } of lost.slice(0, 10))
     log("WARNING", `${planned.id} is not in the numbers: ${problem ?? digest?.invalidBecause.join("; ") ?? ""}`);
   log("INFO", `report ${shownPath(page)}`);
+  if (options.publish !== null) await publishTo(options.publish, dir, comparison);
 }

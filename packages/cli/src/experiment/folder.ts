@@ -1,6 +1,6 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import path from "node:path";
-import { InputError } from "@failstorm/core";
+import { InputError, makeFolder } from "@failstorm/core";
 import {
   type Experiment,
   EXPERIMENT_FILE,
@@ -73,7 +73,7 @@ export function openExperiment(
   const dir = path.join(results, "experiments", planned.name);
   const file = path.join(dir, EXPERIMENT_FILE);
   if (!existsSync(file)) {
-    mkdirSync(path.join(dir, "configs"), { recursive: true });
+    makeFolder(path.join(dir, "configs"));
     for (const [id, loaded] of configs) writeAtomically(configFile(dir, id), stringify(resolvedDocument(loaded)));
     writeAtomically(file, `${JSON.stringify(planned, null, 1)}\n`);
   }
@@ -89,8 +89,8 @@ const configFile = (dir: string, variant: string): string => path.join(dir, "con
 
 function createStore(dir: string, experiment: Experiment, results: string): ExperimentStore {
   const runsDir = path.join(dir, RUNS);
-  mkdirSync(path.join(dir, "logs"), { recursive: true });
-  mkdirSync(runsDir, { recursive: true });
+  makeFolder(path.join(dir, "logs"));
+  makeFolder(runsDir);
   shareCompileCache(results, runsDir);
   const runsFile = path.join(dir, RUNS_FILE);
   const nowFile = path.join(dir, NOW_FILE);
@@ -122,7 +122,7 @@ function shareCompileCache(results: string, runsDir: string): void {
   const link = path.join(runsDir, ".cache");
   if (existsSync(link)) return;
   const cache = path.join(results, ".cache");
-  mkdirSync(cache, { recursive: true });
+  makeFolder(cache);
   rmSync(link, { force: true });
   symlinkSync(path.relative(runsDir, cache), link);
 }

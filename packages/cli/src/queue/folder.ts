@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, mkdirSync, statSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, statSync } from "node:fs";
 import path from "node:path";
-import { InputError, type QueueNode, type QueuePlan } from "@failstorm/core";
+import { InputError, makeFolder, type QueueNode, type QueuePlan } from "@failstorm/core";
 import type { QueueFaults, QueueRunConfig } from "@failstorm/scenarios";
 import { writeAtomically } from "../run/folder.ts";
 
@@ -96,6 +96,6 @@ export function keepEarlierEvents(dir: string, session: number): void {
   const merged = path.join(dir, "events.ndjson");
   if (!existsSync(merged)) return;
   const aside = path.join(dir, "sessions");
-  mkdirSync(aside, { recursive: true });
+  makeFolder(aside);
   renameSync(merged, path.join(aside, `events-${session}.ndjson`));
 }

@@ -1,8 +1,8 @@
-import { copyFileSync, createWriteStream, mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, createWriteStream, writeFileSync } from "node:fs";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { createPrng, InputError, type QueueNode, type QueuePlan, systemClock } from "@failstorm/core";
+import { createPrng, InputError, makeFolder, type QueueNode, type QueuePlan, systemClock } from "@failstorm/core";
 import type { QuestionSource } from "@failstorm/qa";
 import { asQueueConfig, planQueue, type QueueFaults, type QueueRunConfig } from "@failstorm/scenarios";
 import { stringify } from "yaml";
@@ -159,7 +159,7 @@ export async function resumeRun(runDir: string, before: QueueRunFile): Promise<P
   // The orchestrator may have been killed before it had merged them.
   if (existsSync(path.join(runDir, "orchestrator.ndjson"))) await mergeEvents(runDir);
   keepEarlierEvents(runDir, before.sessions);
-  for (const { agentId } of before.processes) mkdirSync(path.join(runDir, "workspaces", agentId), { recursive: true });
+  for (const { agentId } of before.processes) makeFolder(path.join(runDir, "workspaces", agentId));
   const run: QueueRunFile = { ...before, complete: false, sessions: before.sessions + 1 };
   await writeStart(runDir, run);
   const document = path.join(runDir, DOCUMENT_FILE);

@@ -4,15 +4,17 @@ import {
   constants,
   fsyncSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   renameSync,
+  rmdirSync,
   rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import path from "node:path";
-import { type Clock, InputError } from "@failstorm/core";
+import { type Clock, InputError, makeFolder } from "@failstorm/core";
 
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOSPC: "make room on the disk",
@@ -22,23 +24,25 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EEXIST: "it is a file: choose another folder with --results",
 };
 
-const cannotWrite = (dir: string, error: unknown): InputError => {
+const cannotWrite = (dir: string, error: unknown, option = "--results"): InputError => {
   const { code = "EIO" } = error as NodeJS.ErrnoException;
-  return new InputError(`--results ${dir}: cannot be written to (${code}); ${REMEDIES[code] ?? "choose another folder"}`, {
+  return new InputError(`${option} ${dir}: cannot be written to (${code}); ${REMEDIES[code] ?? "choose another folder"}`, {
     cause: error,
   });
 };
 
-/** Whether `dir`, or what would be its parent, can be written to; nothing is created. Throws InputError with the remedy. */
-export function checkWritable(dir: string): void {
+/** Whether `dir`, which `option` names, or what would be its parent, can be written to; nothing is left there. Throws InputError with the remedy. */
+export function checkWritable(dir: string, option = "--results"): void {
   let at = dir;
   for (let up = path.dirname(at); statSync(at, { throwIfNoEntry: false }) === undefined && up !== at; up = path.dirname(at))
     at = up;
   try {
     if (!statSync(at).isDirectory()) throw Object.assign(new Error("not a folder"), { code: "ENOTDIR" });
     accessSync(at, constants.W_OK | constants.X_OK);
+    // What the permissions allow the file system may refuse all the same (/proc).
+    rmdirSync(mkdtempSync(path.join(at, ".failstorm-")));
   } catch (error) {
-    throw cannotWrite(dir, error);
+    throw cannotWrite(dir, error, option);
   }
 }
 
@@ -62,7 +66,7 @@ export function createRunFolder(options: {
   const parent = path.join(options.results, options.scenario, options.protocol.replaceAll(/[^A-Za-z0-9_.@-]+/g, "_"));
   const name = `${timestamp(options.clock)}-${options.seed}`;
   try {
-    mkdirSync(parent, { recursive: true });
+    makeFolder(parent);
     for (let copy = 1; ; copy++) {
       const dir = path.join(parent, copy === 1 ? name : `${name}-${copy}`);
       try {

@@ -1,5 +1,5 @@
-import { mkdir } from "node:fs/promises";
 import path from "node:path";
+import { makeFolder } from "@failstorm/core";
 import { toPng, toSvgFile } from "../charts/picture.ts";
 import { loadCharts } from "../charts/render.ts";
 import { renderComparisonPage } from "../page/comparisonPage.ts";
@@ -50,7 +50,7 @@ function toData(comparison: Comparison): unknown {
 export async function writeComparison(dir: string, comparison: Comparison): Promise<string> {
   const write = (name: string, content: string | Uint8Array): Promise<void> =>
     writeWholeFile(path.join(dir, name), content, NOT_WRITTEN);
-  await Promise.all(["tables", "figures"].map((folder) => mkdir(path.join(dir, folder), { recursive: true })));
+  for (const folder of ["tables", "figures"]) makeFolder(path.join(dir, folder));
   await write(COMPARISON_FILE, `${JSON.stringify(toData(comparison), null, 1)}\n`);
   for (const table of comparisonTables(comparison))
     for (const [ending, format] of Object.entries(FORMATS))

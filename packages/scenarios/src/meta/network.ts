@@ -1,4 +1,3 @@
-import { existsSync, mkdirSync } from "node:fs";
 import path from "node:path";
 import {
   type AgentExecutor,
@@ -9,6 +8,7 @@ import {
   type CommErrorCode,
   createPrng,
   InputError,
+  makeFolder,
   type Prng,
   type Requirements,
   type RunConfig,
@@ -269,23 +269,16 @@ export async function createFailstormMetaNetwork(config: RunConfig, options: Met
   const clock = options.clock ?? systemClock;
   const prng = createPrng(seed).fork("coordinator");
   const workspaceDir = path.join(options.runDir, "coordinator");
-  makeFolder(workspaceDir);
+  try {
+    makeFolder(workspaceDir);
+  } catch (error) {
+    throw new InputError(`runDir: ${workspaceDir} cannot be made: ${(error as Error).message}`, { cause: error });
+  }
   const { host, plan } = await place(config, options, clock);
   const client = createMeteredClient({ clock, connectTimeoutMs: config.network.connectionTimeoutMs, onResidual: () => {} });
   const section = config.protocolConfig;
   const backend = createMetaClient({ agentId: COORDINATOR, hosts, section, workspaceDir, client, clock, prng });
   return new FailstormMetaNetwork({ config, plan, host, client, backend, clock, prng });
-}
-
-/** Not `mkdirSync` with `recursive`: node loops for ever below a folder in which nothing can be made (`/proc/x`). */
-function makeFolder(folder: string): void {
-  if (existsSync(folder)) return;
-  makeFolder(path.dirname(folder));
-  try {
-    mkdirSync(folder);
-  } catch (error) {
-    throw new InputError(`runDir: ${folder} cannot be made: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 async function place(
