@@ -98,9 +98,13 @@ describe("compare", () => {
 
   it("is reported again from events alone, to the same numbers", async () => {
     const before = readFileSync(path.join(folder, "comparison.json"), "utf8");
-    const { code } = await sandbox.cli(["report", folder, "--fresh"]);
+    const published = path.join(sandbox.dir, "published", "small");
+    const { code } = await sandbox.cli(["report", folder, "--fresh", "--publish", published]);
     expect(code).toBe(0);
     expect(readFileSync(path.join(folder, "comparison.json"), "utf8")).toBe(before);
+    expect(readdirSync(published).sort()).toEqual(["comparison.json", "experiment.json", "figures", "report.html", "tables"]);
+    expect(readFileSync(path.join(folder, "report.html"), "utf8")).toContain('href="runs/');
+    expect(readFileSync(path.join(published, "report.html"), "utf8")).not.toContain("runs/fail-storm");
   });
 
   it("has nothing more to do the second time", async () => {
