@@ -1,4 +1,4 @@
-import { createPublicKey, generateKeyPairSync } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, hash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -8,7 +8,7 @@ import { authorisedKey, checkedDocument, didOf, documentUrl, messageEndpoint, pa
 import { contentDigest, digestMatches, parseSignature, signatureBase, signComponents } from "../src/anp/httpSignature.ts";
 import { Identity } from "../src/anp/identity.ts";
 import { canonical, type JsonObject } from "../src/anp/json.ts";
-import { loadOrCreateKeys, publicKeyOf, verifyBytes } from "../src/anp/keys.ts";
+import { loadOrCreateKeys, publicKeyOf, signsBy, verifyBytes } from "../src/anp/keys.ts";
 
 const dirs: string[] = [];
 afterEach(() => {
@@ -51,6 +51,9 @@ test("[anp-content-digest] Content-Digest is that of RFC 9530, alone or beside o
   expect(digestMatches(`sha-512=:AAAA:, ${digest}`, body)).toBe(true);
   expect(digestMatches(digest, `${body} `)).toBe(false);
   expect(digestMatches("sha-512=:AAAA:", body)).toBe(false);
+  const sha512 = `sha-512=:${hash("sha512", body, "base64")}:`;
+  expect(digestMatches(sha512, body)).toBe(true);
+  expect(digestMatches(`${sha512}, sha-256=:AAAA:`, body)).toBe(false);
 });
 
 test("[anp-signature-form] a signature is read the same, however its fields are written", () => {
@@ -102,6 +105,32 @@ test("[anp-e1-proof] a DID document of the Rust SDK is accepted with its proof, 
   expect(checkedDocument(`${id}x`, JSON.parse(text)), "for another DID").toBeNull();
 });
 
+test("[anp-k1] a k1 document is accepted with the key that its DID ends in, proof or none, and authenticates with no other", () => {
+  const [bound, other] = ["secp256k1", "secp256k1"].map((namedCurve) =>
+    generateKeyPairSync("ec", { namedCurve }).publicKey.export({ format: "jwk" }),
+  );
+  const { crv, x, y } = bound ?? {};
+  const id = `did:wba:example.com:user:alice:k1_${hash("sha256", JSON.stringify({ crv, kty: "EC", x, y }), "base64url")}`;
+  const type = "EcdsaSecp256k1VerificationKey2019";
+  const documentWith = (...keys: unknown[]): JsonObject => ({
+    id,
+    verificationMethod: keys.map((publicKeyJwk, i) => ({ id: `${id}#key-${i}`, type, controller: id, publicKeyJwk })),
+    authentication: keys.map((_, i) => `#key-${i}`),
+  });
+  const document = checkedDocument(id, documentWith(bound, other));
+  expect(document).not.toBeNull();
+  if (document === null) return;
+  expect(authorisedKey(document, "authentication", `${id}#key-0`)?.type).toBe("ec");
+  expect(authorisedKey(document, "authentication", `${id}#key-1`)).toBeNull();
+  expect(checkedDocument(id, documentWith(other)), "without its key").toBeNull();
+});
+
+test("[anp-deactivated] the document of a DID that is no longer used is none", () => {
+  const [id, authentication] = ["did:wba:example.com", []];
+  expect(checkedDocument(id, { id, authentication })).not.toBeNull();
+  expect(checkedDocument(id, { id, authentication, deactivated: true })).toBeNull();
+});
+
 const identityAt = (dir: string, basePath: string, form: "domain" | "e1") =>
   new Identity({
     agentId: "agent-3",
@@ -146,8 +175,9 @@ test("[anp-did-document] the document is where the DID says, binds its key where
 test("[anp-did-form] DIDs that are none, or that name an IP address, or climb, are refused; addresses without a name have no DID", () => {
   for (const did of [
     "",
-    "did:web:a",
+    "did:key:z6Mk",
     "did:wba:",
+    "did:web:10.0.0.1",
     "did:wba:127.0.0.1%3A80",
     "did:wba:a:..:b",
     "did:wba:a/b",
@@ -158,11 +188,21 @@ test("[anp-did-form] DIDs that are none, or that name an IP address, or climb, a
   expect(() => didOf({ host: "10.0.0.1", port: 1 })).toThrow(/needs a host name/);
 });
 
+test("[anp-did-web] a did:web is resolved natively: what looks like a fingerprint in it binds nothing", () => {
+  const did = "did:web:example.com%3A8443:user:e1_x";
+  expect(documentUrl(did, () => false)).toBe("https://example.com:8443/user/e1_x/did.json");
+  expect(checkedDocument(did, { id: did, authentication: [] })?.id).toBe(did);
+  expect(checkedDocument("did:wba:example.com:user:e1_x", { id: "did:wba:example.com:user:e1_x" })).toBeNull();
+});
+
 test("[anp-key-types] keys of other types are read; what is no key is null", () => {
   const { publicKey } = generateKeyPairSync("ec", { namedCurve: "secp256k1" });
   expect(
     publicKeyOf({ type: "EcdsaSecp256k1VerificationKey2019", publicKeyJwk: publicKey.export({ format: "jwk" }) })?.type,
   ).toBe("ec");
+  const [ed25519, ec] = [{ key: publicKey, type: "ed25519" } as const, { key: publicKey, type: "ec" } as const];
+  expect(["ed25519", "ecdsa-p256-sha256", "hmac-sha256"].map((alg) => signsBy(ed25519, alg))).toEqual([true, false, false]);
+  expect(["ed25519", "ecdsa-p256-sha256", null].map((alg) => signsBy(ec, alg))).toEqual([false, true, true]);
   for (const method of [
     {},
     { type: "Multikey", publicKeyMultibase: "z1" },

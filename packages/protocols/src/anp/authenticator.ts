@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { AccessTokens } from "./accessTokens.ts";
 import { authorisedKey, type DidDocument } from "./did.ts";
 import { digestMatches, type MessageSignature, newNonce, parseSignature, signatureBase } from "./httpSignature.ts";
-import { type PublicKey, verifyBytes } from "./keys.ts";
+import { type PublicKey, signsBy, verifyBytes } from "./keys.ts";
 import { CLOCK_SKEW_S, type NonceRecord, SIGNATURE_WINDOW_S } from "./nonceRecord.ts";
 
 /** Why a request is not authenticated (ANP-02 §3.2.4.1). */
@@ -50,6 +50,8 @@ export interface AuthenticatorOptions {
 
 const CHALLENGE_MS = 60_000;
 const MAX_CHALLENGES = 10_000;
+/** The name of a scheme is written in any case (RFC 9110 §11.1). */
+const BEARER = /^bearer(?: +(.*))?$/i;
 
 const refused = (error: AuthFailure, description: string): Authentication => ({ kind: "refused", error, description });
 const field = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value.join(", ") : value);
@@ -66,7 +68,7 @@ export const nonceOf = ({ nonce, signature }: MessageSignature): string => nonce
 
 /** Whether the signature was made with the key that its `keyid` names, whose document may have changed meanwhile. */
 export async function signerFailure(
-  { keyid }: MessageSignature,
+  { keyid, alg }: MessageSignature,
   dids: DidLookup,
   holds: (key: PublicKey) => boolean,
 ): Promise<AuthFailure | null> {
@@ -75,14 +77,15 @@ export async function signerFailure(
   // What is no DID resolves to nothing.
   const known = await dids.resolve(did);
   if (known === null) return "invalid_did";
-  const key = authorisedKey(known, "authentication", keyid);
-  if (key !== null && holds(key)) return null;
+  const failureBy = (document: DidDocument): AuthFailure | null => {
+    const key = authorisedKey(document, "authentication", keyid);
+    if (key === null || !signsBy(key, alg)) return "invalid_verification_method";
+    return holds(key) ? null : "invalid_signature";
+  };
+  const failure = failureBy(known);
+  if (failure === null) return null;
   const current = await dids.refresh(did);
-  const failure = key === null ? "invalid_verification_method" : "invalid_signature";
-  if (current === null || current === known) return failure;
-  const currentKey = authorisedKey(current, "authentication", keyid);
-  if (currentKey === null) return "invalid_verification_method";
-  return holds(currentKey) ? null : "invalid_signature";
+  return current === null || current === known ? failure : failureBy(current);
 }
 
 /** The server's side of ANP-02: who sent a request, by bearer token or by HTTP message signature. */
@@ -100,8 +103,9 @@ export class Authenticator {
     if (digest !== undefined && !digestMatches(digest, body ?? ""))
       return refused("invalid_content_digest", "Content-Digest does not match the body");
     const authorization = headers.authorization;
-    if (authorization?.startsWith("Bearer ")) {
-      const did = this.options.tokens.verify(authorization.slice("Bearer ".length));
+    const bearer = authorization === undefined ? null : BEARER.exec(authorization);
+    if (bearer !== null) {
+      const did = this.options.tokens.verify(bearer[1] ?? "");
       return did === null ? refused("invalid_access_token", "The token is unknown or has expired") : { kind: "bearer", did };
     }
     const [input, signature] = [field(headers["signature-input"]), field(headers["signature"])];
@@ -165,6 +169,10 @@ function componentValue({ method, target, headers }: IncomingRequest, authority:
   if (component === "@method") return method;
   if (component === "@target-uri") return `http://${authority}${target}`;
   if (component === "@authority") return authority.toLowerCase();
-  if (component === "@path") return target.split("?", 1)[0];
+  const [path = "", ...query] = target.split("?");
+  if (component === "@scheme") return "http";
+  if (component === "@request-target") return target;
+  if (component === "@path") return path;
+  if (component === "@query") return `?${query.join("?")}`;
   return component.startsWith("@") ? undefined : field(headers[component])?.trim();
 }

@@ -49,6 +49,7 @@ export function verifyProof(document: JsonObject, key: PublicKey): boolean {
   const { proofValue, ...options } = proof;
   if (options["type"] !== "DataIntegrityProof" || options["cryptosuite"] !== "eddsa-jcs-2022") return false;
   if (options["proofPurpose"] !== "assertionMethod" || typeof proofValue !== "string") return false;
+  if (typeof options["created"] !== "string") return false;
   const signature = proofBytes(proofValue);
   try {
     return signature !== null && verifyBytes(key, signedBytes(document, options), signature);

@@ -2,30 +2,37 @@ import { isIP } from "node:net";
 import type { Address } from "@failstorm/core";
 import { verifyProof } from "./dataIntegrity.ts";
 import { isObject, type JsonObject } from "./json.ts";
-import { e1Fingerprint, type PublicKey, publicKeyOf } from "./keys.ts";
+import { e1Fingerprint, k1Fingerprint, type PublicKey, publicKeyOf } from "./keys.ts";
 
 /**
- * did:wba (ANP-03). Two deviations, both declared: DID documents and messages travel over plain HTTP, since the agents of
- * a storm share a machine, and a DID that names `localhost` (a DID may not hold an IP address) is dialled at 127.0.0.1.
+ * did:wba (ANP-03); others may also have a native did:web (ANP-02, appendix B), which is resolved alike and binds no key. Two
+ * deviations, both declared: DID documents and messages travel over plain HTTP, since the agents of a storm share a machine, and a
+ * DID that names `localhost` (a DID may not hold an IP address) is dialled at 127.0.0.1.
  */
-const DID_PATTERN = /^did:wba:([A-Za-z0-9][A-Za-z0-9.-]*)(?:%3[Aa](\d{1,5}))?((?::[A-Za-z0-9._-]+)*)$/;
+const DID_PATTERN = /^did:(wba|web):([A-Za-z0-9][A-Za-z0-9.-]*)(?:%3[Aa](\d{1,5}))?((?::[A-Za-z0-9._-]+)*)$/;
 const MAX_DID_CHARS = 512;
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost", "0.0.0.0", "::"]);
 
 export interface ParsedDid {
+  readonly method: "wba" | "web";
   readonly host: string;
   readonly port: number | null;
   readonly path: readonly string[];
 }
 
-/** Takes a did:wba apart; null when it is none, names an IP address, or climbs out of its path. */
+/** Takes a did:wba or did:web apart; null when it is none, names an IP address, or climbs out of its path. */
 export function parseDid(did: string): ParsedDid | null {
   if (did.length > MAX_DID_CHARS) return null;
-  const [matched, host, port, rest] = DID_PATTERN.exec(did) ?? [];
+  const [matched, method, host, port, rest] = DID_PATTERN.exec(did) ?? [];
   if (matched === undefined || host === undefined || isIP(host) !== 0) return null;
   const path = (rest ?? "").split(":").slice(1);
   if (path.some((segment) => segment === "." || segment === "..")) return null;
-  return { host: host.toLowerCase(), port: port === undefined ? null : Number(port), path };
+  return {
+    method: method as ParsedDid["method"],
+    host: host.toLowerCase(),
+    port: port === undefined ? null : Number(port),
+    path,
+  };
 }
 
 /** The host name by which a DID can call an address. Throws RangeError for an address that only an IP number names. */
@@ -62,6 +69,26 @@ const absolute = (document: JsonObject, reference: string): string =>
 
 type Relationship = "authentication" | "assertionMethod" | "keyAgreement";
 
+/** The fingerprint of a key that a did:wba ends in, of the profile `e1_` or `k1_`; null where it ends in none. */
+function fingerprintIn(did: string, profile: "e1_" | "k1_"): string | null {
+  const parsed = parseDid(did);
+  const last = parsed?.method === "wba" ? (parsed.path.at(-1) ?? "") : "";
+  return last.startsWith(profile) ? last.slice(profile.length) : null;
+}
+
+/** The entries of a relationship, each with its id as a whole DID URL. */
+function entriesOf(
+  document: DidDocument,
+  relationship: Relationship,
+): ReadonlyArray<{ id: string; embedded: JsonObject | null }> {
+  const entries: unknown[] = Array.isArray(document[relationship]) ? document[relationship] : [];
+  return entries.flatMap((entry) => {
+    const embedded = isObject(entry) ? entry : null;
+    const id = embedded === null ? entry : embedded["id"];
+    return typeof id === "string" ? [{ id: absolute(document, id), embedded }] : [];
+  });
+}
+
 const keysOf = new WeakMap<DidDocument, Map<string, PublicKey>>();
 
 /** The key of `keyid` if the document authorises it for the relationship; null otherwise. A document is read once for each. */
@@ -77,16 +104,14 @@ export function authorisedKey(document: DidDocument, relationship: Relationship,
 }
 
 function findKey(document: DidDocument, relationship: Relationship, keyid: string): PublicKey | null {
-  const entries: unknown[] = Array.isArray(document[relationship]) ? document[relationship] : [];
-  for (const entry of entries) {
-    const embedded = isObject(entry) ? entry : null;
-    const id = embedded === null ? entry : embedded["id"];
-    if (typeof id !== "string" || absolute(document, id) !== keyid) continue;
-    const method =
-      embedded ?? methodsOf(document).find(({ id: own }) => typeof own === "string" && absolute(document, own) === keyid);
-    return method === undefined ? null : publicKeyOf(method);
-  }
-  return null;
+  const entry = entriesOf(document, relationship).find(({ id }) => id === keyid);
+  if (entry === undefined) return null;
+  const method =
+    entry.embedded ?? methodsOf(document).find(({ id: own }) => typeof own === "string" && absolute(document, own) === keyid);
+  const key = method === undefined ? null : publicKeyOf(method);
+  // Whoever has a `k1_` DID authenticates with the key that it ends in, and with no other (appendix A.6).
+  const bound = relationship === "authentication" ? fingerprintIn(document.id, "k1_") : null;
+  return key !== null && bound !== null && k1Fingerprint(key) !== bound ? null : key;
 }
 
 /** The binding of an `e1_` DID: its proof verifies, with the very key whose thumbprint ends the DID (ANP-03 §2.5.2). */
@@ -97,12 +122,15 @@ function bindsItsKey(document: DidDocument, fingerprint: string): boolean {
   return key?.type === "ed25519" && e1Fingerprint(key.key) === fingerprint && verifyProof(document, key);
 }
 
-/** Checks what was fetched for `did`: the document, or null when it is not that DID's. */
+/** Checks what was fetched for `did`: the document; null when it is not that DID's, or says that the DID is used no more (§3.1.2). */
 export function checkedDocument(did: string, fetched: unknown): DidDocument | null {
-  if (!isObject(fetched) || fetched["id"] !== did) return null;
+  if (!isObject(fetched) || fetched["id"] !== did || fetched["deactivated"] === true) return null;
   const document = fetched as DidDocument;
-  const last = parseDid(did)?.path.at(-1) ?? "";
-  if (last.startsWith("e1_") && !bindsItsKey(document, last.slice("e1_".length))) return null;
+  const fingerprint = fingerprintIn(did, "e1_");
+  if (fingerprint !== null && !bindsItsKey(document, fingerprint)) return null;
+  // A `k1_` document needs no proof (appendix A.5.4), but the key.
+  const authenticates = ({ id }: { readonly id: string }): boolean => authorisedKey(document, "authentication", id) !== null;
+  if (fingerprintIn(did, "k1_") !== null && !entriesOf(document, "authentication").some(authenticates)) return null;
   return document;
 }
 

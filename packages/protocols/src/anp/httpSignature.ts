@@ -10,6 +10,7 @@ export interface MessageSignature {
   readonly created: number;
   readonly expires: number | null;
   readonly nonce: string | null;
+  readonly alg: string | null;
   /** Value of `@signature-params`. */
   readonly params: string;
   readonly signature: Buffer;
@@ -20,10 +21,13 @@ export type ComponentValues = (component: string) => string | undefined;
 /** RFC 9530, sha-256 only. */
 export const contentDigest = (body: string | Uint8Array): string => `sha-256=:${hash("sha256", body, "base64")}:`;
 
-/** Whether a Content-Digest field holds the right sha-256; other algorithms beside it are ignored. */
+/** Whether a Content-Digest field holds the right sha-256 or, without one, the right sha-512; other algorithms are ignored. */
 export function digestMatches(field: string, body: string | Uint8Array): boolean {
   const right = contentDigest(body);
-  return field === right || field.split(",").some((member) => member.trim() === right);
+  if (field === right) return true;
+  const members = field.split(",").map((member) => member.trim());
+  if (members.some((member) => member.startsWith("sha-256="))) return members.includes(right);
+  return members.includes(`sha-512=:${hash("sha512", body, "base64")}:`);
 }
 
 /** RFC 9421 §2.5. Null when a covered component has no value. */
@@ -55,6 +59,7 @@ function parseUsual(input: string, signature: string): MessageSignature | null {
     created: Number(created),
     expires: Number(expires),
     nonce: nonce ?? null,
+    alg: null,
     params,
     signature: Buffer.from(bytes, "base64"),
   };
@@ -75,16 +80,18 @@ function parseFields(input: string, signature: string, label: string | undefined
     if (!Array.isArray(items) || !(bytes instanceof ArrayBuffer)) return null;
     // A component with parameters (;req, ;name=…) covers something else than ANP asks for.
     if (items.some(([item, parameters]) => typeof item !== "string" || parameters.size > 0)) return null;
-    const [keyid, created, expires, nonce] = ["keyid", "created", "expires", "nonce"].map((key) => params.get(key));
+    const [keyid, created, expires, nonce, alg] = ["keyid", "created", "expires", "nonce", "alg"].map((key) => params.get(key));
     if (typeof keyid !== "string" || !Number.isInteger(created)) return null;
     if (expires !== undefined && !Number.isInteger(expires)) return null;
     if (nonce !== undefined && (typeof nonce !== "string" || nonce === "")) return null;
+    if (alg !== undefined && typeof alg !== "string") return null;
     return {
       components: items.map(([item]) => item as string),
       keyid,
       created: created as number,
       expires: (expires as number | undefined) ?? null,
       nonce: (nonce as string | undefined) ?? null,
+      alg: (alg as string | undefined) ?? null,
       params: serializeInnerList(member as InnerList),
       signature: Buffer.from(bytes),
     };
@@ -129,18 +136,36 @@ export function signComponents(
 export interface OutgoingRequest {
   readonly method: string;
   readonly url: string;
+  /** JSON. */
   readonly body?: string;
 }
 
 const BODY_COMPONENTS = ["@method", "@target-uri", "@authority", "content-digest"];
 const COMPONENTS = ["@method", "@target-uri", "@authority"];
 
-/** The headers that sign an HTTP request (ANP-02 §3.1). */
+/** What else a peer may ask for that a request has; undefined for anything that it has not. */
+function furtherValue(component: string, { url, body }: OutgoingRequest): string | undefined {
+  const { pathname, search } = new URL(url);
+  if (component === "@scheme") return new URL(url).protocol.slice(0, -1);
+  if (component === "@request-target") return pathname + search;
+  if (component === "@path") return pathname;
+  if (component === "@query") return search === "" ? "?" : search;
+  if (body === undefined) return undefined;
+  if (component === "content-length") return `${Buffer.byteLength(body)}`;
+  return component === "content-type" ? "application/json" : undefined;
+}
+
+/** The components that a peer expects to be covered (`Accept-Signature`, ANP-02 §3.2.4.1). */
+export const acceptedComponents = (field: string): readonly string[] =>
+  [...(/\(([^)]*)\)/.exec(field)?.[1] ?? "").matchAll(/"([^"]+)"/g)].map(([, component = ""]) => component);
+
+/** The headers that sign an HTTP request (ANP-02 §3.1); `wanted` are covered as well, where the request has them. */
 export function signRequest(
   key: SigningKey,
-  { method, url, body }: OutgoingRequest,
-  options: { readonly nowS: number; readonly nonce?: string | undefined },
+  request: OutgoingRequest,
+  options: { readonly nowS: number; readonly nonce?: string | undefined; readonly wanted?: readonly string[] },
 ): Record<string, string> {
+  const { method, url, body } = request;
   const digest = body === undefined ? undefined : contentDigest(body);
   const values: Record<string, string | undefined> = {
     "@method": method,
@@ -148,10 +173,12 @@ export function signRequest(
     "@authority": new URL(url).host,
     "content-digest": digest,
   };
+  const usual = digest === undefined ? COMPONENTS : BODY_COMPONENTS;
+  const further = new Set(options.wanted?.filter((component) => !(component in values)));
   const { input, signature } = signComponents(
     key,
-    digest === undefined ? COMPONENTS : BODY_COMPONENTS,
-    (component) => values[component],
+    [...usual, ...[...further].filter((component) => furtherValue(component, request) !== undefined)],
+    (component) => values[component] ?? furtherValue(component, request),
     options,
   );
   return { "signature-input": input, signature, ...(digest === undefined ? {} : { "content-digest": digest }) };

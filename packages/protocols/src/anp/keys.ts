@@ -103,11 +103,22 @@ function keyOf(method: JsonObject): KeyObject | null {
 export const e1Fingerprint = (key: KeyObject): string =>
   hash("sha256", `{"crv":"Ed25519","kty":"OKP","x":"${rawPublic(key).toString("base64url")}"}`, "base64url");
 
+/** RFC 7638 thumbprint of a secp256k1 key: what follows `k1_` in a DID (ANP-03, appendix A.3); null for any other key. */
+export function k1Fingerprint({ key, type }: PublicKey): string | null {
+  if (type !== "ec") return null;
+  const { crv, x, y } = key.export({ format: "jwk" });
+  return crv === "secp256k1" ? hash("sha256", JSON.stringify({ crv, kty: "EC", x, y }), "base64url") : null;
+}
+
 /** An opaque name of a device, by its key for agreements: another key, another device (ANP-P2 §5.5). */
 export const deviceFingerprint = (key: KeyObject): string => hash("sha256", rawPublic(key), "base64url").slice(0, 16);
 
 export const signBytes = (key: KeyObject, data: string | Uint8Array): Buffer =>
   sign(null, typeof data === "string" ? Buffer.from(data) : data, key);
+
+/** Whether `alg`, where a signature names one, is how such a key signs (RFC 9421 §3.2; for secp256k1 no name is registered). */
+export const signsBy = ({ type }: PublicKey, alg: string | null): boolean =>
+  alg === null || (type === "ed25519" ? alg === "ed25519" : type === "ec" && /^(?:ecdsa-|es256)/i.test(alg));
 
 /** Verifies Ed25519; ECDSA over SHA-256 for EC keys, in both encodings in use. Never throws. */
 export function verifyBytes({ key, type }: PublicKey, data: string | Uint8Array, signature: Uint8Array): boolean {

@@ -166,5 +166,5 @@ export class LocalAgents {
 /** Under which names a host is known: those of its own machine, and the one it is reached by. */
 function isAuthorityOf({ baseUrl }: Identity, authority: string): boolean {
   const { hostname, port } = new URL(baseUrl);
-  return [hostname, "localhost", LOOPBACK].some((name) => authority === `${name}:${port}`);
+  return [hostname, "localhost", LOOPBACK].some((name) => authority.toLowerCase() === (port === "" ? name : `${name}:${port}`));
 }

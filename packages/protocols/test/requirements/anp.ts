@@ -4,12 +4,13 @@ const ours = (what: string): string => `packages/protocols/README.md, ANP: ${wha
 
 const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "RFC 9421, B.2.6": { "signature-vector": "The published Ed25519 example verifies, and no other signature base does." },
-  "RFC 9530": { "content-digest": "sha-256 of the body, alone or beside others." },
+  "RFC 9530": { "content-digest": "sha-256 of the body, alone or beside others; sha-512 where there is no sha-256." },
   "RFC 8785": { canonical: "The canonical form of JSON, members by UTF-16 code units; what JSON cannot say has none." },
   "ANP-02 §3.1": {
     "signature-form": "created and keyid are required; a malformed signature is none.",
     signed: "A request is signed over method, target, digest; it is answered, with an access token.",
-    covered: "A signature that does not cover the body proves nothing.",
+    covered:
+      "A signature that does not cover the body proves nothing; what else it covers is checked, and its algorithm if named.",
   },
   "ANP-02 §3.2.1": {
     unproven: "Wrong key, wrong DID, too old or of the future, another body: 401 with the reason.",
@@ -30,19 +31,24 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "replay-survives": "A request of before a crash is not accepted after it.",
   },
   "ANP-03 §2.2": {
-    "did-form": "did:wba of a name and port; IP addresses, other methods and paths that climb are refused.",
+    "did-form": "did:wba (or did:web) of a name and port; IP addresses, other methods and paths that climb are refused.",
     "did-document": "The document is where the DID says, binds the key where the DID names it, and names one message service.",
     "key-types": "Keys of other types are read; what is no key is none.",
     "e1-proof": "An e1 document is accepted with its proof by its key, unchanged (document made by the Rust SDK).",
+    k1: "A k1 document is accepted with the key that its DID ends in, which alone authenticates.",
+    deactivated: "A DID whose document says that it is deactivated authenticates nobody.",
     keys: "An agent keeps its keys, and with them its DID, over a crash.",
     "new-keys": "An agent that lost its keys is known by its new document.",
   },
+  "ANP-02 appendix B": { "did-web": "A native did:web is resolved and served like a did:wba, without the bindings of that." },
   "ANP-06 §7": { negotiation: "The interface that the caller prefers and can; else the reason." },
   "ANP-07": { description: "The agent description, with DID, interfaces and message service." },
-  "ANP-08": { discovery: "A collection of descriptions at /.well-known/agent-descriptions." },
+  "ANP-08": {
+    discovery: "A collection of descriptions at /.well-known/agent-descriptions.",
+  },
   "ANP-P1 §5, §10": {
     errors: "What is no right message is refused with its code, and not executed.",
-    notification: "A notification has no answer; what is wrong with it is dropped.",
+    notification: "A notification has no answer; what is wrong with it is dropped; what is pushed again is not executed again.",
     "transport-errors": "No JSON, another content type, too big: their status and code.",
     fuzz: "Whatever is sent is answered, nothing wrong is executed, nothing is executed twice.",
   },
