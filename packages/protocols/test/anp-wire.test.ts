@@ -1,15 +1,20 @@
 import { generateKeyPairSync } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import fastify from "fastify";
 import { didOf } from "../src/anp/did.ts";
-import type { JsonObject } from "../src/anp/json.ts";
-import { nowS, type Peer, type RawMessage, type Stranger, World } from "./anp/world.ts";
+import { contentDigest, signComponents } from "../src/anp/httpSignature.ts";
+import { canonical, type JsonObject } from "../src/anp/json.ts";
+import { proveOrigin } from "../src/anp/originProof.ts";
+import { HOST, nowS, type Peer, type RawMessage, Stranger, World } from "./anp/world.ts";
 
 const world = new World();
 let host: Peer;
 let stranger: Stranger;
+const executed: unknown[] = [];
 beforeAll(async () => {
   host = await world.peer("agent-1", {
     execute: async ({ payload, from }, queue) => {
+      executed.push(payload);
       if ("text" in payload && payload.text === "refuse") throw new Error("no such shard here");
       queue.enqueue({ type: "agent_text_message", text: `${from}: ${JSON.stringify(payload)}` });
     },
@@ -46,10 +51,10 @@ test("[anp-discovery] [anp-description] discovery leads from the address to the 
 
 test("[anp-capabilities] [anp-everything-signed] capabilities are told to anybody, and nothing else is", async () => {
   const meta = { profile: "anp.core.binding.v1", security_profile: "transport-protected" };
-  const ask = (method: string) =>
+  const ask = (method: string, more: JsonObject = {}) =>
     stranger.post(host, {
       headers: { "content-type": "application/json" },
-      text: JSON.stringify({ jsonrpc: "2.0", id: "c", method, params: { meta, body: {} } }),
+      text: JSON.stringify({ jsonrpc: "2.0", id: "c", method, params: { meta: { ...meta, ...more }, body: {} } }),
     });
   const { status, json } = await ask("anp.get_capabilities");
   expect([status, json["id"]]).toEqual([200, "c"]);
@@ -60,6 +65,14 @@ test("[anp-capabilities] [anp-everything-signed] capabilities are told to anybod
     agent: { agent_id: "agent-1", incarnation: 1, capabilities: ["tool:search"] },
   });
   expect(json.result?.["supported_profiles"]).toContain("anp.direct.base.v1");
+  const did = didOf(host.address);
+  for (const [target, code] of [
+    [{ kind: "service", did }, undefined],
+    [{ kind: "agent", did }, undefined],
+    [{ kind: "group", did }, 1014],
+    [{ kind: "service", did: "did:wba:localhost%3A1" }, 1007],
+  ] as const)
+    expect((await ask("anp.get_capabilities", { target })).json.error?.code, JSON.stringify(target)).toBe(code);
   for (const method of ["direct.send", "anp.negotiate"]) {
     const refused = await ask(method);
     expect(refused.status).toBe(401);
@@ -84,6 +97,8 @@ test("[anp-signed] [anp-direct-send] a signed message is accepted and answered, 
   const authorization = `Bearer ${token}`;
   const signedAnew = { "signature-input": null, signature: null, "content-digest": null, authorization };
   expect((await stranger.send(host, { headers: signedAnew })).json.result).toMatchObject({ accepted: true });
+  const inLowerCase = await stranger.send(host, { headers: { ...signedAnew, authorization: `bearer ${token}` } });
+  expect(inLowerCase.json.result).toMatchObject({ accepted: true });
   const bad = await stranger.send(host, { headers: { ...signedAnew, authorization: `${authorization}x` } });
   expect(bad.status).toBe(401);
   expect(bad.headers.get("www-authenticate")).toMatch(/^DIDWba .*error="invalid_access_token".*nonce="/);
@@ -131,7 +146,31 @@ describe("a request whose sender is not proven is refused with the reason", () =
     const { status, headers, json } = await stranger.send(host, options());
     expect(status).toBe(401);
     expect(headers.get("www-authenticate")).toContain(`error="${error}"`);
-    expect(json.error).toMatchObject({ code: 1005, data: { details: { error } } });
+    expect(json).toMatchObject({ id: "1", error: { code: 1005, data: { details: { error } } } });
+  });
+
+  test("[anp-covered] a signature may cover whatever a request has, and name its algorithm", async () => {
+    const { text } = stranger.request(host);
+    const values: Readonly<Record<string, string>> = {
+      "@method": "POST",
+      "@target-uri": `${host.base}/anp?x=1`,
+      "@scheme": "http",
+      "@request-target": "/anp?x=1",
+      "@path": "/anp",
+      "@query": "?x=1",
+      "content-digest": contentDigest(text),
+      "content-type": "application/json",
+    };
+    const send = async (alg: string): Promise<number> => {
+      const keyid = `${stranger.identity.signingKey.keyid}";alg="${alg}`;
+      const key = { keyid, privateKey: stranger.keys.signing.privateKey };
+      const { input, signature } = signComponents(key, Object.keys(values), (name) => values[name], { nowS: nowS() });
+      const headers = { "content-type": "application/json", "content-digest": contentDigest(text) };
+      const signed = { ...headers, "signature-input": input, signature };
+      return (await fetch(`${host.base}/anp?x=1`, { method: "POST", headers: signed, body: text })).status;
+    };
+    expect(await send("ed25519")).toBe(200);
+    expect(await send("rsa-pss-sha512")).toBe(401);
   });
 
   test("[anp-replay] a replayed request, and one that was signed for another host", async () => {
@@ -191,6 +230,7 @@ describe("a message that is not right is refused with its code", () => {
     ["two contents", 2002, { body: { text: "a", payload: {} } }],
     ["words as JSON", 2002, { meta: { content_type: "application/json" }, body: { text: "{}" } }],
     ["a member that the body does not have", 2002, { body: { text: "a", role: "admin" } }],
+    ["annotations that are none", 2002, { body: { text: "a", annotations: "b" } }],
     ["no origin proof", 2005, { change: params((all) => ({ ...all, auth: undefined })) }],
     ["an origin proof for something else", 2005, { change: params((all) => ({ ...all, body: { text: "other" } })) }],
     ["an old origin proof", 2005, { nowS: nowS() - 400, headers: {} }],
@@ -247,6 +287,29 @@ describe("an operation", () => {
     const replayed = await stranger.post(host, stranger.request(host, {}, text));
     expect(replayed.json.error).toMatchObject({ code: 2007, data: { anp_code: "direct.origin_proof_replayed" } });
   });
+
+  test("[anp-origin-proof] may have the nonce of the request that carries it", async () => {
+    const text = JSON.stringify(stranger.message(host));
+    const nonce = /nonce=\\"([^"\\]+)/.exec(text)?.[1] ?? "";
+    expect(nonce).not.toBe("");
+    expect((await stranger.post(host, stranger.request(host, { nonce }, text))).json.result).toMatchObject({ accepted: true });
+  });
+});
+
+test("[anp-did-web] a sender whose DID is a did:web is served as any other", async () => {
+  const server = fastify();
+  world.onClose(() => server.close());
+  const them = new Stranger(server, false);
+  const asWeb = (text: string): string => text.replaceAll("did:wba:", "did:web:");
+  server.get("/.well-known/did.json", async () => JSON.parse(asWeb(JSON.stringify(them.identity.document))) as unknown);
+  await server.listen({ host: HOST, port: 0 });
+  const { keyid, privateKey } = them.identity.signingKey;
+  const signer = { keyid: asWeb(keyid), privateKey };
+  const [meta, body] = [them.directMeta(host, { sender_did: asWeb(them.identity.did) }), { text: "hello" }];
+  const target = meta["target"] as { kind: string; did: string };
+  const auth = proveOrigin(signer, { method: "direct.send", target, meta: canonical(meta), body: canonical(body) }, nowS());
+  const text = JSON.stringify({ jsonrpc: "2.0", id: "1", method: "direct.send", params: { meta, auth, body } });
+  expect((await them.post(host, them.request(host, { signer }, text))).json.result).toMatchObject({ accepted: true });
 });
 
 test("[anp-notification] a notification has no answer: direct.incoming is executed, anything else and anything wrong is dropped", async () => {
@@ -259,6 +322,23 @@ test("[anp-notification] a notification has no answer: direct.incoming is execut
   expect((await notify({})).status).toBe(204);
   expect((await notify({ body: {} })).status).toBe(204);
   expect((await stranger.send(host, { method: "direct.incoming" })).json.error?.code).toBe(-32600);
+});
+
+test("[anp-notification] direct.incoming may come without a proof, from the sender itself; pushed again it is not executed again", async () => {
+  const meta = { operation_id: "pushed", message_id: "pushed" };
+  const push = async (sender_did: string, text: string): Promise<number> => {
+    const change = (message: JsonObject) => {
+      const { auth: _, ...params } = message["params"] as JsonObject;
+      return { ...message, id: undefined, method: "direct.incoming", params };
+    };
+    return (await stranger.send(host, { meta: { ...meta, sender_did }, body: { text }, change })).status;
+  };
+  for (const sender of [stranger.identity.did, stranger.identity.did, "did:wba:localhost%3A1"])
+    expect(await push(sender, "pushed")).toBe(204);
+  expect(executed.filter((payload) => (payload as { text?: string }).text === "pushed")).toHaveLength(1);
+  const sent = await stranger.send(host, { meta, body: { text: "pushed" } });
+  expect(sent.json.result).toMatchObject({ accepted: true, operation_id: "pushed" });
+  expect(executed.filter((payload) => (payload as { text?: string }).text === "pushed")).toHaveLength(1);
 });
 
 test("[anp-negotiation] negotiation chooses what the caller prefers and can, or says why not", async () => {
@@ -283,4 +363,12 @@ test("[anp-negotiation] negotiation chooses what the caller prefers and can, or 
     [{ intent, callerCapabilities: { supportedContentTypes: ["image/png"] } }, 1605],
   ] as const)
     expect((await negotiate(body)).json.error?.code).toBe(code);
+  const nobody = { profile: "anp.meta.negotiation.v1", target: undefined };
+  const text = JSON.stringify({
+    jsonrpc: "2.0",
+    id: "1",
+    method: "anp.negotiate",
+    params: { body: { intent }, meta: stranger.directMeta(host, nobody) },
+  });
+  expect((await stranger.post(host, stranger.request(host, {}, text))).json.error?.code).toBe(1014);
 });

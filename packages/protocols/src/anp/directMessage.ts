@@ -44,16 +44,8 @@ export function payloadOf({ contentType, body }: Content): Payload {
 export const partsOf = (payload: Payload): readonly Part[] =>
   "text" in payload ? [{ kind: "text", text: payload.text }] : payload.parts;
 
-/** What a body may hold (§6.2), `mentions` being P9's. */
-const BODY_FIELDS = new Set([
-  "conversation_id",
-  "reply_to_message_id",
-  "annotations",
-  "mentions",
-  "text",
-  "payload",
-  "payload_b64u",
-]);
+/** What a body may hold (§6.2). */
+const BODY_FIELDS = new Set(["conversation_id", "reply_to_message_id", "annotations", "text", "payload", "payload_b64u"]);
 
 /** Checks the body of a direct message (§6.2, §6.3); throws RpcError. */
 export function readContent(contentType: unknown, body: JsonObject): Content {
@@ -68,6 +60,7 @@ export function readContent(contentType: unknown, body: JsonObject): Content {
     throw wrong("exactly one of text, payload and payload_b64u");
   for (const key of ["conversation_id", "reply_to_message_id"])
     if (body[key] !== undefined && typeof body[key] !== "string") throw wrong(`body.${key} is a string`);
+  if (body["annotations"] !== undefined && !isObject(body["annotations"])) throw wrong("body.annotations is an object");
   if (json ? !isObject(body["payload"]) : typeof body["text"] !== "string")
     throw wrong(json ? `${contentType} has its object in payload` : "text/plain has its words in text");
   return { contentType, body };

@@ -56,7 +56,7 @@ async function serve(service: MessageService, message: unknown, caller: string |
   }
   try {
     if (request.id === null) {
-      await service.notified(request);
+      await service.notified(request, caller);
       return null;
     }
     return { jsonrpc: "2.0", id, result: await service.handle(request, caller) };
@@ -90,8 +90,8 @@ async function authenticated(
 async function post({ authenticator, service }: HostOptions, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const body = request.body instanceof Buffer ? request.body : null;
   const caller = await authenticate(authenticator, request, body);
-  if (caller.kind === "refused") return challenge(reply, authenticator, caller.error, caller.description, null);
   const message = parseJson(body?.toString("utf8") ?? "");
+  if (caller.kind === "refused") return challenge(reply, authenticator, caller.error, caller.description, idOf(message));
   if (message === undefined) return reply.code(400).send(errorAnswer(null, new RpcError("parse_error", "not JSON")));
   // Capabilities are public (ANP-P1 §8.2.1); everything else has a caller.
   if (caller.kind === "anonymous" && methodIn(message) !== "anp.get_capabilities")

@@ -243,4 +243,5 @@ export const interfaceDocument = ({ baseUrl }: Identity): JsonObject => ({
     rpcMethod("anp.negotiate", "Chooses the interface for an intent (ANP-06 §7)."),
     rpcMethod("direct.send", "A direct message; the agent's answer comes in the result's member reply."),
   ],
+  components: { securitySchemes: { didwba: { type: "http", scheme: "bearer", bearerFormat: "DID-WBA" } } },
 });

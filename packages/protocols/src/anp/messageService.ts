@@ -111,25 +111,27 @@ export class MessageService {
     throw new RpcError("invalid_request", `${request.method} is a notification`);
   }
 
-  /** Handles a notification, which has no answer; throws RpcError all the same. */
-  async notified(request: RpcRequest): Promise<void> {
+  /** Handles a notification of this authenticated caller, which has no answer; throws RpcError all the same. */
+  async notified(request: RpcRequest, caller: string | null): Promise<void> {
     if (request.method !== "direct.incoming") throw new RpcError("invalid_request", `${request.method} is no notification`);
     const { secure } = this.options;
     if (secure === null) {
-      await this.take(await this.readMessage(request));
+      await this.deliver(await this.readMessage(request, caller));
       return;
     }
     this.expectSealed(request);
-    await (await secure.receive(request, (arrival) => this.take(sealedMessage(arrival)))).result;
-  }
-
-  private async take(message: DirectMessage): Promise<JsonObject> {
-    if (!this.isReply(message)) await this.execute(message);
-    return {};
+    // Its answer reaches nobody, and would count among the session's messages if it were sealed.
+    const take = async (arrival: Arrival): Promise<JsonObject> => {
+      await this.deliver(sealedMessage(arrival));
+      return {};
+    };
+    await (await secure.receive(request, take)).result;
   }
 
   private capabilities(request: RpcRequest): JsonObject {
     expectProfile(request, "anp.core.binding.v1");
+    // Endpoint-local, since its requests name no target (§8.2.1); one that is named has to be this endpoint's.
+    if (request.meta["target"] !== undefined) this.expectTarget(request.meta, ["service", "agent"]);
     const { identity, describeSelf, config } = this.options;
     const { agentId, incarnation, capabilities } = describeSelf();
     const isSelf = agentId === identity.agentId;
@@ -146,12 +148,12 @@ export class MessageService {
 
   private negotiate(request: RpcRequest): JsonObject {
     expectProfile(request, "anp.meta.negotiation.v1");
-    if (request.meta["target"] !== undefined) this.expectTarget(request.meta);
+    this.expectTarget(request.meta);
     return negotiate(this.options.identity, this.options.describeSelf().capabilities, request.body, this.options.wall());
   }
 
   private async directSend(request: RpcRequest): Promise<JsonObject> {
-    return this.deliver(await this.readMessage(request));
+    return this.deliver(await this.readMessage(request, null));
   }
 
   /** `direct.send` of ANP-P5. The same operation in another ciphertext is opened first, and then answered from the record. */
@@ -217,9 +219,12 @@ export class MessageService {
     return typeof reply_to_message_id === "string" && this.options.onReply(key.senderDid, reply_to_message_id, content);
   }
 
-  /** Checks all of a direct message (ANP-P3 §7), its origin last. */
-  private async readMessage(request: RpcRequest): Promise<DirectMessage> {
-    const { meta, method } = request;
+  /**
+   * Checks all of a direct message (ANP-P3 §7), its origin last. A notification may come without its proof (§7.2.3): it is taken from
+   * the sender itself then, if that is its authenticated caller.
+   */
+  private async readMessage(request: RpcRequest, caller: string | null): Promise<DirectMessage> {
+    const { meta } = request;
     expectProfile(request, "anp.direct.base.v1");
     for (const device of ["sender_device_id", "recipient_device_id"])
       if (device in meta) throw new RpcError("anp.invalid_params_shape", `meta.${device} belongs to end-to-end encryption`);
@@ -227,18 +232,19 @@ export class MessageService {
     const senderDid = requiredString(meta, "sender_did");
     const [operationId, messageId] = [requiredString(meta, "operation_id"), requiredString(meta, "message_id")];
     const content = readContent(meta["content_type"], request.body);
-    await this.verifyOrigin(request, senderDid, target);
+    if (request.auth !== undefined || caller !== senderDid) await this.verifyOrigin(request, senderDid, target);
     const from = typeof meta["x_agent_id"] === "string" ? meta["x_agent_id"] : null;
-    return { key: { senderDid, targetDid: target.did, method, devices: "", operationId, messageId }, from, content };
+    // A push of an operation is that operation (§7.2.3).
+    const operation = { senderDid, targetDid: target.did, method: "direct.send", devices: "", operationId };
+    return { key: { ...operation, messageId }, from, content };
   }
 
-  private expectTarget(meta: JsonObject): { readonly kind: "agent"; readonly did: string } {
-    const { target } = meta;
-    if (!isObject(target) || target["kind"] !== "agent" || typeof target["did"] !== "string")
-      throw new RpcError("anp.invalid_target_binding", 'meta.target is {kind: "agent", did}');
-    const { did } = target;
+  private expectTarget(meta: JsonObject, kinds: readonly string[] = ["agent"]): { readonly kind: string; readonly did: string } {
+    const { kind, did } = isObject(meta["target"]) ? meta["target"] : {};
+    if (typeof kind !== "string" || !kinds.includes(kind) || typeof did !== "string")
+      throw new RpcError("anp.invalid_target_binding", `meta.target is {kind: "${kinds.join('" or "')}", did}`);
     if (did !== this.options.identity.did) throw new RpcError("anp.target_not_found", "the target is not served here");
-    return { kind: "agent", did };
+    return { kind, did };
   }
 
   private async verifyOrigin(request: RpcRequest, senderDid: string, target: { kind: string; did: string }): Promise<void> {
@@ -259,7 +265,8 @@ export class MessageService {
     };
     const failure = await signerFailure(signature, dids, (key) => originProofHolds(proof, signed, key));
     if (failure !== null) throw invalid(`the proof is not verified: ${failure}`);
-    if (!nonces.use(signature.keyid, nonceOf(signature)))
+    // A nonce of an HTTP signature says nothing of a proof's, which others may make with the same.
+    if (!nonces.use(signature.keyid, `origin:${nonceOf(signature)}`))
       throw new RpcError("direct.origin_proof_replayed", "the proof was used before");
   }
 }
