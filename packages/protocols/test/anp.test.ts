@@ -1,11 +1,14 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { Part } from "@failstorm/core";
-import fastify from "fastify";
+import fastify, { type FastifyReply, type FastifyRequest } from "fastify";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createAccessTokens } from "../src/anp/accessTokens.ts";
 import { parseAnpConfig } from "../src/anp/config.ts";
+import { authorisedKey, checkedDocument } from "../src/anp/did.ts";
 import { GenerationLog } from "../src/anp/generationLog.ts";
+import { contentDigest, parseSignature, signatureBase } from "../src/anp/httpSignature.ts";
+import { type PublicKey, verifyBytes } from "../src/anp/keys.ts";
 import { openNonceRecord } from "../src/anp/nonceRecord.ts";
 import { openOperationRecord } from "../src/anp/operationRecord.ts";
 import { failure, HOST, type Peer, Stranger, World } from "./anp/world.ts";
@@ -148,6 +151,110 @@ test("[anp-answer-as-message] an answer that comes as a direct message of its ow
   const { text, raw } = await a.backend.send("agent-0", "agent-7", { text: "now?" });
   expect(text).toBe("later");
   expect(raw).not.toHaveProperty("reply");
+});
+
+/** Somebody else's server, whose message service answers with what `answer` makes of a request. */
+async function server(answer: (request: FastifyRequest, reply: FastifyReply, them: Stranger) => unknown) {
+  const server = fastify();
+  world.onClose(() => server.close());
+  const them = new Stranger(server, false);
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser("application/json", { parseAs: "string" }, (_request, body, done) => done(null, body));
+  server.post("/anp", async (request, reply) => answer(request, reply, them));
+  const listen = async (): Promise<{ readonly host: string; readonly port: number }> => {
+    await server.listen({ host: HOST, port: 0 });
+    return { host: HOST, port: Number(new URL(server.listeningOrigin).port) };
+  };
+  return { server, them, listen };
+}
+
+const capabilitiesFor = (request: FastifyRequest, more: Record<string, unknown> = {}) => {
+  const { id } = JSON.parse(request.body as string) as { id: string };
+  return { jsonrpc: "2.0", id, result: { service_did: "did:wba:x", supported_profiles: [], ...more } };
+};
+
+test("[anp-accept-signature] a peer gets its nonce, and covered what it asks for, as far as a request has it", async () => {
+  const a = await world.peer("agent-0");
+  let key: PublicKey | null = null;
+  const seen: boolean[] = [];
+  const {
+    server: http,
+    them,
+    listen,
+  } = await server((request, reply) => {
+    const signed = parseSignature(String(request.headers["signature-input"]), String(request.headers["signature"]));
+    const values: Readonly<Record<string, string>> = {
+      "@method": "POST",
+      "@target-uri": `${them.identity.baseUrl}/anp`,
+      "@authority": String(request.headers.host),
+      "@path": "/anp",
+      "@query": "?",
+      "content-digest": contentDigest(request.body as string),
+      "content-type": "application/json",
+      "content-length": String(request.headers["content-length"]),
+    };
+    const base = signed && signatureBase(signed.components, signed.params, (name) => values[name]);
+    seen.push(key !== null && base !== null && signed !== null && verifyBytes(key, base, signed.signature));
+    const wanted = ["@path", "@query", "content-type", "content-length"];
+    if (signed?.nonce === "n-1" && wanted.every((name) => signed.components.includes(name))) return capabilitiesFor(request);
+    return reply
+      .code(401)
+      .header("www-authenticate", 'DIDWba realm="x", error="invalid_nonce", nonce="n-1"')
+      .header("accept-signature", `sig1=("@method" ${wanted.map((name) => `"${name}"`).join(" ")} "x-none");created;nonce;keyid`)
+      .send({ code: 401, error: "invalid_nonce" });
+  });
+  http.get("/.well-known/did.json", async () => them.identity.document);
+  const document = (await (await fetch(`${a.base}/.well-known/did.json`)).json()) as { id: string };
+  const checked = checkedDocument(document.id, document);
+  key = checked && authorisedKey(checked, "authentication", `${document.id}#key-1`);
+  a.backend.registerEndpoint("agent-7", await listen());
+  expect((await a.backend.connect("agent-0", "agent-7")).traffic.roundTrips).toBe(3);
+  expect(seen).toEqual([true, true]);
+});
+
+test("[anp-accept-signature] a refused token is answered with a signature, and that with one for the nonce; then it is over", async () => {
+  const a = await world.peer("agent-0");
+  const credentials: string[] = [];
+  const {
+    server: http,
+    them,
+    listen,
+  } = await server((request, reply) => {
+    const { authorization = "signed" } = request.headers;
+    credentials.push(`${authorization} ${/nonce="(n-\d)"/.exec(String(request.headers["signature-input"]))?.[1] ?? ""}`.trim());
+    if (credentials.length === 1) {
+      void reply.header("authentication-info", 'access_token="t", token_type="Bearer", expires_in=3600');
+      return capabilitiesFor(request);
+    }
+    if (authorization === "signed")
+      void reply.header("www-authenticate", `DIDWba error="invalid_nonce", nonce="n-${credentials.length}"`);
+    return reply.code(401).send({ detail: "Invalid token" });
+  });
+  http.get("/.well-known/did.json", async () => them.identity.document);
+  a.backend.registerEndpoint("agent-7", await listen());
+  await a.backend.connect("agent-0", "agent-7");
+  expect((await failure(a.backend.send("agent-0", "agent-7", { text: "x" }))).code).toBe("protocol");
+  expect(credentials).toEqual(["signed", "Bearer t", "signed", "signed n-3"]);
+});
+
+test("[anp-discovery-pages] a stranger is found on any page of the discovery document, also with a did:web", async () => {
+  const a = await world.peer("agent-0");
+  const { server: http, them, listen } = await server((request) => capabilitiesFor(request, { agent: { vendor: "x" } }));
+  const other = { "@type": "ad:AgentDescription", name: "agent-8", "@id": "http://127.0.0.1:1/ad.json" };
+  const itself = { "@type": "ad:AgentDescription", name: "agent-7", "@id": "/seven/ad.json" };
+  http.get<{ Querystring: { page?: string } }>("/.well-known/agent-descriptions", async ({ query: { page } }) =>
+    page === undefined
+      ? { "@type": "CollectionPage", items: [other], next: "/.well-known/agent-descriptions?page=2" }
+      : { "@type": "CollectionPage", items: [other, itself] },
+  );
+  const did = (): string => `${them.identity.did.replace("did:wba:", "did:web:")}:seven`;
+  http.get("/seven/ad.json", async () => ({ protocolType: "ANP", did: did() }));
+  http.get(
+    "/seven/did.json",
+    async () => JSON.parse(JSON.stringify(them.identity.document).replaceAll(them.identity.did, did())) as unknown,
+  );
+  a.backend.registerEndpoint("agent-7", await listen());
+  expect((await a.backend.connect("agent-0", "agent-7")).peer).toEqual({ agentId: "agent-7", incarnation: 0, capabilities: [] });
 });
 
 describe("records", () => {

@@ -23,6 +23,9 @@ export interface ResolvedPeer {
   readonly endpoint: string;
 }
 
+/** How many pages of a discovery document are looked through for an agent. */
+const MAX_PAGES = 32;
+
 const baseOf = ({ host, port, basePath = "" }: Address): string => `http://${host}:${port}${basePath}`;
 
 function derivedDid(address: Address): string | null {
@@ -103,15 +106,21 @@ export class Peers {
     return url === null ? undefined : fetchDocument(this.options.client, did, url, signal);
   }
 
-  /** The agent's DID by active discovery (ANP-08). */
+  /** The agent's DID by active discovery (ANP-08), page by page. */
   private async discover(agentId: AgentId, signal?: AbortSignal): Promise<string> {
-    const page = await this.json(agentId, `${this.base(agentId)}/.well-known/agent-descriptions`, signal);
-    const items: unknown[] = Array.isArray(page["items"]) ? page["items"] : [];
-    const item = items.filter(isObject).find(({ name }) => items.length === 1 || name === agentId);
-    if (typeof item?.["did"] === "string") return item["did"];
-    const url = item?.["@id"];
-    const description = typeof url === "string" ? await this.json(agentId, url, signal) : {};
-    if (typeof description["did"] === "string") return description["did"];
+    let url: string | undefined = `${this.base(agentId)}/.well-known/agent-descriptions`;
+    for (let pages = 1; url !== undefined && pages <= MAX_PAGES; pages++) {
+      const page: JsonObject = await this.json(agentId, url, signal);
+      const next: string | undefined = linkIn(page, "next", url);
+      const items = (Array.isArray(page["items"]) ? (page["items"] as unknown[]) : []).filter(isObject);
+      const isAlone = items.length === 1 && pages === 1 && next === undefined;
+      const item = items.find(({ name }) => isAlone || name === agentId);
+      if (typeof item?.["did"] === "string") return item["did"];
+      const described: string | undefined = item && linkIn(item, "@id", url);
+      const description = described === undefined ? {} : await this.json(agentId, described, signal);
+      if (typeof description["did"] === "string") return description["did"];
+      url = next;
+    }
     throw new CommError("protocol", agentId, `${agentId}: discovery names no DID`);
   }
 
@@ -124,10 +133,16 @@ export class Peers {
   }
 }
 
-/** What the peer says of itself in its capabilities; strangers do not. */
+/** The URL in a member of a document that was found at `base`. */
+function linkIn(document: JsonObject, member: string, base: string): string | undefined {
+  const link = document[member];
+  return typeof link === "string" ? URL.parse(link, base)?.href : undefined;
+}
+
+/** What the peer says of itself in its capabilities; strangers do not, or mean something else by `agent`. */
 export function describedPeer(dst: AgentId, capabilities: JsonObject): AgentDescription {
   const { agent } = capabilities;
-  if (!isObject(agent)) return { agentId: dst, incarnation: 0, capabilities: [] };
+  if (!isObject(agent) || !("agent_id" in agent)) return { agentId: dst, incarnation: 0, capabilities: [] };
   const { agent_id, incarnation, capabilities: own } = agent;
   if (agent_id !== dst || typeof incarnation !== "number" || !Array.isArray(own))
     throw new CommError("protocol", dst, `${dst}: another agent answers there`, { detail: capabilities });

@@ -1,5 +1,5 @@
 import { type AgentId, type Clock, CommError, type MeteredClient, type MeteredResponse } from "@failstorm/core";
-import { type SigningKey, signRequest } from "./httpSignature.ts";
+import { acceptedComponents, type SigningKey, signRequest } from "./httpSignature.ts";
 import { isObject, type JsonObject, parseJson } from "./json.ts";
 
 interface Token {
@@ -57,8 +57,14 @@ const parameter = (field: string, name: string): string | undefined =>
 
 /** A token is given up this long before it expires. */
 const EXPIRY_MARGIN_MS = 5_000;
-/** A refused token or signature is answered with one more try, for the reason that the peer gave. */
-const MAX_TRIES = 2;
+/** A refused token is answered with a signature, and a refused signature with one more, for the nonce that the peer gave. */
+const MAX_TRIES = 3;
+
+/** What a peer asked for in its 401 (ANP-02 §3.2.4.1). */
+interface Challenge {
+  readonly nonce: string | undefined;
+  readonly wanted: readonly string[];
+}
 
 /** Reads a JSON-RPC response: its result. Throws CommError: `remote` for an error of the peer's, `protocol` for anything else. */
 export function readResult(peer: AgentId, id: string, answer: unknown, status: number | null): JsonObject {
@@ -84,13 +90,15 @@ export class RpcClient {
 
   /** Rejects with CommError, or with what undici throws. */
   async call(access: Access, key: SigningKey, { id, text }: RpcCall, signal?: AbortSignal): Promise<JsonObject> {
-    let nonce: string | undefined;
+    let challenge: Challenge | undefined;
     for (let tries = 1; ; tries++) {
       const token = this.usableToken(access);
-      const response = await this.post(access.endpoint, text, signal, this.credentials(access, key, text, nonce));
+      const response = await this.post(access.endpoint, text, signal, this.credentials(access, key, text, challenge));
       this.keepToken(access, response);
-      nonce = parameter(header(response, "www-authenticate"), "nonce");
-      if (response.status === 401 && tries < MAX_TRIES && (token !== null || nonce !== undefined)) {
+      const isMet = token === null && challenge?.nonce !== undefined;
+      const nonce = parameter(header(response, "www-authenticate"), "nonce");
+      if (response.status === 401 && tries < MAX_TRIES && (token !== null || (nonce !== undefined && !isMet))) {
+        challenge = { nonce, wanted: acceptedComponents(header(response, "accept-signature")) };
         // Unless another call got a new one meanwhile.
         if (access.token === token) access.token = null;
         continue;
@@ -100,7 +108,7 @@ export class RpcClient {
   }
 
   /** `Authorization` if there is a good token, else a signature. */
-  credentials(access: Access, key: SigningKey, body: string | undefined, nonce?: string): Record<string, string> {
+  credentials(access: Access, key: SigningKey, body: string | undefined, challenge?: Challenge): Record<string, string> {
     const token = this.usableToken(access);
     if (token !== null) return { authorization: `Bearer ${token.value}` };
     const request = {
@@ -108,7 +116,7 @@ export class RpcClient {
       url: access.endpoint,
       ...(body === undefined ? {} : { body }),
     };
-    return signRequest(key, request, { nowS: Math.floor(this.options.clock.wall() / 1000), nonce });
+    return signRequest(key, request, { nowS: Math.floor(this.options.clock.wall() / 1000), ...challenge });
   }
 
   private usableToken({ token }: Access): Token | null {

@@ -23,6 +23,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   "ANP-02 §3.2.4.1": {
     challenge: "401 with a nonce that is good once.",
+    "accept-signature": "A peer's challenge is met once, with its nonce and what it asks to be covered.",
     "challenge-round-trip": "Where a challenge is required it is one round trip more.",
     "everything-signed": "Everything but capabilities has a proven sender.",
   },
@@ -45,6 +46,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "ANP-07": { description: "The agent description, with DID, interfaces and message service." },
   "ANP-08": {
     discovery: "A collection of descriptions at /.well-known/agent-descriptions.",
+    "discovery-pages": "Others' collections are read page by page.",
   },
   "ANP-P1 §5, §10": {
     errors: "What is no right message is refused with its code, and not executed.",
