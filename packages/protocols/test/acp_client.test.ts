@@ -330,6 +330,27 @@ describe("strangers' servers", () => {
     },
   );
 
+  test("[acp-strangers] that say what the document allows and acp-sdk's schemas do not are understood", async () => {
+    const at = "2025-01-01T02:00:00.123456+02:00";
+    const message = { role: "agent", parts: [{ content_type: "text/plain", content: "hi" }], created_at: at, completed_at: at };
+    const question = { form: ["name"] };
+    const caller = await stranger((server) => {
+      const done = { type: "run.completed", run: runOf("completed", { output: [message], created_at: at, finished_at: at }) };
+      sse(server, `: a comment\r\n\r\nid: 1\r\nevent: message\r\ndata: ${JSON.stringify(done)}\r\n\r\n`);
+      server.post("/runs/:id/cancel", async (_request, reply) => reply.code(202).send(runOf("cancelling", { created_at: at })));
+      server.post("/runs/:id", async (_request, reply) =>
+        reply
+          .header("content-type", "text/event-stream; charset=utf-8")
+          .send(stream({ type: "run.awaiting", run: runOf("awaiting", { await_request: question }) })),
+      );
+    });
+    expect((await ask(caller, { onEvent: () => {} })).text).toBe("hi");
+    await caller.backend.cancel?.("agent-0", "agent-1", RUN_ID);
+    const backend = caller.backend as AcpBackend;
+    const asked = backend.resumeAwait("agent-0", "agent-1", RUN_ID, { text: "Ada" }, { onEvent: () => {} });
+    expect((await failureOf(asked)).detail).toMatchObject({ code: "awaiting", run: { await_request: question } });
+  });
+
   test("[acp-session-path] that have sessions where the document has them are asked there", async () => {
     const resource = "http://127.0.0.1:9/resources/1";
     const caller = await stranger((server) => {

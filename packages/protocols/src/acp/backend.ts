@@ -130,7 +130,8 @@ export function createAcpBackend(context: BackendContext): AcpBackend {
 
     async cancel(_src, dst, workId, options = {}) {
       const defaults = { kind: "tool", cause: "work" } as const;
-      await client.call(dst, options, defaults, (line) => client.sdk(line).runCancel(workId));
+      const path = `/runs/${encodeURIComponent(workId)}/cancel`;
+      await client.call(dst, options, defaults, async (line) => runOf(await client.post(path, undefined, line), dst));
     },
 
     hostPlugin,

@@ -1,6 +1,5 @@
 import { isUtf8 } from "node:buffer";
 import type { AgentId, Part, Payload } from "@failstorm/core";
-import type { Message as SdkMessage } from "acp-sdk";
 import { invalidInput, type Message, type MessagePart } from "./model.ts";
 
 /** ACP carries structured data as the text of a part whose content type says JSON. */
@@ -96,9 +95,9 @@ export function charsOf(messages: readonly Message[]): number {
   return chars;
 }
 
-/** A message of ours as acp-sdk's types have it, which name all that may be left out. `wallMs`: since the Unix epoch. */
-export function toSdkMessage({ role, parts }: Message, wallMs: number): SdkMessage {
+/** A message of ours as acp-sdk's client writes it, with what may be left out. `wallMs`: since the Unix epoch. */
+export function toSdkMessage({ role, parts }: Message, wallMs: number): Message {
   const at = new Date(wallMs).toISOString();
-  const encoded = parts.map(({ content_type, content }) => ({ content_type, content, content_encoding: "plain" as const }));
+  const encoded = parts.map((part) => ({ ...part, content_encoding: "plain" as const }));
   return { role, parts: encoded, created_at: at, completed_at: at };
 }

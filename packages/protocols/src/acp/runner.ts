@@ -7,11 +7,10 @@ import {
   type SendOptions,
   type SendResult,
 } from "@failstorm/core";
-import type { Event as SdkEvent } from "acp-sdk";
 import { type AcpClient, type Line, runOf, sessionIdOf } from "./client.ts";
 import type { AcpConfig } from "./config.ts";
 import { roleOf, textOf, toMessageParts, toParts, toSdkMessage } from "./content.ts";
-import { isRecord, isTerminal, type Message, type Run, type RunMode, type Session } from "./model.ts";
+import { isRecord, isTerminal, type Message, type Run, type RunLogEvent, type RunMode, type Session } from "./model.ts";
 import { SessionTracker } from "./sessions.ts";
 import { messageOf } from "./validation.ts";
 
@@ -41,7 +40,7 @@ function eventReader(
   peer: AgentId,
   onEvent: ((event: AgentEvent) => void) | undefined,
   onRun: (run: unknown) => void,
-): (event: SdkEvent) => void {
+): (event: RunLogEvent) => void {
   let whole = false;
   const say = (message: Message): void => {
     const parts = toParts([message]);
@@ -57,6 +56,8 @@ function eventReader(
         return;
       case "message.part":
         if (!whole) say(messageOf({ parts: [event.part] }, "message", 1));
+        return;
+      case "message.completed":
         return;
       case "generic": {
         const { message } = event.generic as { message?: unknown };
@@ -75,6 +76,8 @@ function eventReader(
         return onRun(event.run);
       case "error":
         throw new CommError("remote", peer, `${peer}: ${event.error.message}`, { detail: event.error });
+      default:
+        throw new CommError("protocol", peer, `${peer}: an event that ACP does not know`, { detail: event });
     }
   };
 }
@@ -137,11 +140,11 @@ export class Runner {
     const message = toSdkMessage({ role: roleOf(src), parts: toMessageParts(answer) }, this.clock.wall());
     return this.follow(dst, options, async (line, accepted) => {
       accepted(workId);
-      // The document wants the run's id in the body as well.
-      const sdk = this.client.sdk(line, undefined, { run_id: workId });
-      const resume = { type: "message" as const, message };
-      if (options.onEvent === undefined) return runOf(await sdk.runResumeSync(workId, resume), dst);
-      return this.readStream(sdk.runResumeStream(workId, resume), line, options, accepted);
+      const path = `/runs/${encodeURIComponent(workId)}`;
+      // The document wants the run's id here as well.
+      const body = { run_id: workId, await_resume: { type: "message", message } };
+      if (options.onEvent === undefined) return runOf(await this.client.post(path, { ...body, mode: "sync" }, line), dst);
+      return this.readStream(path, { ...body, mode: "stream" }, line, options, accepted);
     });
   }
 
@@ -218,7 +221,7 @@ export class Runner {
       const answer = await this.client.get(`/runs/${encodeURIComponent(workId)}/events`, line);
       const events = isRecord(answer) ? answer["events"] : undefined;
       if (!Array.isArray(events)) throw new CommError("protocol", line.peer, `${line.peer}: the answer is no list of events`);
-      for (const event of events.slice(seen)) read(event as SdkEvent);
+      for (const event of events.slice(seen)) read(event as RunLogEvent);
       seen = events.length;
       const run = latest === null ? null : runOf(latest, line.peer);
       if (run !== null && (isTerminal(run.status) || run.status === "awaiting")) return run;
@@ -232,13 +235,19 @@ export class Runner {
     options: SendOptions,
     accepted: (workId: string) => void,
   ): Promise<Run> {
-    const messages = input.map((message) => toSdkMessage(message, this.clock.wall()));
-    const sdk = this.client.sdk(line, sessionId, session && { session });
-    return this.readStream(sdk.runStream(this.client.nameOf(line.peer), messages), line, options, accepted);
+    const body = {
+      agent_name: this.client.nameOf(line.peer),
+      input: input.map((message) => toSdkMessage(message, this.clock.wall())),
+      mode: "stream",
+      ...(sessionId === undefined ? {} : { session_id: sessionId }),
+      ...(session === undefined ? {} : { session }),
+    };
+    return this.readStream("/runs", body, line, options, accepted);
   }
 
   private async readStream(
-    events: AsyncGenerator<SdkEvent>,
+    path: string,
+    body: object,
     line: Line,
     { onEvent }: SendOptions,
     accepted: (workId: string) => void,
@@ -248,7 +257,7 @@ export class Runner {
       latest = runOf(raw, line.peer);
       accepted(latest.run_id);
     });
-    for await (const event of events) read(event);
+    for await (const event of this.client.events(path, body, line)) read(event as RunLogEvent);
     const last = latest as Run | null;
     if (last !== null && (isTerminal(last.status) || last.status === "awaiting")) return last;
     throw new CommError("reset", line.peer, `${line.peer}: the stream ended before the run did`);
