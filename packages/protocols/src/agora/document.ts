@@ -28,28 +28,51 @@ export function normalHash(hash: string): string {
   return hash;
 }
 
-/** One YAML scalar or flow list: JSON where it is JSON, else the words themselves. */
-function scalar(text: string): unknown {
+function json(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    const quoted = /^'((?:[^']|'')*)'$/.exec(text);
-    if (quoted?.[1] !== undefined) return quoted[1].replaceAll("''", "'");
-    return /^(?:true|false)$/i.test(text) ? text.toLowerCase() === "true" : text;
+    return undefined;
   }
 }
 
-/** The part of YAML that document heads use: `key: value` lines, comments, and continuation lines, which are joined to the value. */
-function readEntries(head: readonly string[]): Record<string, unknown> | null {
+/** A value without the comment behind it, if there is one: `#` first or after white space, and not within quotes. */
+function withoutComment(line: string): string {
+  const quoted = /^(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')/.exec(line)?.[0].length ?? 0;
+  const at = line.slice(quoted).search(/(?:^|\s)#/);
+  return at < 0 ? line : line.slice(0, quoted + at).trimEnd();
+}
+
+/** One YAML scalar or flow list: JSON where it is JSON, else the words themselves. */
+function scalar(line: string): unknown {
+  const text = json(line) === undefined ? withoutComment(line) : line;
+  const value = json(text);
+  if (value !== undefined) return value;
+  const quoted = /^'((?:[^']|'')*)'$/.exec(text);
+  if (quoted?.[1] !== undefined) return quoted[1].replaceAll("''", "'");
+  return /^(?:true|false)$/i.test(text) ? text.toLowerCase() === "true" : text;
+}
+
+/** Strangers write these lines: nothing in it backtracks over more than it has read once. */
+const KEY = /^(?:"([^"]+)"\s*|'([^']+)'\s*|([^\s:#"'[\]{}-][^:]*)):(?=\s|$)/;
+
+/**
+ * The part of YAML that document heads use: `key: value` lines, comments, and continuation lines (indented, or items of a list), which are
+ * joined to the value; or one JSON object, which is YAML too.
+ */
+function readEntries(lines: readonly string[]): Record<string, unknown> | null {
+  const object = json(lines.join("\n"));
+  if (typeof object === "object" && object !== null && !Array.isArray(object)) return object as Record<string, unknown>;
   const raw = new Map<string, string>();
   let last: string | null = null;
-  for (const line of head) {
+  for (const line of lines) {
     if (/^\s*(?:#|$)/.test(line)) continue;
-    const [, key, value] = /^([A-Za-z_][\w-]*):(?:\s+(.*))?$/.exec(line) ?? [];
-    if (key !== undefined) {
-      raw.set(key, (value ?? "").trim());
+    const [head, double, single, plain] = KEY.exec(line) ?? [];
+    const key = double ?? single ?? plain?.trimEnd();
+    if (head !== undefined && key !== undefined) {
+      raw.set(key, line.slice(head.length).trim());
       last = key;
-    } else if (last !== null && /^\s/.test(line))
+    } else if (last !== null && /^(?:\s|-(?:\s|$))/.test(line))
       raw.set(last, `${(raw.get(last) ?? "").replace(/^[>|][+-]?$/, "")} ${line.trim()}`.trim());
     else return null;
   }
@@ -79,13 +102,13 @@ const isWord = (value: unknown): boolean => (typeof value === "string" && value 
 /** A document as a `data:` URI, the source that both dialects read. */
 export const dataUriOf = (text: string): string => `data:text/plain;charset=utf-8,${encodeURIComponent(text)}`;
 
-/** The text in a `data:` URI (RFC 2397) of some text type; null when there is none. */
+/** The text in a `data:` URI (RFC 2397) of a type that text may have; null when there is none. */
 export function textOfDataUri(uri: string): string | null {
-  const [, type, base64, data] = /^data:([^,]*?)(;base64)?,(.*)$/s.exec(uri) ?? [];
-  if (type === undefined || data === undefined || !/^(?:text\/|;|$)/i.test(type)) return null;
-  if (base64 !== undefined) return Buffer.from(data, "base64").toString("utf8");
+  const [, type, base64, data] = /^data:([^,]*?)(;base64)?,(.*)$/is.exec(uri) ?? [];
+  if (type === undefined || data === undefined || !/^(?:text\/|application\/|;|$)/i.test(type)) return null;
   try {
-    return decodeURIComponent(data);
+    const decoded = decodeURIComponent(data);
+    return base64 === undefined ? decoded : Buffer.from(decoded, "base64").toString("utf8");
   } catch {
     return null;
   }

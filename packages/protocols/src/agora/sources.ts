@@ -67,7 +67,10 @@ export class Sources {
     const url = URL.parse(source);
     if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) return false;
     if (url.username !== "" || url.password !== "") return false;
-    return isLoopback(url.hostname) || this.options.allowedHosts().has(url.hostname);
+    // A URL has an IPv6 address in brackets, an endpoint has it without.
+    const bare = url.hostname.replace(/^\[(.*)\]$/, "$1");
+    const allowed = this.options.allowedHosts();
+    return isLoopback(url.hostname) || allowed.has(url.hostname) || allowed.has(bare);
   }
 
   private async fetch(url: string, signal: AbortSignal): Promise<string | null> {
