@@ -104,13 +104,16 @@ export class Correspondence {
     const sources = standing === "known" || document === undefined ? [] : this.sourcesOf(document);
     if (standing === "lost") this.options.counters.resentSources += 1;
     const answer = await this.attempt(line, letter, hash, sources);
-    if (isUnsupported(answer)) return this.begin(...(await this.afterUnsupported(line, letter, form, renegotiated)));
+    const failed = answer.status === "failure";
+    // Who fails at what it was offered is spoken to; a failure is no consent.
+    if (isUnsupported(answer) || (failed && standing === "offered"))
+      return this.begin(...(await this.afterUnsupported(line, letter, form, renegotiated)));
     if (standing === "offered") this.options.counters.offered += 1;
-    if (standing !== "known") this.settle(line.peer, letter.kind, { state: "agreed", hash, lost: false });
+    if (standing !== "known" && !failed) this.settle(line.peer, letter.kind, { state: "agreed", hash, lost: false });
     return this.finish(line.peer, letter, hash, answer);
   }
 
-  /** The next attempt, after the peer would not have the last one's document. */
+  /** The next attempt, after the peer would not, or could not, have the last one's document. */
   private async afterUnsupported(
     line: Line,
     letter: Letter,

@@ -29,10 +29,13 @@ export const failureBody = (error: string) => ({ status: "failure", error }) as 
 const malformed = (error: string): Failure => ({ http: 400, error });
 export const isFailure = (value: object): value is Failure => "http" in value;
 
+/** The sources that are texts. What the spec's "optional format" may be is anybody's guess: passed over, like the demo's `[null]`. */
 function sourcesOf(value: unknown): readonly string[] | null {
-  if (value === undefined || value === null) return [];
+  if (value === undefined || value === null || isObject(value)) return [];
   if (typeof value === "string") return [value];
-  return Array.isArray(value) && value.every((source) => typeof source === "string") ? value : null;
+  if (!Array.isArray(value)) return null;
+  const texts = value.filter((source) => source !== null && !isObject(source));
+  return texts.every((source) => typeof source === "string") ? texts : null;
 }
 
 /** Reads a request (spec 6.1), in either dialect. Fields that are not known are ignored. */
@@ -68,19 +71,24 @@ export type AgoraAnswer =
   | { readonly status: "failure"; readonly raw: Json; readonly error: string; readonly http: number };
 
 /**
- * Reads an answer: the spec's (`failure`, `error`), the library's (`error`, `message`) or that of older drafts (`rejected`).
- * Throws CommError `protocol` when it is no JSON object, or a success without `status`.
+ * Reads an answer: the spec's (`failure`, `error`), the library's (`error`, `message`) or that of older drafts (`rejected`). An error of
+ * the transport is its HTTP status, and need not be JSON (spec 10.1). Throws CommError `protocol` when a success is no JSON object, or
+ * has no `status`.
  */
 export function readAnswer(response: MeteredResponse, peer: AgentId): AgoraAnswer {
-  let raw: unknown;
+  const succeeded = response.status >= 200 && response.status < 300;
+  let raw: unknown = null;
   try {
     raw = JSON.parse(response.body.toString("utf8"));
   } catch (cause) {
-    throw new CommError("protocol", peer, `${peer}: HTTP ${response.status} with a body that is not JSON`, { cause });
+    if (succeeded)
+      throw new CommError("protocol", peer, `${peer}: HTTP ${response.status} with a body that is not JSON`, { cause });
   }
-  if (!isObject(raw)) throw new CommError("protocol", peer, `${peer}: the answer is not a JSON object`, { detail: raw });
+  if (!isObject(raw)) {
+    if (succeeded) throw new CommError("protocol", peer, `${peer}: the answer is not a JSON object`, { detail: raw });
+    return { status: "failure", raw: {}, error: `HTTP ${response.status}`, http: response.status };
+  }
   const { status, body, conversationId, conversationExpires } = raw;
-  const succeeded = response.status >= 200 && response.status < 300;
   if (succeeded && status === "success")
     return {
       status,
@@ -106,7 +114,6 @@ export const isUnsupported = (answer: AgoraAnswer): boolean =>
   (answer.raw["status"] === "rejected" ||
     /unsupported protocol|protocol rejected|not suitable for execution|failed to download protocol/i.test(answer.error));
 
-/** Whether the failure says that the conversation is gone: unknown (404; the library: HTTP 200), or expired. */
+/** Whether the failure says that the conversation is gone: unknown (404; the library: HTTP 200), or expired, in words of the server's own (spec 7.3). */
 export const isConversationLost = (answer: AgoraAnswer): boolean =>
-  answer.status === "failure" &&
-  (answer.http === 404 || (answer.http === 200 && /conversation (?:not found|expired|unknown)/i.test(answer.error)));
+  answer.status === "failure" && (answer.http === 404 || (answer.http === 200 && /conversation|expired/i.test(answer.error)));

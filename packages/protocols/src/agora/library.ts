@@ -82,11 +82,11 @@ export function descriptionIn({ metadata }: ProtocolDocument): AgentDescription 
   return { agentId, incarnation, capabilities: capabilities.map(String) };
 }
 
-/** The routine for a document. */
-export function routineOf(document: ProtocolDocument): Routine {
-  if (document.hash === negotiationDocument.hash) return { type: "negotiation" };
-  if (document.hash === anyDocument.hash) return { type: "messages", kind: ANY_KIND };
-  for (const [kind, { hash }] of kindDocuments) if (hash === document.hash) return { type: "messages", kind };
+/** The routine for a document, which its hash tells. */
+export function routineOf({ hash }: Pick<ProtocolDocument, "hash">): Routine {
+  if (hash === negotiationDocument.hash) return { type: "negotiation" };
+  if (hash === anyDocument.hash) return { type: "messages", kind: ANY_KIND };
+  for (const [kind, document] of kindDocuments) if (document.hash === hash) return { type: "messages", kind };
   return { type: "foreign" };
 }
 

@@ -27,8 +27,10 @@ export function readWellKnown(response: MeteredResponse, peer: AgentId): WellKno
     // Reported below, with what is no object.
   }
   if (!isObject(listed)) throw new CommError("protocol", peer, `${peer}: /wellknown is not a JSON object`);
-  const hashes = new Set(Object.keys(listed).map(normalHash));
-  const documents = Object.entries(listed).flatMap(([key, sources]) => {
+  // The paper's demo wraps the list.
+  const supported = isObject(listed["protocols"]) ? listed["protocols"] : listed;
+  const hashes = new Set(Object.keys(supported).map(normalHash));
+  const documents = Object.entries(supported).flatMap(([key, sources]) => {
     const texts = Array.isArray(sources) ? sources.filter((source) => typeof source === "string") : [];
     const text = texts.find((candidate) => hashOf(candidate) === normalHash(key));
     const document = text === undefined ? null : parseDocument(text);
@@ -52,9 +54,10 @@ export function descriptionOf(peer: AgentId, listed: WellKnown | null): AgentDes
 export function takeStock(
   { agreements, store, counters }: { agreements: Agreements; store: DocumentStore; counters: AgoraCounters },
   peer: AgentId,
-  { hashes, documents }: WellKnown,
+  { hashes }: WellKnown,
 ): void {
-  const kinds = documents.map(routineOf).flatMap((routine) => (routine.type === "messages" ? [routine.kind] : []));
+  const routines = [...hashes].map((hash) => routineOf({ hash }));
+  const kinds = routines.flatMap((routine) => (routine.type === "messages" ? [routine.kind] : []));
   for (const kind of new Set([...agreements.kinds(peer), ...kinds])) {
     const terms = agreements.get(peer, kind);
     const { hash } = terms.state === "agreed" ? terms : messagesDocument(kind);
