@@ -54,9 +54,23 @@ function answerErrors(instance: FastifyInstance): void {
   );
 }
 
+/** `DELETE` of a conversation. It needs no body, also where its content type promises one. */
+function closing(instance: FastifyInstance, server: AgoraServer, path: string): void {
+  instance.removeAllContentTypeParsers();
+  instance.addContentTypeParser("*", (_request, payload, done) => {
+    payload.resume();
+    done(null);
+  });
+  instance.delete<{ Params: { id: string } }>(path, (request, reply) => {
+    // Closing one that is not there succeeds, as with the library.
+    server.conversations.close(request.params.id);
+    return reply.send({ status: "success" });
+  });
+}
+
 /**
- * The routes of an Agora agent: `POST {base}`, `POST` and (as the library has it) `DELETE {base}/conversations/{id}`, `GET {base}/wellknown`;
- * and, added by us, `GET {base}/documents/{hash}` and `GET {base}/alive`.
+ * The routes of an Agora agent: `POST {base}`, `POST` and (as the library has it) `DELETE {base}/conversations/{id}`, `GET {base}/wellknown`
+ * (before 0.2: `/.wellknown`); and, added by us, `GET {base}/documents/{hash}` and `GET {base}/alive`.
  */
 export function agoraHost(options: ServerOptions): FastifyPluginAsync {
   return async (instance) => {
@@ -66,15 +80,15 @@ export function agoraHost(options: ServerOptions): FastifyPluginAsync {
     instance.removeContentTypeParser("text/plain");
     const large = { bodyLimit: MAX_BODY_BYTES };
     instance.post("/", large, async (request, reply) => begin(server, request.body, reply));
-    instance.post<{ Params: { id: string } }>("/conversations/:id", large, async (request, reply) =>
-      proceed(server, request.params.id, request.body, reply),
-    );
-    instance.delete<{ Params: { id: string } }>("/conversations/:id", (request, reply) => {
-      // Closing one that is not there succeeds, as with the library.
-      server.conversations.close(request.params.id);
-      return reply.send({ status: "success" });
-    });
-    instance.get("/wellknown", async () => server.wellKnown());
+    // A base URL may end with a slash; then what is under it begins with two.
+    for (const under of ["", "/"]) {
+      instance.post<{ Params: { id: string } }>(`${under}/conversations/:id`, large, async (request, reply) =>
+        proceed(server, request.params.id, request.body, reply),
+      );
+      instance.get(`${under}/wellknown`, async () => server.wellKnown());
+      instance.get(`${under}/.wellknown`, async () => server.references());
+      await instance.register(async (bodiless) => closing(bodiless, server, `${under}/conversations/:id`));
+    }
     instance.get<{ Params: { hash: string } }>("/documents/:hash", async (request, reply) => {
       const document = server.document(request.params.hash);
       if (document === undefined) return fail(reply, { http: 404, error: "Document not found" });

@@ -1,10 +1,11 @@
+import { randomUUID } from "node:crypto";
 import { isIPv6 } from "node:net";
 import type { Address, AgentDescription, AgentExecutor, AgentId, Clock, Part, Payload } from "@failstorm/core";
 import type { AgoraConfig } from "./config.ts";
 import { Conversations } from "./conversations.ts";
 import { normalHash, type ProtocolDocument } from "./document.ts";
 import type { DocumentStore } from "./documentStore.ts";
-import { type AgoraRequest, type Body, type Failure, LIBRARY_NEGOTIATION } from "./envelope.ts";
+import { type AgoraRequest, type Body, type Failure, isObject, type Json, LIBRARY_NEGOTIATION } from "./envelope.ts";
 import { describeDocument, isSupported, negotiationDocument, routineOf, type Served } from "./library.ts";
 import { asMessage, objectIn, partsOf, plainAnswer, speak, understand } from "./message.ts";
 import { type Negotiator, readMove, writeMove } from "./negotiator.ts";
@@ -42,9 +43,12 @@ export class AgoraServer {
 
   /** Every supported document by its hash, with its sources: the text, as in the spec's example, and where to fetch it. */
   wellKnown(): Record<string, readonly string[]> {
-    const base = baseUrlOf(this.options.selfAddress());
-    const documents = [this.describe(), negotiationDocument, ...this.options.store.list()];
-    return Object.fromEntries(documents.map(({ hash, text }) => [hash, [text, `${base}/documents/${hash}`]]));
+    return this.listed(({ text }, url) => [text, url]);
+  }
+
+  /** The same as before 0.2, when a source was a URI. */
+  references(): Record<string, readonly string[]> {
+    return this.listed((_document, url) => [url]);
   }
 
   document(hash: string): ProtocolDocument | undefined {
@@ -72,20 +76,25 @@ export class AgoraServer {
     switch (routine.type) {
       case "describe": {
         const { agentId, incarnation, capabilities } = this.options.describeSelf();
-        return { body: { agentId, incarnation, capabilities } };
+        return { body: answerLike(body, { agentId, incarnation, capabilities }) };
       }
       case "negotiation":
-        return { body: this.negotiate(body) };
-      case "library_negotiation": {
-        const { words, agreed } = this.options.negotiator.converse(typeof body === "string" ? body : JSON.stringify(body));
-        if (agreed !== null) this.options.store.add(agreed);
-        return { body: words };
-      }
+        return { body: answerLike(body, this.negotiate(body)) };
+      case "library_negotiation":
+        return { body: this.converse(body) };
       case "messages":
         return { body: await this.serveMessage(body, conversationId) };
       default:
         return this.servePlain(body, conversationId);
     }
+  }
+
+  private listed(sourcesOf: (document: ProtocolDocument, url: string) => readonly string[]): Record<string, readonly string[]> {
+    const base = baseUrlOf(this.options.selfAddress());
+    const documents = [this.describe(), negotiationDocument, ...this.options.store.list()];
+    return Object.fromEntries(
+      documents.map((document) => [document.hash, sourcesOf(document, `${base}/documents/${document.hash}`)]),
+    );
   }
 
   private describe(): ProtocolDocument {
@@ -98,7 +107,19 @@ export class AgoraServer {
     return document;
   }
 
-  private negotiate(body: Body): Body {
+  /** Words, as the library sends them; or JSON with words in it, and a conversation's id, as the paper's demo does, and then the same back. */
+  private converse(body: Body): string {
+    const { negotiator, store } = this.options;
+    const wrapped = objectIn(body);
+    const inner = isObject(wrapped) && typeof wrapped["body"] === "string" ? wrapped["body"] : null;
+    const { words, agreed } = negotiator.converse(inner ?? (typeof body === "string" ? body : JSON.stringify(body)));
+    if (agreed !== null) store.add(agreed);
+    if (!isObject(wrapped) || inner === null) return words;
+    // No proposal depends on an earlier one, so there is nothing to keep under the id.
+    return JSON.stringify({ conversationId: wrapped["conversationId"] ?? randomUUID(), body: words });
+  }
+
+  private negotiate(body: Body): Json {
     const { negotiator, store } = this.options;
     const move = readMove(objectIn(body));
     if (move === null) return { error: 'expected one of "propose", "accept" and "reject"' };
