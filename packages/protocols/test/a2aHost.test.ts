@@ -355,8 +355,8 @@ describe("push notifications", () => {
     held.open();
     const got = await hook.until(2);
     expect(got.map(({ body }) => body)).toMatchObject([
-      { kind: "status-update", status: { state: "completed" } },
-      { kind: "status-update", status: { state: "completed" } },
+      { kind: "task", id: result?.["id"], status: { state: "completed" } },
+      { kind: "task", id: result?.["id"], status: { state: "completed" } },
     ]);
   });
 

@@ -1,5 +1,5 @@
 import type { Clock, MeteredClient } from "@failstorm/core";
-import { StreamResponse } from "@a2a-js/sdk";
+import { StreamResponse, type Task } from "@a2a-js/sdk";
 import type { StreamEvent } from "./execution.ts";
 import type { PushConfig, TaskRecord } from "./taskStore.ts";
 
@@ -24,7 +24,7 @@ export class PushSender {
     for (const push of pushes) {
       const key = `${task.id}\n${push.config.id}`;
       const before = this.queues.get(key) ?? Promise.resolve();
-      const delivery = before.then(async () => this.deliver(push, event));
+      const delivery = before.then(async () => this.deliver(push, event, task));
       this.queues.set(key, delivery);
       void delivery.finally(() => {
         if (this.queues.get(key) === delivery) this.queues.delete(key);
@@ -32,13 +32,14 @@ export class PushSender {
     }
   }
 
-  private async deliver(push: PushConfig, event: StreamEvent): Promise<void> {
+  private async deliver(push: PushConfig, event: StreamEvent, task: Task): Promise<void> {
     const { url, token, authentication } = push.config;
-    const { body, contentType } = await serialize(push, event);
+    const { scheme = "", credentials = "" } = authentication ?? {};
+    const { body, contentType } = await serialize(push, event, task);
     const headers = {
       "content-type": contentType,
       ...(token === "" ? {} : { "x-a2a-notification-token": token }),
-      ...(authentication === undefined ? {} : { authorization: `${authentication.scheme} ${authentication.credentials}` }),
+      ...(scheme === "" || credentials === "" ? {} : { authorization: `${scheme} ${credentials}` }),
     };
     for (const pauseMs of [...RETRY_AFTER_MS, null]) {
       if (await this.post(url, headers, body)) return;
@@ -59,9 +60,14 @@ export class PushSender {
   }
 }
 
-async function serialize({ wireVersion }: PushConfig, event: StreamEvent): Promise<{ body: string; contentType: string }> {
+/** 1.0 sends what happened, 0.3 the task as it was then (0.3 spec §9.5). */
+async function serialize(
+  { wireVersion }: PushConfig,
+  event: StreamEvent,
+  task: Task,
+): Promise<{ body: string; contentType: string }> {
   if (wireVersion === "1.0")
     return { body: JSON.stringify(StreamResponse.toJSON({ payload: event })), contentType: "application/a2a+json" };
   const { V03PushNotificationSerializer } = await import("@a2a-js/sdk/compat/v0_3/server");
-  return new V03PushNotificationSerializer().serialize({ payload: event });
+  return new V03PushNotificationSerializer().serialize({ payload: event }, task);
 }
