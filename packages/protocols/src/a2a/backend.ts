@@ -3,6 +3,7 @@ import {
   type AgentId,
   type BackendContext,
   type CallOptions,
+  type Clock,
   type CommBackend,
   CommError,
   type ConnectResult,
@@ -18,7 +19,7 @@ import type { A2aConfig } from "./config.ts";
 import { type Answer, finalAnswer, readSendResult, StreamFollower } from "./follow.ts";
 import { type Attempt, InFlight } from "./inFlight.ts";
 import { recoverWork } from "./recover.ts";
-import { readTask, TERMINAL_STATES, toWireParts } from "./wire.ts";
+import { asAgentEvent, INTERRUPTED_STATES, readTask, TERMINAL_STATES, toWireParts } from "./wire.ts";
 
 const WORK: CallDefaults = { kind: "tool", cause: "work" };
 const HANDSHAKE: CallDefaults = { kind: "handshake", cause: "setup" };
@@ -27,17 +28,29 @@ const PROBE: CallDefaults = { kind: "probe", cause: "heartbeat" };
 /** After these the peer may have taken the message all the same; after the others it has not, or has answered. */
 const LEAVES_WORK_BEHIND: ReadonlySet<string> = new Set(["reset", "timeout", "aborted"]);
 
+/** How long until a peer that does not stream is asked again about a task that runs, ms. */
+const POLL_MS = 250;
+
 /** The JSON-RPC error for an operation that a task's state does not allow (UnsupportedOperationError). */
 const UNSUPPORTED_OPERATION = -32004;
 
 const rpcCode = (error: unknown): unknown =>
   error instanceof CommError && error.code === "remote" ? (error.detail as { code?: unknown } | undefined)?.code : undefined;
 
+/** Tells listeners all at once what a peer that does not stream answered. */
+function announced(answer: Answer, { onAccepted, onEvent }: SendOptions): Answer {
+  if (answer.task !== null) onAccepted?.(answer.task.id);
+  if (answer.parts.length > 0) onEvent?.(asAgentEvent(answer.parts));
+  if (answer.task !== null) onEvent?.({ type: "status", state: "completed" });
+  return answer;
+}
+
 /** The client's side of A2A: SendMessage and SendStreamingMessage, tasks fetched and followed again, cards. */
 class A2aClient {
   private readonly caller: Caller;
   private readonly inFlight: InFlight;
   private readonly describeSelf: BackendContext["describeSelf"];
+  private readonly clock: Clock;
   private sequence = 0;
 
   constructor({ client, clock, describeSelf, config }: BackendContext) {
@@ -45,6 +58,7 @@ class A2aClient {
     this.caller = new Caller(client, ownToken);
     this.inFlight = new InFlight(() => clock.now());
     this.describeSelf = describeSelf;
+    this.clock = clock;
   }
 
   registerEndpoint: CommBackend["registerEndpoint"] = (agentId, address) => this.caller.register(agentId, address);
@@ -54,7 +68,7 @@ class A2aClient {
     const { value, traffic } = await this.caller.measured(dst, options, HANDSHAKE, async (signal) => {
       const { description, rpcUrl } = await this.caller.card(dst, signal);
       const lost = this.inFlight.lostAt(dst);
-      const rpc = (method: string, params: unknown) => this.caller.rpc(dst, method, params, signal);
+      const rpc = (method: string, params: object) => this.caller.rpc(dst, method, params, signal);
       const recovered = await recoverWork(lost, { rpc, tellsMessageIds: rpcUrl === null });
       this.inFlight.reconnected(dst, lost);
       return { peer: description, ...(lost.length === 0 ? {} : { recovered }) };
@@ -78,13 +92,13 @@ class A2aClient {
     };
     // The answer is wanted, not our own words again.
     const params = { message, configuration: { historyLength: 0 } };
-    // The task's id is told before the answer only by the streaming form.
-    const streams = options.onEvent !== undefined || options.onAccepted !== undefined;
+    // The task's id is told before the answer only by the streaming form, where the peer has it.
+    const listens = options.onEvent !== undefined || options.onAccepted !== undefined;
     try {
       const { value, traffic } = await this.caller.measured(dst, options, WORK, async (signal) =>
-        streams
+        listens && this.caller.streams(dst)
           ? this.follow(dst, "SendStreamingMessage", params, { options, attempt, signal })
-          : readSendResult(dst, await this.caller.rpc(dst, "SendMessage", params, signal)),
+          : announced(readSendResult(dst, await this.caller.rpc(dst, "SendMessage", params, signal)), options),
       );
       if (value.task !== null) this.inFlight.answered(dst, attempt, value.task);
       return { raw: value.raw, text: value.text, parts: value.parts, traffic };
@@ -94,10 +108,14 @@ class A2aClient {
     }
   };
 
-  /** GetTask; while it still runs, SubscribeToTask up to its end. */
+  /** GetTask; while it still runs, SubscribeToTask up to its end, or GetTask again where the peer does not stream (spec §3.5.1). */
   resume = async (_src: AgentId, dst: AgentId, workId: string, options: SendOptions = {}): Promise<SendResult> => {
     const { value, traffic } = await this.caller.measured(dst, options, WORK, async (signal) => {
-      const ended = await this.fetched(dst, workId, signal);
+      let ended = await this.fetched(dst, workId, signal);
+      while (ended === null && !this.caller.streams(dst)) {
+        await this.clock.sleep(POLL_MS, signal);
+        ended = await this.fetched(dst, workId, signal);
+      }
       if (ended !== null) return ended;
       try {
         return await this.follow(dst, "SubscribeToTask", { id: workId }, { options, signal });
@@ -120,18 +138,18 @@ class A2aClient {
     this.inFlight.forgetAll();
   };
 
-  /** The answer of a task that has ended; null while it runs. */
+  /** The answer of a task that has ended, or waits for its client; null while it runs. */
   private async fetched(dst: AgentId, workId: string, signal: AbortSignal | undefined): Promise<Answer | null> {
     const raw = await this.caller.rpc(dst, "GetTask", { id: workId, historyLength: 0 }, signal);
     const task = readTask(raw);
     if (task === null) throw new CommError("protocol", dst, `${dst}: GetTask gave no task`, { detail: raw });
-    return TERMINAL_STATES.has(task.state) ? finalAnswer(dst, task, raw) : null;
+    return TERMINAL_STATES.has(task.state) || INTERRUPTED_STATES.has(task.state) ? finalAnswer(dst, task, raw) : null;
   }
 
   private async follow(
     dst: AgentId,
     method: string,
-    params: unknown,
+    params: object,
     { options, attempt, signal }: { options: SendOptions; attempt?: Attempt; signal: AbortSignal | undefined },
   ): Promise<Answer> {
     const follower = new StreamFollower(

@@ -16,6 +16,10 @@ interface Endpoint {
   readonly base: string;
   /** Where its JSON-RPC is; a stranger's card may move it. */
   rpc: string;
+  /** What a stranger's card wants every request to say. */
+  tenant: string | undefined;
+  /** As its card says; until it is known, it is taken to. */
+  streaming: boolean;
   /** Of the card it sent last. */
   etag: string | undefined;
 }
@@ -30,6 +34,10 @@ function resultOf(answer: unknown, id: number, peer: AgentId): unknown {
   if (answer["id"] !== id || !("result" in answer))
     throw new CommError("protocol", peer, `${peer}: an answer to another request`, { detail: answer });
   return answer["result"];
+}
+
+function requestBody({ tenant }: Endpoint, { id, method, params }: { id: number; method: string; params: object }): string {
+  return JSON.stringify({ jsonrpc: "2.0", id, method, params: tenant === undefined ? params : { ...params, tenant } });
 }
 
 function parse(body: string, status: number, peer: AgentId): unknown {
@@ -61,7 +69,7 @@ export class Caller {
 
   register(agentId: AgentId, { host, port, basePath = "" }: Address): void {
     const base = `http://${host.includes(":") ? `[${host}]` : host}:${port}${basePath}`;
-    this.endpoints.set(agentId, { base, rpc: base, etag: undefined });
+    this.endpoints.set(agentId, { base, rpc: base, tenant: undefined, streaming: true, etag: undefined });
   }
 
   forgetAll(): void {
@@ -92,6 +100,8 @@ export class Caller {
     if (answer.status !== 200) throw new CommError("protocol", peer, `${peer}: HTTP ${answer.status} for its agent card`);
     const card = readCard(parse(answer.body.toString("utf8"), answer.status, peer), peer);
     if (card.rpcUrl !== null) endpoint.rpc = card.rpcUrl;
+    endpoint.tenant = card.tenant;
+    endpoint.streaming = card.streaming;
     return card;
   }
 
@@ -107,14 +117,19 @@ export class Caller {
     throw new CommError("protocol", peer, `${peer}: HTTP ${answer.status} for its agent card`);
   }
 
+  /** Whether the peer streams (spec §3.3.4: asking one that does not is an error). */
+  streams(peer: AgentId): boolean {
+    return this.endpoint(peer).streaming;
+  }
+
   /** One unary call. */
-  async rpc(peer: AgentId, method: string, params: unknown, signal: AbortSignal | undefined): Promise<unknown> {
+  async rpc(peer: AgentId, method: string, params: object, signal: AbortSignal | undefined): Promise<unknown> {
     const endpoint = this.endpoint(peer);
     const id = ++this.requests;
     const answer = await this.client.request(endpoint.rpc, {
       method: "POST",
       headers: { "content-type": "application/json", ...this.headers },
-      body: JSON.stringify({ jsonrpc: "2.0", id, method, params }),
+      body: requestBody(endpoint, { id, method, params }),
       ...(signal ? { signal } : {}),
     });
     const body = parse(answer.body.toString("utf8"), answer.status, peer);
@@ -126,7 +141,7 @@ export class Caller {
   async *stream(
     peer: AgentId,
     method: string,
-    params: unknown,
+    params: object,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<unknown, void, undefined> {
     const endpoint = this.endpoint(peer);
@@ -134,7 +149,7 @@ export class Caller {
     const answer = await this.client.fetch(endpoint.rpc, {
       method: "POST",
       headers: { "content-type": "application/json", accept: "text/event-stream", ...this.headers },
-      body: JSON.stringify({ jsonrpc: "2.0", id, method, params }),
+      body: requestBody(endpoint, { id, method, params }),
       ...(signal ? { signal } : {}),
     });
     if (!answer.headers.get("content-type")?.startsWith("text/event-stream") || answer.body === null) {

@@ -79,6 +79,10 @@ export function withLegacyFields(card: Record<string, unknown>): Record<string, 
 export const etagOf = (self: AgentDescription, json: string): string =>
   `"${self.incarnation}-${createHash("sha256").update(json).digest("base64url").slice(0, 12)}"`;
 
+/** Whether an If-None-Match names this ETag (RFC 9110 §13.1.2): one of a list, also as weakened by a proxy, or any. */
+export const isKnown = (ifNoneMatch: string | undefined, etag: string): boolean =>
+  ifNoneMatch?.split(",").some((one) => ["*", etag, `W/${etag}`].includes(one.trim())) ?? false;
+
 /** The incarnation in an ETag of ours; null for a stranger's. */
 export function incarnationOf(etag: unknown): number | null {
   const match = typeof etag === "string" ? /^"(\d+)-[\w-]{12}"$/.exec(etag) : null;
@@ -89,15 +93,20 @@ export interface CardContent {
   readonly description: AgentDescription;
   /** Where a stranger's card says that JSON-RPC 1.0 is spoken; null for our own agents, which are reached where they are registered. */
   readonly rpcUrl: string | null;
+  /** What its interface wants every request to say (spec §8.3.2). */
+  readonly tenant: string | undefined;
+  readonly streaming: boolean;
 }
 
-const rpcInterface = (card: Record<string, unknown>): string | null => {
+function rpcInterface(card: Record<string, unknown>): { readonly rpcUrl: string; readonly tenant: string | undefined } | null {
   const interfaces: unknown[] = Array.isArray(card["supportedInterfaces"]) ? card["supportedInterfaces"] : [];
   const match = interfaces.find(
     (one) => isRecord(one) && one["protocolBinding"] === "JSONRPC" && String(one["protocolVersion"]).startsWith("1."),
   );
-  return isRecord(match) && typeof match["url"] === "string" ? match["url"] : null;
-};
+  if (!isRecord(match) || typeof match["url"] !== "string") return null;
+  const { url, tenant } = match;
+  return { rpcUrl: url, tenant: typeof tenant === "string" && tenant !== "" ? tenant : undefined };
+}
 
 /**
  * Reads a peer's card. A stranger's, without our extension, describes `peer` as its incarnation 0. CommError `protocol` when it is no
@@ -108,7 +117,8 @@ export function readCard(card: unknown, peer: AgentId): CardContent {
     throw new CommError("protocol", peer, `${peer}: ${what}`, { detail: card });
   };
   if (!isRecord(card) || !Array.isArray(card["skills"]) || !isRecord(card["capabilities"])) return fail("no agent card");
-  const rpcUrl = rpcInterface(card) ?? fail("its card offers no JSON-RPC interface of A2A 1.0");
+  const offered = rpcInterface(card) ?? fail("its card offers no JSON-RPC interface of A2A 1.0");
+  const streaming = card["capabilities"]["streaming"] === true;
   const skills: unknown[] = card["skills"];
   const capabilities = skills.flatMap((skill) =>
     isRecord(skill) && typeof skill["id"] === "string" && skill["id"] !== NO_SKILL ? [skill["id"]] : [],
@@ -116,9 +126,9 @@ export function readCard(card: unknown, peer: AgentId): CardContent {
   const listed: unknown = card["capabilities"]["extensions"];
   const extensions: unknown[] = Array.isArray(listed) ? listed : [];
   const ours = extensions.find((one) => isRecord(one) && one["uri"] === EXTENSION_URI);
-  if (!isRecord(ours)) return { description: { agentId: peer, incarnation: 0, capabilities }, rpcUrl };
+  if (!isRecord(ours)) return { description: { agentId: peer, incarnation: 0, capabilities }, ...offered, streaming };
   const { agentId, incarnation } = isRecord(ours["params"]) ? ours["params"] : {};
   if (agentId !== peer) return fail(`its card is ${String(agentId)}'s`);
   if (typeof incarnation !== "number") return fail("its card names no incarnation");
-  return { description: { agentId: peer, incarnation, capabilities }, rpcUrl: null };
+  return { description: { agentId: peer, incarnation, capabilities }, rpcUrl: null, tenant: undefined, streaming };
 }

@@ -4,7 +4,7 @@ import { isRecord, readTask, type WireTask } from "./wire.ts";
 
 /** The peer, and whether it is one of ours. */
 interface Peer {
-  readonly rpc: (method: string, params: unknown) => Promise<unknown>;
+  readonly rpc: (method: string, params: object) => Promise<unknown>;
   readonly tellsMessageIds: boolean;
 }
 
