@@ -38,17 +38,19 @@ interface PeerOptions {
   readonly incarnation?: number;
   readonly clock?: Clock;
   readonly prefix?: string;
+  /** What it says of itself; it is served on 127.0.0.1 all the same. */
+  readonly host?: string;
 }
 
 /** An agent's backend; a second one of the same id and workspace is its next incarnation. */
 export function a2aPeer(agentId: string, options: PeerOptions = {}): Peer {
-  const { clock = systemClock, incarnation = 1, section = {}, prefix = "" } = options;
+  const { clock = systemClock, incarnation = 1, section = {}, prefix = "", host = "127.0.0.1" } = options;
   const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 2_000, onResidual: () => {} });
   closing(() => client.close());
   const peer = { agentId, client, prefix, capabilities: ["tool:search", "shard:1"], port: 0 };
   const backend = createA2aBackend({
     describeSelf: () => ({ agentId, incarnation, capabilities: peer.capabilities }),
-    selfAddress: () => ({ host: "127.0.0.1", port: peer.port, basePath: prefix }),
+    selfAddress: () => ({ host, port: peer.port, basePath: prefix }),
     client,
     clock,
     prng: createPrng(1),

@@ -49,6 +49,20 @@ async function collect(stream: AsyncGenerator<StreamResponse>): Promise<string[]
   return seen;
 }
 
+/** Webhooks of a task, made, told, listed and deleted. */
+async function webhooks(client: Client, taskId: string): Promise<void> {
+  const authentication = { scheme: "Bearer", credentials: "secret" };
+  const hook = { tenant: "", id: "h-1", taskId, url: "http://127.0.0.1:1/", token: "t", authentication };
+  expect(await client.createTaskPushNotificationConfig(hook)).toEqual(hook);
+  const one = { tenant: "", taskId, id: "h-1" };
+  const listed = { tenant: "", taskId, pageSize: 0, pageToken: "" };
+  expect(await client.getTaskPushNotificationConfig(one)).toEqual(hook);
+  expect((await client.listTaskPushNotificationConfig(listed)).configs).toEqual([hook]);
+  for (let i = 0; i < 2; i++) await client.deleteTaskPushNotificationConfig(one);
+  expect((await client.listTaskPushNotificationConfig(listed)).configs).toEqual([]);
+  await expect(client.getTaskPushNotificationConfig(one)).rejects.toMatchObject({ name: "TaskNotFoundError" });
+}
+
 describe.each(["JSONRPC", "HTTP+JSON"])("the SDK's client over %s", (binding) => {
   test(`[a2a-jsonrpc] [a2a-rest] sends, gets, lists, under a prefix`, async () => {
     const { url } = await serve(a2aPeer("agent-1", { prefix: "/some/where" }));
@@ -67,6 +81,12 @@ describe.each(["JSONRPC", "HTTP+JSON"])("the SDK's client over %s", (binding) =>
     });
     expect(list).toMatchObject({ tasks: [{ id: sent.id, artifacts: [] }], nextPageToken: "", totalSize: 1, pageSize: 50 });
     await expect(client.getTask({ tenant: "", id: "no such" })).rejects.toMatchObject({ name: "TaskNotFoundError" });
+  });
+
+  test(`[a2a-push-configs] makes, gets, lists and deletes webhooks`, async () => {
+    const { url } = await serve(a2aPeer("agent-1"));
+    const client = await stranger(url, binding);
+    await webhooks(client, task(await client.sendMessage(request("hello"))).id);
   });
 
   test(`[a2a-streaming] [a2a-subscribe] streams, follows a second time, and cancels`, async () => {
@@ -145,4 +165,8 @@ test("[a2a-legacy] the SDK's client for 0.3 sends, streams and gets", async () =
     "statusUpdate:COMPLETED",
   ]);
   await expect(client.getTask({ tenant: "", id: "no such" })).rejects.toMatchObject({ name: "TaskNotFoundError" });
+  await expect(client.resubscribeTask({ tenant: "", id: "no such" }).next()).rejects.toMatchObject({
+    cause: { name: "TaskNotFoundError" },
+  });
+  await webhooks(client, sent.id);
 });

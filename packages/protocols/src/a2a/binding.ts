@@ -1,8 +1,9 @@
 import { ContentTypeNotSupportedError, RequestMalformedError, VersionNotSupportedError } from "@a2a-js/sdk/errors";
 import { ServerCallContext, type User } from "@a2a-js/sdk/server";
-import type { FastifyRequest } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import type { A2aConfig } from "./config.ts";
 import type { TaskService } from "./taskService.ts";
+import { EXTENSION_URI } from "./wire.ts";
 
 /** A body that is no JSON: each binding answers it in its own way. */
 export const NOT_JSON = Symbol("not JSON");
@@ -41,10 +42,19 @@ export const callContext = (user: User, requestedVersion: string, tenant?: strin
   new ServerCallContext({ user, requestedVersion, ...(tenant === undefined ? {} : { tenant }), ...(state ? { state } : {}) });
 
 /** Throws ContentTypeNotSupportedError unless the body, if there is one, was declared as one of these. */
-export function checkContentType({ headers }: FastifyRequest, accepted: readonly string[]): void {
+export function checkContentType({ headers, body }: FastifyRequest, accepted: readonly string[]): void {
   const given = headers["content-type"];
-  if (given !== undefined && !accepted.includes(given.split(";", 1)[0]?.trim().toLowerCase() ?? ""))
+  if (given !== undefined && body !== undefined && !accepted.includes(given.split(";", 1)[0]?.trim().toLowerCase() ?? ""))
     throw new ContentTypeNotSupportedError(`Content-Type ${given} is not supported; expected ${accepted.join(" or ")}`);
+}
+
+/** Tells a caller that asked for our extension that it is active (spec §4.6.1); in 0.3 the header was called otherwise. */
+export function confirmExtension({ headers }: FastifyRequest, reply: FastifyReply): void {
+  for (const name of ["a2a-extensions", "x-a2a-extensions"]) {
+    const asked = headers[name];
+    if (typeof asked === "string" && asked.split(",").some((uri) => uri.trim() === EXTENSION_URI))
+      reply.header(name, EXTENSION_URI);
+  }
 }
 
 /** A body that is an object, or nothing. RequestMalformedError for any other. */

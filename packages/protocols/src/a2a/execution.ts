@@ -133,7 +133,9 @@ export class Execution {
     else this.finish(event.state, event.message);
   }
 
+  /** An artifact has at least one part (spec §4.1.7): none is no artifact. */
   private addParts(parts: SdkPart[]): void {
+    if (parts.length === 0) return;
     const artifact = { artifactId: ARTIFACT_ID, name: "", description: "", parts, metadata: undefined, extensions: [] };
     this.options.store.addArtifact(this.record, artifact);
     const { id: taskId, contextId } = this.record.task;

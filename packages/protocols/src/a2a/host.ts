@@ -3,7 +3,7 @@ import { AgentCard, TaskState } from "@a2a-js/sdk";
 import type { AgentExecutor, AgentId, BackendContext } from "@failstorm/core";
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from "fastify";
 import { type Binding, NOT_JSON, userOf } from "./binding.ts";
-import { buildCard, etagOf, withLegacyFields } from "./card.ts";
+import { buildCard, etagOf, isKnown, withLegacyFields } from "./card.ts";
 import type { A2aConfig } from "./config.ts";
 import { statusOf } from "./execution.ts";
 import { jsonRpcRoutes } from "./jsonrpc.ts";
@@ -58,7 +58,7 @@ function cardRoutes(server: FastifyInstance, card: () => Record<string, unknown>
       const { json, etag } = await content(request);
       // Takeovers change the card: it is asked for again each time, but need not be sent again.
       reply.header("etag", etag).header("cache-control", "max-age=0");
-      return request.headers["if-none-match"] === etag ? reply.code(304).send() : reply.type("application/json").send(json);
+      return isKnown(request.headers["if-none-match"], etag) ? reply.code(304).send() : reply.type("application/json").send(json);
     });
   }
 }
@@ -90,7 +90,7 @@ export function a2aHost(options: HostOptions): FastifyPluginAsync {
     const baseUrl = (): string => {
       if (options.baseUrl !== null) return options.baseUrl();
       const { host, port, basePath = "" } = context.selfAddress();
-      return `http://${host}:${port}${basePath}`;
+      return `http://${host.includes(":") ? `[${host}]` : host}:${port}${basePath}`;
     };
     const authenticated = config.bearerTokens.size > 0;
     const card = () =>

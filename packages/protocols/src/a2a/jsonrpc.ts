@@ -1,7 +1,13 @@
-import { A2A_ERROR_CODE, HTTP_STATUS, RequestMalformedError, toJsonRpcError } from "@a2a-js/sdk/errors";
+import {
+  A2A_ERROR_CODE,
+  ContentTypeNotSupportedError,
+  HTTP_STATUS,
+  RequestMalformedError,
+  toJsonRpcError,
+} from "@a2a-js/sdk/errors";
 import { JsonRpcTransportHandler } from "@a2a-js/sdk/server";
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
-import { type Binding, callContext, checkContentType, NOT_JSON, versionOf } from "./binding.ts";
+import { type Binding, callContext, checkContentType, confirmExtension, NOT_JSON, versionOf } from "./binding.ts";
 import { sendEvents } from "./streaming.ts";
 import { CALLER_GONE, WAS_READ } from "./taskService.ts";
 import { checkRawMessage } from "./validation.ts";
@@ -85,7 +91,8 @@ export function jsonRpcRoutes(binding: Binding): FastifyPluginAsync {
     const { body } = request;
     const wrong = envelopeError(body);
     if (wrong !== null) return wrong;
-    const rpc = body as Record<string, unknown>;
+    // Parameters may be left out (JSON-RPC 2.0 §4.2); the SDK's handler wants some.
+    const rpc: Record<string, unknown> = { params: {}, ...(body as Record<string, unknown>) };
     const id = idOf(rpc);
     const user = binding.userOf(request);
     if (user === null) {
@@ -96,10 +103,13 @@ export function jsonRpcRoutes(binding: Binding): FastifyPluginAsync {
     try {
       const version = versionOf(request, [VERSION, LEGACY_VERSION]);
       const { handle, toError } = await dialect(version);
+      confirmExtension(request, reply);
       const context = callContext(user, version, undefined, new Map([[CALLER_GONE, gone.signal]]));
       const result = await handle(rpc, context).catch((error: unknown) => ({ jsonrpc: "2.0", id, error: toError(error) }));
       if (!(Symbol.asyncIterator in result)) return context.state.has(WAS_READ) ? result : blamed(result, toError);
-      return await sendEvents(reply, gone, catching(id, toError, result), (first) => first.error !== undefined);
+      // Clients of 0.3 take nothing but a stream for the answer of this one (0.3 spec §7.9), and find the error in there.
+      const alwaysStream = version === LEGACY_VERSION && rpc["method"] === "tasks/resubscribe";
+      return await sendEvents(reply, gone, catching(id, toError, result), (first) => first.error !== undefined && !alwaysStream);
     } catch (error) {
       return { jsonrpc: "2.0", id, error: toJsonRpcError(error) };
     }
@@ -107,10 +117,13 @@ export function jsonRpcRoutes(binding: Binding): FastifyPluginAsync {
 
   return async (server) => {
     server.setErrorHandler(async (error: { statusCode?: number; message: string }, _request, reply) => {
-      const tooLarge = error.statusCode === 413;
-      if (tooLarge) reply.code(413);
-      return tooLarge
-        ? failure(null, A2A_ERROR_CODE.INVALID_REQUEST, error.message)
+      const { statusCode = 500, message } = error;
+      reply.code(statusCode === 413 ? 413 : HTTP_STATUS.OK);
+      // Of Fastify's: a Content-Type that is no media type at all, a body too big, a body cut short.
+      if (statusCode === 415)
+        return { jsonrpc: "2.0", id: null, error: toJsonRpcError(new ContentTypeNotSupportedError(message)) };
+      return statusCode < 500
+        ? failure(null, A2A_ERROR_CODE.INVALID_REQUEST, message)
         : { jsonrpc: "2.0", id: null, error: toJsonRpcError(error) };
     });
     server.post("/", answer);

@@ -10,6 +10,7 @@ import { PushNotificationNotSupportedError, RequestMalformedError, TaskNotFoundE
 import type { ServerCallContext } from "@a2a-js/sdk/server";
 import { requireText } from "./validation.ts";
 import type { PushConfig, TaskRecord, TaskStore } from "./taskStore.ts";
+import { VERSION } from "./wire.ts";
 
 /** Webhooks of one task; more are refused. */
 const MAX_CONFIGS = 16;
@@ -23,9 +24,16 @@ function checked(config: TaskPushNotificationConfig, taskId: string): TaskPushNo
   requireText({ id, url, token, scheme, credentials });
   const protocol = URL.parse(url)?.protocol;
   if (protocol !== "http:" && protocol !== "https:") throw new RequestMalformedError("url of the webhook is no http(s) URL");
+  if (scheme === "" && credentials !== "")
+    throw new RequestMalformedError("authentication of the webhook has credentials, but no scheme");
   if (![token, scheme, credentials].every((value) => HEADER_VALUE.test(value)))
     throw new RequestMalformedError("token and authentication of the webhook do not fit into a header");
   return { ...config, taskId, id: id === "" ? randomUUID() : id };
+}
+
+function requireId(id: string): void {
+  requireText({ id });
+  if (id === "") throw new RequestMalformedError("The id of the push notification config is required");
 }
 
 /**
@@ -59,9 +67,10 @@ export class PushConfigs {
     return config;
   }
 
-  /** Without an id (0.3 allows it) the first there is. */
+  /** Without an id, which only 0.3 allows, the first there is. */
   get({ taskId, id }: GetTaskPushNotificationConfigRequest, context: ServerCallContext): TaskPushNotificationConfig {
     const { pushes } = this.taskOf(taskId, context);
+    if (context.requestedVersion === VERSION) requireId(id);
     const found = id === "" || id === undefined ? pushes[0] : pushes.find(({ config }) => config.id === id);
     if (found === undefined) throw new TaskNotFoundError(`Task ${taskId} has no push notification config ${id}`);
     return found.config;
@@ -74,6 +83,7 @@ export class PushConfigs {
   /** Idempotent. */
   delete({ taskId, id }: DeleteTaskPushNotificationConfigRequest, context: ServerCallContext): void {
     const record = this.taskOf(taskId, context);
+    requireId(id);
     const kept = record.pushes.filter(({ config }) => config.id !== id);
     if (kept.length < record.pushes.length) this.store.setPushes(record, kept);
   }

@@ -9,14 +9,20 @@ import {
   TaskPushNotificationConfig,
   taskStateFromJSON,
 } from "@a2a-js/sdk";
-import { HTTP_STATUS, RequestMalformedError, restStatusFor, toRestErrorBody } from "@a2a-js/sdk/errors";
+import {
+  ContentTypeNotSupportedError,
+  HTTP_STATUS,
+  RequestMalformedError,
+  restStatusFor,
+  toRestErrorBody,
+} from "@a2a-js/sdk/errors";
 import type { ServerCallContext } from "@a2a-js/sdk/server";
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
-import { type Binding, callContext, checkContentType, decoded, objectBody, versionOf } from "./binding.ts";
+import { type Binding, callContext, checkContentType, confirmExtension, decoded, objectBody, versionOf } from "./binding.ts";
 import { sendEvents } from "./streaming.ts";
 import { CALLER_GONE, type TaskService } from "./taskService.ts";
 import { checkRawMessage } from "./validation.ts";
-import { VERSION } from "./wire.ts";
+import { isRecord, VERSION } from "./wire.ts";
 
 const MEDIA_TYPE = "application/a2a+json";
 const PLAIN_MEDIA_TYPE = "application/json";
@@ -45,7 +51,7 @@ type Handler = (call: Call) => Promise<unknown>;
 function refuse(reply: FastifyReply, error: unknown, status = restStatusFor(error)): FastifyReply {
   return reply
     .code(status)
-    .type(MEDIA_TYPE)
+    .type(mediaTypeFor(reply.request))
     .send(JSON.stringify(toRestErrorBody(error, status)));
 }
 
@@ -65,6 +71,14 @@ const textIn = (query: Record<string, unknown>, name: string): string => {
   if (typeof value !== "string") throw new RequestMalformedError(`${name} is given twice`);
   return value;
 };
+
+/** Whom a request is for: as its path says, else its body or its query (spec §11.5); "" is nobody in particular. */
+function tenantOf({ params, body, query }: FastifyRequest): string {
+  const inPath = (params as Record<string, string | undefined>)["tenant"];
+  if (inPath !== undefined && inPath !== "") return inPath;
+  const given = (isRecord(body) ? body["tenant"] : undefined) ?? (query as Record<string, unknown>)["tenant"];
+  return typeof given === "string" ? given : "";
+}
 
 function sendRequest({ request, tenant }: Call): SendMessageRequest {
   const body = objectBody(request.body);
@@ -199,10 +213,12 @@ export function restRoutes(binding: Binding): FastifyPluginAsync {
       return reply.send(JSON.stringify({ error: { ...body.error, status: "UNAUTHENTICATED", details: [] } }));
     }
     const gone = new AbortController();
-    const { tenant = "", id = "", configId = "" } = request.params as Record<string, string | undefined>;
+    const { id = "", configId = "" } = request.params as Record<string, string | undefined>;
+    const tenant = tenantOf(request);
     try {
       const version = versionOf(request, [VERSION]);
       checkContentType(request, [MEDIA_TYPE, PLAIN_MEDIA_TYPE]);
+      confirmExtension(request, reply);
       const state = new Map([[CALLER_GONE, gone.signal]]);
       const context = callContext(user, version, tenant === "" ? undefined : tenant, state);
       return await handler({ request, reply, context, gone, service: binding.service, tenant, id, configId });
@@ -215,11 +231,12 @@ export function restRoutes(binding: Binding): FastifyPluginAsync {
       for (const slash of ["", "/"]) server.route({ method, url: path + slash, handler: serve(handler) });
   };
   return async (server) => {
-    server.setErrorHandler(async (error: { statusCode?: number; message: string }, _request, reply) =>
-      error.statusCode !== undefined && error.statusCode < 500
-        ? refuse(reply, new RequestMalformedError(error.message), error.statusCode)
-        : refuse(reply, error),
-    );
+    server.setErrorHandler(async (error: { statusCode?: number; message: string }, _request, reply) => {
+      const { statusCode = 500, message } = error;
+      // Of Fastify's: a Content-Type that is no media type at all, a body too big, a body cut short.
+      if (statusCode === 415) return refuse(reply, new ContentTypeNotSupportedError(message));
+      return statusCode < 500 ? refuse(reply, new RequestMalformedError(message), statusCode) : refuse(reply, error);
+    });
     for (const route of ROUTES) add(server, route);
   };
 }

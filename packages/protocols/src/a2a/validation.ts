@@ -5,6 +5,12 @@ import { isRecord } from "./wire.ts";
 
 const CONTENT_KEYS = ["text", "raw", "url", "data"] as const;
 
+/** Which contents a part has. ProtoJSON's null is as if it were not there; for `data` alone it is a value. */
+function contentOf(part: Record<string, unknown>): readonly string[] {
+  const given = CONTENT_KEYS.filter((key) => part[key] !== undefined && part[key] !== null);
+  return given.length === 0 && Object.hasOwn(part, "data") ? ["data"] : given;
+}
+
 /**
  * What the SDK's codec would not notice, or would choke on, in the JSON of a message: parts that are no parts. RequestMalformedError
  * names the field.
@@ -16,7 +22,7 @@ export function checkRawMessage(params: unknown): void {
   for (const [index, part] of (parts as unknown[]).entries()) {
     const field = `message.parts[${index}]`;
     if (!isRecord(part)) throw new RequestMalformedError(`${field} is no object`);
-    const given = CONTENT_KEYS.filter((key) => Object.hasOwn(part, key));
+    const given = contentOf(part);
     if (given.length !== 1) throw new RequestMalformedError(`${field} must have exactly one of ${CONTENT_KEYS.join(", ")}`);
     for (const key of ["text", "raw", "url"])
       if (given[0] === key && typeof part[key] !== "string") throw new RequestMalformedError(`${field}.${key} is no string`);

@@ -7,12 +7,14 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   [spec("3.1, 9")]: {
     jsonrpc: "A stranger's client sends, gets, lists, streams, subscribes and cancels over JSON-RPC.",
     size: "A request of 64 MB, under a server that takes less elsewhere.",
+    params: "Parameters may be left out.",
     slash: "The JSON-RPC URL is served with and without a slash at its end.",
     "jsonrpc-errors": "No JSON -32700, no request -32600, no method -32601, another content type -32005, too big 413.",
   },
   [spec("3.1, 11")]: {
     rest: "The same over HTTP+JSON, each path also under a tenant's; answers are application/a2a+json, or plain JSON to plain JSON.",
     "rest-errors": "Errors are google.rpc.Status with ErrorInfo, under the HTTP status of section 5.4.",
+    tenant: "A tenant in path, body or query is the one of JSON-RPC's parameters.",
   },
   [spec("3.1.2")]: { streaming: "A stream begins with the task and ends with its last status; artifacts come as they are made." },
   [spec("3.1.4")]: { list: "By context, state and time, latest first, by pages that stay put; artifacts only when asked for." },
@@ -35,12 +37,22 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     version: "1.0 and 0.3, which an empty A2A-Version means; patch numbers are ignored; any other is -32009.",
     legacy: "Clients of 0.3 are served over JSON-RPC, in the words of 0.3.",
   },
-  [spec("4.1.6")]: { data: "Data of any JSON value comes back as it was." },
-  [spec("4.3.3")]: { push: "Every event is POSTed in order, with the credentials asked for; a failed delivery is tried again." },
+  [spec("4.1.6")]: {
+    data: "Data of any JSON value comes back as it was.",
+    "null-parts": "Contents of a part that are null are as if they were not there.",
+  },
+  [spec("4.1.7")]: { "artifact-parts": "No artifact is without parts." },
+  [spec("4.3.3")]: {
+    push: "Every event, to clients of 0.3 the task, is POSTed in order, with the credentials asked for; a failed delivery is tried again.",
+  },
   [spec("4.4, 8")]: {
     card: "One per agent: tools and shards as skills; id and incarnation in the extension urn:failstorm:agent:v1.",
     "card-caching": "An ETag of the card's content; a card that is known is not sent again.",
     "legacy-card": "The fields of 0.3 beside them, for those who ask for 0.3 or at /.well-known/agent.json.",
+  },
+  [spec("4.6")]: { extension: "The extension is confirmed to who asks for it, others are ignored." },
+  [spec("8.3.2, 3.3.4")]: {
+    "client-interface": "A stranger's tenant is said in every request, and one that does not stream is not asked to.",
   },
   [spec("13.1")]: {
     authentication: "With bearer tokens configured all but the card asks for one: 401.",
