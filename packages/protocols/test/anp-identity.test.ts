@@ -172,6 +172,21 @@ test("[anp-did-document] the document is where the DID says, binds its key where
   }
 });
 
+test("[anp-did-document] of several message services the one for direct messages is taken", () => {
+  const service = (name: string, profiles?: string[]) => ({
+    type: "ANPMessageService",
+    serviceEndpoint: `https://example.com/${name}`,
+    ...(profiles && { profiles }),
+  });
+  const direct = service("direct", ["anp.core.binding.v1", "anp.direct.base.v1"]);
+  for (const [services, endpoint] of [
+    [[service("group", ["anp.group.base.v2"]), direct], "https://example.com/direct"],
+    [[service("any")], "https://example.com/any"],
+    [[{ ...direct, type: "AgentDescription" }], null],
+  ] as const)
+    expect(messageEndpoint({ id: "did:wba:example.com", service: services })).toBe(endpoint);
+});
+
 test("[anp-did-form] DIDs that are none, or that name an IP address, or climb, are refused; addresses without a name have no DID", () => {
   for (const did of [
     "",

@@ -221,6 +221,8 @@ describe("a message that is not right is refused with its code", () => {
     ["an unknown member of meta", 1003, { meta: { priority: "high" } }],
     ["a device", 1003, { meta: { sender_device_id: "d" } }],
     ["no operation_id", 1003, { meta: { operation_id: undefined } }],
+    ["no profile", 1003, { meta: { profile: undefined } }],
+    ["a time that is no text", 1003, { meta: { created_at: 17 } }],
     ["another profile", 1001, { meta: { profile: "anp.direct.base.v9" } }],
     ["another security profile", 1002, { meta: { security_profile: "direct-e2ee" } }],
     ["a group as target", 1014, target({ kind: "group", did: "did:wba:localhost%3A1" })],

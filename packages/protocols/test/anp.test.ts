@@ -173,10 +173,12 @@ const capabilitiesFor = (request: FastifyRequest, more: Record<string, unknown> 
   return { jsonrpc: "2.0", id, result: { service_did: "did:wba:x", supported_profiles: [], ...more } };
 };
 
-test("[anp-accept-signature] a peer gets its nonce, and covered what it asks for, as far as a request has it", async () => {
+test("[anp-accept-signature] [anp-did-document] a peer gets its nonce, its endpoint signed as its document names it, and covered what it asks for, as far as a request has it", async () => {
   const a = await world.peer("agent-0");
   let key: PublicKey | null = null;
   const seen: boolean[] = [];
+  // It knows itself by name, as its document says, and as it expects the target to be signed.
+  const named = (): string => `http://localhost:${new URL(them.identity.baseUrl).port}/anp`;
   const {
     server: http,
     them,
@@ -185,7 +187,7 @@ test("[anp-accept-signature] a peer gets its nonce, and covered what it asks for
     const signed = parseSignature(String(request.headers["signature-input"]), String(request.headers["signature"]));
     const values: Readonly<Record<string, string>> = {
       "@method": "POST",
-      "@target-uri": `${them.identity.baseUrl}/anp`,
+      "@target-uri": named(),
       "@authority": String(request.headers.host),
       "@path": "/anp",
       "@query": "?",
@@ -203,7 +205,11 @@ test("[anp-accept-signature] a peer gets its nonce, and covered what it asks for
       .header("accept-signature", `sig1=("@method" ${wanted.map((name) => `"${name}"`).join(" ")} "x-none");created;nonce;keyid`)
       .send({ code: 401, error: "invalid_nonce" });
   });
-  http.get("/.well-known/did.json", async () => them.identity.document);
+  const text = (): string => JSON.stringify(them.identity.document);
+  http.get(
+    "/.well-known/did.json",
+    async () => JSON.parse(text().replaceAll(`${them.identity.baseUrl}/anp`, named())) as unknown,
+  );
   const document = (await (await fetch(`${a.base}/.well-known/did.json`)).json()) as { id: string };
   const checked = checkedDocument(document.id, document);
   key = checked && authorisedKey(checked, "authentication", `${document.id}#key-1`);
@@ -237,7 +243,7 @@ test("[anp-accept-signature] a refused token is answered with a signature, and t
   expect(credentials).toEqual(["signed", "Bearer t", "signed", "signed n-3"]);
 });
 
-test("[anp-discovery-pages] a stranger is found on any page of the discovery document, also with a did:web", async () => {
+test("[anp-discovery-pages] a stranger is found on any page of the discovery document, also with a did:web, and not taken for its domain", async () => {
   const a = await world.peer("agent-0");
   const { server: http, them, listen } = await server((request) => capabilitiesFor(request, { agent: { vendor: "x" } }));
   const other = { "@type": "ad:AgentDescription", name: "agent-8", "@id": "http://127.0.0.1:1/ad.json" };
@@ -247,6 +253,7 @@ test("[anp-discovery-pages] a stranger is found on any page of the discovery doc
       ? { "@type": "CollectionPage", items: [other], next: "/.well-known/agent-descriptions?page=2" }
       : { "@type": "CollectionPage", items: [other, itself] },
   );
+  http.get("/.well-known/did.json", async () => ({ id: them.identity.did, authentication: [] }));
   const did = (): string => `${them.identity.did.replace("did:wba:", "did:web:")}:seven`;
   http.get("/seven/ad.json", async () => ({ protocolType: "ANP", did: did() }));
   http.get(

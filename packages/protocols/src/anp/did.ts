@@ -134,10 +134,11 @@ export function checkedDocument(did: string, fetched: unknown): DidDocument | nu
   return document;
 }
 
-/** The endpoint of the document's one `ANPMessageService` (ANP-P2 §7.2). */
+/** The endpoint of the document's one `ANPMessageService` (ANP-P2 §7.2); of several, of one for direct messages (§9.4). */
 export function messageEndpoint(document: DidDocument): string | null {
   const services: unknown[] = Array.isArray(document["service"]) ? document["service"] : [];
-  const service = services.filter(isObject).find(({ type }) => type === "ANPMessageService");
+  const all = services.filter(isObject).filter(({ type }) => type === "ANPMessageService");
+  const service = all.find(({ profiles }) => Array.isArray(profiles) && profiles.includes("anp.direct.base.v1")) ?? all[0];
   const endpoint = service?.["serviceEndpoint"];
   return typeof endpoint === "string" && /^https?:\/\//.test(endpoint) ? endpoint : null;
 }

@@ -85,14 +85,17 @@ export class Peers {
     const { derivedDid } = this.endpoint(agentId);
     const known = this.dids.get(agentId) ?? (this.options.form === "domain" ? derivedDid : null);
     let document = known === null ? undefined : await this.document(known, signal);
-    document ??= await this.document(await this.discover(agentId, signal), signal);
+    // The document of a domain need not be the agent's: discovery tells.
+    if (document === undefined || messageEndpoint(document) === null)
+      document = await this.document(await this.discover(agentId, signal), signal);
     const endpoint = document === undefined ? null : messageEndpoint(document);
     if (document === undefined || endpoint === null)
       throw new CommError("protocol", agentId, `${agentId}: no DID document with an ANPMessageService`);
     this.dids.set(agentId, document.id);
     this.agents.set(document.id, agentId);
     this.options.onDocument(document);
-    return { did: document.id, endpoint: endpoint.replace("://localhost:", "://127.0.0.1:") };
+    // As it is written there: a peer may know itself under that name alone, and compare what is signed with it.
+    return { did: document.id, endpoint };
   }
 
   private endpoint(agentId: AgentId): Endpoint {

@@ -108,9 +108,14 @@ function checkParams(params: unknown): Pick<RpcRequest, "meta" | "auth" | "body"
     if (key !== "meta" && key !== "auth" && key !== "body") throw shape(`params.${key} is not defined`);
   const { meta, auth, body } = params;
   if (!isObject(meta) || !isObject(body)) throw shape("params.meta and params.body are objects");
-  // What an unknown member may mean for security or idempotency, nobody here can know (§12.1).
-  for (const key of Object.keys(meta))
-    if (!META_FIELDS.has(key) && !key.startsWith("x_")) throw shape(`params.meta.${key} is not defined`);
+  for (const key of Object.keys(meta)) {
+    const isKnown = META_FIELDS.has(key);
+    // What an unknown member may mean for security or idempotency, nobody here can know (§12.1).
+    if (!isKnown && !key.startsWith("x_")) throw shape(`params.meta.${key} is not defined`);
+    if (isKnown && key !== "target" && typeof meta[key] !== "string") throw shape(`params.meta.${key} is a string`);
+  }
+  if (!("profile" in meta && "security_profile" in meta))
+    throw shape("params.meta.profile and params.meta.security_profile are required");
   if (auth !== undefined && !isObject(auth)) throw shape("params.auth is an object");
   for (const key of Object.keys(auth ?? {}))
     if (key !== "scheme" && key !== "origin_proof") throw shape(`params.auth.${key} is not defined`);
