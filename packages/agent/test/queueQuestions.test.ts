@@ -75,17 +75,22 @@ describe("the questions of a coordinator", () => {
       file,
       [
         sent(1, "old"),
+        event(9, { ev: "queue.opened", recorded: 4 }),
         sent(10, "a", "b"),
         sent(20, "c"),
         event(25, { ev: "queue.result", question: "b" }),
         event(26, { ev: "msg.second" }),
+        event(29, { ev: "queue.opened", recorded: 6 }),
         sent(30, "a"),
         '{"t": 31, "ev":"queue.dis',
       ].join("\n"),
     );
-    expect([...(await firstDispatches(file, 5))]).toEqual([
+    const earlier = await firstDispatches(file, 5);
+    expect([...earlier.sent]).toEqual([
       ["a", 10],
       ["c", 20],
     ]);
+    expect(earlier.recorded, "when the first of them began").toBe(4);
+    expect((await firstDispatches(file, 30)).recorded).toBeNull();
   });
 });

@@ -255,6 +255,15 @@ describe("quarantine", () => {
     expect(sends(engine.answered({ message: 2, worker: "b", seq: 1, answer: "x" }, 12))).toEqual(["b:0"]);
   });
 
+  it("one that is not well when it comes is asked nothing, which would cost a question its attempt", () => {
+    const engine = start({ workers: [["a", 1]], config: { maxAttempts: 1 } });
+    engine.offer(questions(3), 0);
+    const effects = engine.addWorker("b", 2, 5, "handshake: refused");
+    expect(effects).toEqual([{ type: "quarantine", worker: "b", reason: "handshake: refused", failures: 0 }]);
+    expect(engine.status()).toMatchObject({ recorded: 0, inFlight: 1, waiting: 2, quarantined: 1, free: 0 });
+    expect(of(engine.tick(205), "probe")).toHaveLength(1);
+  });
+
   it("an answer in between starts the count anew", () => {
     const engine = start({ workers: [["a", 1]], config: { maxAttempts: 99 } });
     let sent = of(engine.offer(questions(4), 0), "send");

@@ -21,7 +21,7 @@ import { Refusal } from "../messenger.ts";
 import type { Role, RoleParts } from "../role.ts";
 import { type Cost, Dispatcher } from "./dispatcher.ts";
 import { NetworkBase } from "./network.ts";
-import { engineConfig, joinNetwork, Neighbours } from "./neighbours.ts";
+import { feederConfig, joinNetwork, Neighbours } from "./neighbours.ts";
 import { firstDispatches, type OpenedQuestions, openQuestions, paced } from "./questions.ts";
 import { readIncoming } from "./wire.ts";
 
@@ -162,16 +162,26 @@ export class Coordinator implements Role {
       batch: queue.batch,
       workers: neighbours.described(),
     });
-    const from = replay.done.watermark;
-    this.engine = new QueueEngine({ config: engineConfig(queue), prng: prng.fork("queue"), now: clock.now(), done: replay.done });
+    this.engine = new QueueEngine({ config: feederConfig(queue), prng: prng.fork("queue"), now: clock.now(), done: replay.done });
     this.dispatcher = this.createDispatcher(this.engine, neighbours);
-    const known = fed.resumed ? await firstDispatches(path.join(spec.workspaceDir, "events.ndjson"), fed.t0) : new Map();
-    const { rate } = queue;
-    const source = rate === null ? questions.source : paced(questions.source, { rate, t0: fed.t0, from, clock });
-    this.iterator = withFirstDispatch(source, known)[Symbol.asyncIterator]();
+    this.iterator = (await this.timed(questions.source, fed, replay.recorded))[Symbol.asyncIterator]();
     this.report();
     await neighbours.join(this.dispatcher, this.stopping.signal);
     this.pull();
+  }
+
+  /** The questions with the times they were or are due. A schedule goes on where it was when a coordinator of the same start was killed. */
+  private async timed(
+    source: QuestionSource,
+    { t0, resumed }: { readonly t0: number; readonly resumed: boolean },
+    recorded: number,
+  ): Promise<AsyncIterable<QueueQuestion>> {
+    const { parts, queue } = this;
+    const { clock, spec } = parts;
+    const earlier = resumed ? await firstDispatches(path.join(spec.workspaceDir, "events.ndjson"), t0) : null;
+    const from = earlier?.recorded ?? recorded;
+    const due = queue.rate === null ? source : paced(source, { rate: queue.rate, t0, from, clock });
+    return withFirstDispatch(due, earlier?.sent ?? new Map());
   }
 
   private createDispatcher(engine: QueueEngine, neighbours: Neighbours): Dispatcher {
@@ -204,6 +214,8 @@ export class Coordinator implements Role {
       this.journal?.record({ ...result, protocol, inc: self.incarnation });
     } catch (error) {
       this.dispatcher?.stop();
+      // What could not be kept is not done: the queue is not closed over it.
+      this.state = "closed";
       fail(error);
       return;
     }

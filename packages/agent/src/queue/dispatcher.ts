@@ -68,8 +68,9 @@ export class Dispatcher {
     this.options = options;
   }
 
-  addWorker(worker: AgentId, concurrency: number): void {
-    this.apply(this.options.engine.addWorker(worker, concurrency, this.options.clock.now()));
+  /** `unhealthy`: why it is sent nothing yet; null = it is well. */
+  addWorker(worker: AgentId, concurrency: number, unhealthy: string | null = null): void {
+    this.apply(this.options.engine.addWorker(worker, concurrency, this.options.clock.now(), unhealthy));
   }
 
   offer(questions: readonly QueueQuestion[]): void {

@@ -28,6 +28,19 @@ export const engineConfig = (queue: QueueConfig): QueueEngineConfig => ({
   probe: { ...QUEUE_DEFAULTS.probe, intervalMs: queue.probeIntervalMs },
 });
 
+/** A question is tried so often in the pool of a sub-coordinator before it goes back to whoever asked. */
+export const POOL_ATTEMPTS = 2;
+
+/**
+ * The same for who feeds sub-coordinators: a message to one has the time of all the attempts in its pool. With the time of a single one it
+ * would be given up just when the pool asks its second worker, and a worker that never answers would put the sub-coordinator into quarantine.
+ */
+export const feederConfig = (queue: QueueConfig): QueueEngineConfig => {
+  const config = engineConfig(queue);
+  if (queue.topology !== "layered") return config;
+  return { ...config, deadlineMs: POOL_ATTEMPTS * queue.deadlineMs + queue.backoffMs };
+};
+
 /** Makes all nodes known and links them as the topology says. */
 export function joinNetwork(network: NetworkBase, nodes: readonly QueueNode[], topology: QueueTopology): void {
   for (const { agentId, endpoint } of nodes) network.register(agentId, endpoint);
@@ -73,11 +86,12 @@ export class Neighbours {
     await Promise.all(
       this.fed.map(async ({ agentId }) => {
         const failure = await this.greet(agentId, signal);
-        dispatcher.addWorker(agentId, this.concurrencyOf(agentId));
-        if (failure !== null) dispatcher.unhealthy(agentId, failure);
+        dispatcher.addWorker(agentId, this.concurrencyOf(agentId), failure);
       }),
     );
     this.network.monitor({
+      // A sub-coordinator's neighbour above it is not its to feed, nor to watch.
+      of: this.fed.map(({ agentId }) => agentId),
       intervalMs: this.parts.spec.config.network.heartbeatIntervalMs,
       signal,
       onDead: ({ peer, reason }) => dispatcher.unhealthy(peer, `health check: ${reason ?? "no answer"}`),

@@ -154,10 +154,11 @@ export class NetworkBase {
   }
 
   /**
-   * Probes every neighbour once per interval and reports those that are found dead, each time: a refused connection is enough, of other
-   * failures two in a row. Ends with `signal`.
+   * Probes every neighbour (or only some) once per interval and reports those that are found dead, each time: a refused connection is
+   * enough, of other failures two in a row. Ends with `signal`.
    */
   monitor(options: {
+    readonly of?: readonly AgentId[];
     readonly intervalMs: number;
     readonly signal: AbortSignal;
     readonly onDead: (health: Health) => void;
@@ -174,7 +175,7 @@ export class NetworkBase {
     };
     const round = (): void => {
       if (signal.aborted) return;
-      for (const agent of this.neighbours()) void look(agent);
+      for (const agent of options.of ?? this.neighbours()) void look(agent);
       this.clock.after(intervalMs, round);
     };
     this.clock.after(intervalMs, round);

@@ -27,7 +27,7 @@ export async function openQuestions(options: {
   return { source: { ...source, kind }, followed: null };
 }
 
-/** Gives each question the time it is due, so many per second from `from` on, and lets none go before. */
+/** Gives each question the time it is due, so many per second from the one at place `from` on, which is due at `t0`, and lets none go before. */
 export function paced(source: QuestionSource, options: { rate: number; t0: number; from: number; clock: Clock }): QuestionSource {
   const { rate, t0, from, clock } = options;
   return {
@@ -44,19 +44,24 @@ export function paced(source: QuestionSource, options: { rate: number; t0: numbe
 }
 
 /**
- * When questions were first sent, by id, as earlier incarnations have written into `eventFile` since `t0`; those with a result are left out, so
- * that it holds no more than were under way.
+ * What earlier incarnations have written into `eventFile` since `t0`. `sent`: when questions were first sent, by id; those with a result are left
+ * out, so that it holds no more than were under way. `recorded`: results there were already when the first of them began; null: none has.
  */
-export async function firstDispatches(eventFile: string, t0: number): Promise<ReadonlyMap<string, number>> {
+export async function firstDispatches(
+  eventFile: string,
+  t0: number,
+): Promise<{ readonly sent: ReadonlyMap<string, number>; readonly recorded: number | null }> {
   const first = new Map<string, number>();
+  let recorded: number | null = null;
   for await (const line of createInterface({ input: createReadStream(eventFile) })) {
     if (!line.includes('"ev":"queue.')) continue;
     const event = parse(line);
     if (event === null || event.t < t0) continue;
+    if (event.ev === "queue.opened") recorded ??= event.recorded;
     if (event.ev === "queue.result") first.delete(event.question);
     if (event.ev === "queue.dispatched") for (const id of event.questions) if (!first.has(id)) first.set(id, event.t);
   }
-  return first;
+  return { sent: first, recorded };
 }
 
 function parse(line: string): RunEvent | null {

@@ -1,14 +1,12 @@
+import path from "node:path";
 import type { QueueConfig, QueueNode, QueueSpec } from "@failstorm/core";
 import { type FinishedQuestion, QueueEngine } from "@failstorm/qa";
 import type { Role, RoleParts } from "../role.ts";
 import type { AnswerEngine } from "./answerEngine.ts";
 import { Dispatcher } from "./dispatcher.ts";
-import { engineConfig, joinNetwork, Neighbours } from "./neighbours.ts";
+import { engineConfig, joinNetwork, Neighbours, POOL_ATTEMPTS } from "./neighbours.ts";
 import { NetworkBase } from "./network.ts";
 import { Worker } from "./worker.ts";
-
-/** A question is tried so often in the pool before it goes back to whoever asked. */
-const POOL_ATTEMPTS = 2;
 
 interface Waiting {
   readonly resolve: (answer: string | null) => void;
@@ -31,10 +29,13 @@ class Pool {
 
   readonly answer: AnswerEngine = ({ id, q }) =>
     new Promise((resolve, reject) => {
+      if (this.dispatcher === null) {
+        reject(new Error("the pool is not there yet"));
+        return;
+      }
       const seq = this.asked++;
       this.waiting.set(seq, { resolve, reject });
-      if (this.dispatcher === null) reject(new Error("the pool is not there yet"));
-      else this.dispatcher.offer([{ seq, id, q, gold: null }]);
+      this.dispatcher.offer([{ seq, id, q, gold: null }]);
     });
 
   async open(nodes: readonly QueueNode[]): Promise<void> {
@@ -57,7 +58,8 @@ class Pool {
       network,
       clock,
       recorder,
-      run: `${spec.config.scenario.seed}`,
+      // Its workspace is in the run's folder: runs with one seed may ask a worker that runs already different questions under one id.
+      run: path.basename(path.resolve(spec.workspaceDir, "..", "..")),
       takesBatches: (worker) => neighbours.takesBatches(worker),
       onRecord: (result) => this.settle(result),
       onChange: () => undefined,

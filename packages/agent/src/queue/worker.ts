@@ -38,7 +38,11 @@ export class Worker implements Role {
         const asked = { seq: 0, id: `words-${this.executions}`, q: incoming.text, attempt: 1 };
         queue.enqueue({ type: "agent_text_message", text: (await this.answer(asked, caller, signal)).answer ?? "" });
       } else {
-        const answers = await Promise.all(incoming.questions.map((question) => this.answer(question, caller, signal)));
+        const ended = await Promise.allSettled(incoming.questions.map((question) => this.answer(question, caller, signal)));
+        const answers = ended.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+        const failed = ended.find((one) => one.status === "rejected");
+        // One that cannot be answered does not cost the batch its other answers; it is asked again.
+        if (answers.length === 0 && failed !== undefined) throw failed.reason;
         queue.enqueue({ type: "agent_parts_message", parts: [answersPart(answers)] });
       }
     },

@@ -58,10 +58,14 @@ export class QueueEngine {
     this.noWorkerSince = options.now;
   }
 
-  /** A worker is there. `concurrency`: messages it may have at once. One that is known already: nothing happens. */
-  addWorker(worker: string, concurrency: number, now: number): QueueEffect[] {
-    if (!this.pool.has(worker)) this.pool.add(worker, concurrency);
-    return this.tick(now);
+  /**
+   * A worker is there. `concurrency`: messages it may have at once. `unhealthy`: why it begins in quarantine; null = it is well. One that
+   * is known already: nothing happens.
+   */
+  addWorker(worker: string, concurrency: number, now: number, unhealthy: string | null = null): QueueEffect[] {
+    if (this.pool.has(worker)) return this.tick(now);
+    this.pool.add(worker, concurrency);
+    return [...(unhealthy === null ? [] : this.pool.quarantine(worker, unhealthy, now)), ...this.tick(now)];
   }
 
   /** How many further questions may be offered now. */
