@@ -1,9 +1,11 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { createProgram } from "../src/program.ts";
-import { findUnfinished, keepEarlierEvents, type QueueRunFile, readRunFile, writeRunFile } from "../src/queue/folder.ts";
+import { reportQueue } from "../src/queue/finish.ts";
+import { findUnfinished, keepEarlierEvents, keyOf, type QueueRunFile, readRunFile, writeRunFile } from "../src/queue/folder.ts";
 
 let dir: string;
 beforeAll(() => {
@@ -80,9 +82,58 @@ describe("the folder of a queue", () => {
     writeFileSync(path.join(folder(results, "4"), "queue_run.json"), "{");
     expect(findUnfinished(results, "a2a", "k")).toBe(made);
     expect(findUnfinished(results, "acp", "k")).toBeNull();
-    writeFileSync(path.join(made, "manifest.json"), JSON.stringify({ pid: process.ppid }));
+    const manifest = path.join(made, "manifest.json");
+    writeFileSync(manifest, JSON.stringify({ pid: process.ppid }));
+    expect(findUnfinished(results, "a2a", "k"), "the number is another program's").toBe(made);
+    const worker = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)", path.join("cli", "src", "main.ts")]);
+    writeFileSync(manifest, JSON.stringify({ pid: worker.pid }));
+    expect(findUnfinished(results, "a2a", "k"), "somebody is about to work in it").toBeNull();
     writeFileSync(path.join(made, "orchestrator.ndjson"), "");
     expect(findUnfinished(results, "a2a", "k"), "somebody works in it").toBeNull();
+    rmSync(path.join(made, "orchestrator.ndjson"));
+    writeFileSync(path.join(made, "events.ndjson"), "");
+    expect(findUnfinished(results, "a2a", "k"), "its session is over").toBe(made);
+    worker.kill("SIGKILL");
+  });
+
+  it("an equal call has the same faults, too", () => {
+    const key = (scenario: object): string =>
+      keyOf({ scenario: { protocol: "a2a", seed: 7, ...scenario }, queue: {}, qa: {}, llm: null } as never, "sha256:1");
+    const quiet = { killCount: 0, killFraction: 0 };
+    expect(key({ ...quiet, faultTimeMs: 1 })).toBe(key({ ...quiet, faultTimeMs: 2 }));
+    const keys = [
+      quiet,
+      { killCount: 1, killFraction: 0.25, faultTimeMs: 1 },
+      { killCount: 2, killFraction: 0.5, faultTimeMs: 1 },
+    ];
+    expect(new Set(keys.map(key)).size).toBe(3);
+  });
+
+  it("a report of a run that failed does not call it done", async () => {
+    const made = folder(path.join(dir, "failed"), "1");
+    writeRunFile(made, { ...run, config: { scenario: { protocol: "a2a", seed: 7 }, queue: {} } } as unknown as QueueRunFile);
+    const at = { src: "orchestrator", inc: 1 };
+    const config = { scenario: { name: "queue", protocol: "a2a", seed: 7 } };
+    const events = [
+      { t: 1, ...at, seq: 0, ev: "run.started", runId: "1", wallMs: 1, config },
+      { t: 2, ...at, seq: 1, ev: "run.finished", status: "failed", reason: "the disk was full" },
+    ];
+    writeFileSync(path.join(made, "events.ndjson"), events.map((event) => `${JSON.stringify(event)}\n`).join(""));
+    const result = { seq: 0, id: "q", status: "answered", answer: "x", gold: null, worker: "w", protocol: "a2a", attempts: 1 };
+    const times = { code: null, intendedAt: 1, sentAt: 1, finishedAt: 2, inc: 1 };
+    writeFileSync(path.join(made, "queue_results.jsonl"), `${JSON.stringify({ ...result, ...times })}\n`);
+    const stdout = vi.spyOn(process.stdout, "write").mockReturnValue(true);
+    try {
+      expect(await reportQueue(made, true)).toBe(0);
+    } finally {
+      stdout.mockRestore();
+    }
+    const document = JSON.parse(readFileSync(path.join(made, "queue_results.json"), "utf8")) as Record<string, unknown>;
+    expect(document).toMatchObject({
+      metadata: { status: "failed", reason: "the disk was full", complete: false },
+      results: [{ id: "q" }],
+    });
+    expect(readRunFile(made)?.complete).toBe(false);
   });
 
   it("keeps the events of each session apart", () => {

@@ -43,6 +43,17 @@ describe("the plan of a queue", () => {
     expect(asQueueConfig(base(1), { ...QUEUE, workers: 2 }, NO_FAULT).scenario).toMatchObject({ name: "queue", agentCount: 3 });
   });
 
+  it("workers that run already: no two of one name, none with a name of ours", () => {
+    const named = (...external: string[]) => plan({ external });
+    expect(() => named("http://10.0.0.1:9101", "http://10.0.0.2:9101")).toThrow(
+      /--worker http:\/\/10\.0\.0\.2:9101: two workers go by worker-at-9101; .*http:\/\/10\.0\.0\.2:9101#NAME/,
+    );
+    expect(named("http://10.0.0.1:9101", "http://10.0.0.2:9101#other").external).toHaveLength(2);
+    for (const taken of ["worker-1", "coordinator-1"])
+      expect(() => named(`http://h:1#${taken}`)).toThrow(`${taken} is a process of this run; that agent needs another name`);
+    expect(() => named("http://h:1#%zz")).toThrow(/--worker http:\/\/h:1#%zz: #%zz is no name/);
+  });
+
   it("a mix: each worker hosts what it was dealt, coordinators the first of it", () => {
     const mixed = { ...base(1), scenario: { ...base(1).scenario, protocol: "meta", hosts: [["acp"], ["a2a", "anp"]] } };
     const layered = { ...QUEUE, topology: "layered", subCoordinators: 1, workers: 2 } as const;

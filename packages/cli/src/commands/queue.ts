@@ -1,4 +1,5 @@
 import path from "node:path";
+import { Readable } from "node:stream";
 import { hostedById, InputError, type QueueNode, systemClock } from "@failstorm/core";
 import type { Outcome } from "@failstorm/orchestrator";
 import { agentEntry, agentWarmUp, userFolder } from "../project.ts";
@@ -125,8 +126,11 @@ function announce({ plan, runDir, run }: PreparedQueue): void {
   log("INFO", `run folder ${shownPath(runDir)}`);
 }
 
+/** A run that goes on has questions already: only a pipe brings more, and a terminal would be waited for without a word. */
+const streamOf = (stdin: NodeJS.ReadStream, resumed: boolean): Readable => (resumed && stdin.isTTY ? Readable.from([]) : stdin);
+
 async function carryOut(
-  { plan, runDir }: PreparedQueue,
+  { plan, runDir, resumed }: PreparedQueue,
   client: QueueClient,
   options: { readonly quiet: boolean; readonly interrupts: Interrupts },
 ): Promise<Outcome> {
@@ -142,7 +146,7 @@ async function carryOut(
       plan,
       {
         dispatch: async (coordinator, signal) => void (await client.command(coordinator, "dispatch", signal)),
-        input: plan.config.queue.source === "stdin" ? process.stdin : null,
+        input: plan.config.queue.source === "stdin" ? streamOf(process.stdin, resumed) : null,
       },
       {
         runDir,

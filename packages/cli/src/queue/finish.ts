@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { StringDecoder } from "node:string_decoder";
 import { InputError, type RunEvent } from "@failstorm/core";
 import type { Outcome } from "@failstorm/orchestrator";
 import type { QueueMetrics } from "@failstorm/report";
@@ -19,11 +20,11 @@ export interface QueueSummary {
   readonly check: CheckResult;
 }
 
-/** Everything that is derived from a queue's events and results: metrics, invariants, the results as one document. */
+/** Everything that is derived from a queue's events and results: metrics, invariants, the results as one document. `ended`: null = as the events say. */
 export async function summariseQueue(
   runDir: string,
   run: QueueRunFile,
-  outcome: Pick<Outcome, "status" | "reason">,
+  ended: Pick<Outcome, "status" | "reason"> | null,
 ): Promise<QueueSummary> {
   const [{ mergeEvents }, { writeQueueMetrics, QUEUE_RESULTS_FILE }, { checkQueue }, { writeResultsDocument }] =
     await Promise.all([
@@ -36,6 +37,7 @@ export async function summariseQueue(
   const journal = path.join(runDir, QUEUE_RESULTS_FILE);
   // A queue that was interrupted before it had opened has none.
   if (!existsSync(journal)) writeFileSync(journal, "");
+  const outcome = ended ?? outcomeIn(path.join(runDir, "events.ndjson"));
   const { metrics } = await writeQueueMetrics(runDir);
   const isWhole = outcome.status === "done" && !metrics.partial;
   const check = checkQueue({
@@ -58,7 +60,8 @@ export async function summariseQueue(
     queue,
     metrics,
   });
-  writeRunFile(runDir, { ...run, complete: isWhole });
+  // A queue that was closed over results that are not there is to be gone on with.
+  writeRunFile(runDir, { ...run, complete: isWhole && (metrics.missing ?? 0) === 0 });
   return { metrics, check };
 }
 
@@ -73,18 +76,32 @@ function* jsonLines<T>(file: string, read: (value: unknown) => T): Generator<T |
   }
 }
 
+/** How a run ended, by its last word; one whose orchestrator was killed has none. */
+function outcomeIn(file: string): Pick<Outcome, "status" | "reason"> {
+  let last: RunEvent | null = null;
+  for (const line of linesOf(file)) if (line.includes('"ev":"run.finished"')) last = JSON.parse(line) as RunEvent;
+  if (last?.ev === "run.finished") return { status: last.status, reason: last.reason };
+  return { status: "interrupted", reason: "its orchestrator ended without a word" };
+}
+
+const CHUNK_BYTES = 1 << 20;
+
+/** Piece by piece: an endless queue's events are more than one text can hold. */
 function* linesOf(file: string): Generator<string> {
-  let text: string;
+  if (!existsSync(file)) return;
+  const fd = openSync(file, "r");
   try {
-    text = readFileSync(file, "utf8");
-  } catch {
-    return;
-  }
-  for (let start = 0; start < text.length; ) {
-    const end = text.indexOf("\n", start);
-    yield text.slice(start, end === -1 ? undefined : end);
-    if (end === -1) return;
-    start = end + 1;
+    const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+    const decoder = new StringDecoder("utf8");
+    let rest = "";
+    for (let n = readSync(fd, buffer); n > 0; n = readSync(fd, buffer)) {
+      const lines = (rest + decoder.write(buffer.subarray(0, n))).split("\n");
+      rest = lines.pop() ?? "";
+      yield* lines;
+    }
+    if (rest !== "") yield rest;
+  } finally {
+    closeSync(fd);
   }
 }
 
@@ -128,7 +145,7 @@ export async function printQueue(
 export async function reportQueue(runDir: string, json: boolean): Promise<number> {
   const run = readRunFile(runDir);
   if (run === null) throw new InputError(`report ${runDir}: is no folder of a queue`);
-  const summary = await summariseQueue(runDir, run, { status: "done", reason: null });
+  const summary = await summariseQueue(runDir, run, null);
   await printQueue(summary, { runDir, json, quiet: false, published: false });
   return summary.check.violations.length > 0 ? INVARIANT_BROKEN : 0;
 }

@@ -29,9 +29,12 @@ export interface QueueRunFile {
 /** Two calls with one key ask the same questions of the same network. `questions`: the fingerprint of the source; null = a stream. */
 export function keyOf(config: QueueRunConfig, questions: string | null): string {
   const { scenario, queue, qa, llm, protocolConfig } = config;
-  const { protocol, seed, timeScale, protocolModule = protocol } = scenario;
+  const { protocol, seed, timeScale, protocolModule = protocol, killFraction, killCount, faultTimeMs } = scenario;
   const model = llm === null ? null : [llm.type, llm.model, llm.baseUrl];
-  const text = JSON.stringify([protocolModule, seed, timeScale, queue, qa.passages, qa.hops, model, protocolConfig, questions]);
+  // Who asks for a storm does not go on with a run without one, in which nobody would be killed.
+  const faults = killCount === 0 ? null : [killFraction, killCount, faultTimeMs];
+  const work = [queue, qa.passages, qa.hops, model, protocolConfig, questions, faults];
+  const text = JSON.stringify([protocolModule, seed, timeScale, ...work]);
   return createHash("sha256").update(text).digest("hex");
 }
 
@@ -68,13 +71,17 @@ export function findUnfinished(results: string, protocol: string, key: string): 
   );
 }
 
-/** Whether its orchestrator still lives, as far as its manifest tells. */
+/** Whether its orchestrator still lives, as far as its manifest tells: from before its first event until its events are merged. */
 function isHeld(dir: string): boolean {
+  const isThere = (name: string): boolean => existsSync(path.join(dir, name));
+  if (isThere("events.ndjson") && !isThere("orchestrator.ndjson")) return false;
   try {
     const { pid } = JSON.parse(readFileSync(path.join(dir, "manifest.json"), "utf8")) as { pid?: unknown };
     if (typeof pid !== "number" || pid === process.pid) return false;
     process.kill(pid, 0);
-    return existsSync(path.join(dir, "orchestrator.ndjson"));
+    // After a crash of the machine, or in a new container, the number may be another program's.
+    const commandLine = `/proc/${pid}/cmdline`;
+    return !existsSync(commandLine) || readFileSync(commandLine, "latin1").includes(path.join("cli", "src", "main.ts"));
   } catch {
     return false;
   }

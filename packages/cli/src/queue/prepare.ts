@@ -164,6 +164,9 @@ export async function resumeRun(runDir: string, before: QueueRunFile): Promise<P
   await writeStart(runDir, run);
   const document = path.join(runDir, DOCUMENT_FILE);
   log("INFO", `going on with ${shownPath(runDir)} (session ${run.sessions})`);
+  const { killFraction, killCoordinator } = run.faults;
+  if (killFraction > 0 || killCoordinator)
+    log("INFO", "nobody is killed in a run that goes on; --fresh starts one with its faults");
   return {
     plan: {
       config: run.config,

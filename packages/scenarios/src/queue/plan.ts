@@ -34,11 +34,20 @@ export function externalNode(url: string, protocol: string, fedBy: AgentId): Que
     throw new InputError(wrong("is no URL").message, { cause: error });
   }
   if (parsed.protocol !== "http:") throw wrong(`${parsed.protocol} is not spoken here`);
-  const name = decodeURIComponent(parsed.hash.slice(1));
+  const name = nameIn(parsed.hash);
+  if (name === null) throw wrong(`${parsed.hash} is no name (a % is written %25)`);
   const port = parsed.port === "" ? "80" : parsed.port;
   const agentId = name === "" ? externalName(Number(port)) : name;
   const endpoint = `http://${parsed.hostname}:${port}${parsed.pathname.replace(/\/+$/, "")}`;
   return { agentId, role: "worker", endpoint, protocol, external: true, fedBy };
+}
+
+function nameIn(hash: string): string | null {
+  try {
+    return decodeURIComponent(hash.slice(1));
+  } catch {
+    return null;
+  }
 }
 
 /** What an agent goes by that was started alone. */
@@ -59,28 +68,31 @@ export function queueNetwork(
     );
   const feeder = (index: number): AgentId => subs[index % Math.max(1, subs.length)] ?? COORDINATOR;
   const external = queue.external.map((url, index) => externalNode(url, protocol, feeder(queue.workers + index)));
-  rejectTwins(external);
-  return {
-    processes: [
-      { agentId: COORDINATOR, role: "coordinator", fedBy: null },
-      ...subs.map((agentId): Process => ({ agentId, role: "sub-coordinator", fedBy: COORDINATOR })),
-      ...names("worker", queue.workers).map((agentId, index): Process => ({ agentId, role: "worker", fedBy: feeder(index) })),
-    ],
-    external,
-  };
+  const processes: Process[] = [
+    { agentId: COORDINATOR, role: "coordinator", fedBy: null },
+    ...subs.map((agentId): Process => ({ agentId, role: "sub-coordinator", fedBy: COORDINATOR })),
+    ...names("worker", queue.workers).map((agentId, index): Process => ({ agentId, role: "worker", fedBy: feeder(index) })),
+  ];
+  rejectTwins(external, new Set(processes.map(({ agentId }) => agentId)));
+  return { processes, external };
 }
 
 const names = (kind: string, count: number): AgentId[] => Array.from({ length: count }, (_, index) => `${kind}-${index + 1}`);
 
-function rejectTwins(external: readonly QueueNode[]): void {
-  const owners = new Map<string, string>();
+/** `own`: names of the processes that the run starts. */
+function rejectTwins(external: readonly QueueNode[], own: ReadonlySet<AgentId>): void {
+  const [endpoints, names] = [new Set<string>(), new Set<AgentId>()];
   for (const { agentId, endpoint } of external) {
-    for (const key of [endpoint, agentId]) {
-      const other = owners.get(key);
-      if (other !== undefined)
-        throw new InputError(`--worker ${endpoint}: ${key} is given twice; two agents cannot be the same one`);
-      owners.set(key, endpoint);
-    }
+    if (endpoints.has(endpoint))
+      throw new InputError(`--worker ${endpoint}: ${endpoint} is given twice; two agents cannot be the same one`);
+    if (own.has(agentId))
+      throw new InputError(`--worker ${endpoint}#${agentId}: ${agentId} is a process of this run; that agent needs another name`);
+    if (names.has(agentId))
+      throw new InputError(
+        `--worker ${endpoint}: two workers go by ${agentId}; start one with another name (failstorm agent --name NAME) and give it after a #: ${endpoint}#NAME`,
+      );
+    endpoints.add(endpoint);
+    names.add(agentId);
   }
 }
 
