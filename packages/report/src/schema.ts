@@ -203,7 +203,7 @@ export const metricsSchema = z
     work: taskSummary,
     latency_histogram: z
       .array(z.tuple([count, count]))
-      .describe("right answers in buckets of 1/128 relative width (statistics/histogram.ts): [bucket, count]"),
+      .describe("right answers in buckets of at most 1/64 relative width (statistics/histogram.ts): [bucket, count]"),
     schedule_sha256: z.string().describe("of the tasks' times, owners and questions: equal where runs had the same work"),
     answers: z.object({ calibrated: z.boolean(), answered: count, exact_match: rate, token_f1: rate, evidence_recall: rate }),
     conflicting_answers: count,

@@ -204,6 +204,39 @@ describe("a comparison", () => {
     });
   });
 
+  it("calls a median a lower bound when one of the two middle values is one, and says in differences how many blocks lack the end", () => {
+    const half = (b: number): Observed => (b < 4 ? value(5 + b) : { kind: "censored", after: 90 });
+    const plan = experiment(
+      [
+        { variant: "x", of: (b) => digest(b, { recovery_ms: half(b) }) },
+        { variant: "y", of: (b) => digest(b, { recovery_ms: value(6) }) },
+      ],
+      8,
+    );
+    const result = analyse(plan.experiment, plan.entries, RESAMPLES);
+    expect(result.strata[0]?.variants[0]?.measures["recovery_ms"]).toMatchObject({
+      median: { estimate: 49 },
+      isLowerBound: true,
+    });
+    const differences = toMarkdown(comparisonTables(result).find(({ id }) => id === "differences") as DataTable);
+    expect(differences).toMatch(/\| Recovery \| y − x \| ms \| 8 4 never \|/);
+  });
+
+  it("takes a difference relative to the size of a mean below 0, not to its sign", () => {
+    const plan = experiment(
+      [
+        { variant: "x", of: (b) => digest(b, { success_rate_drop: value(-1) }) },
+        { variant: "y", of: (b) => digest(b, { success_rate_drop: value(1) }) },
+      ],
+      3,
+    );
+    const [row] =
+      analyse(plan.experiment, plan.entries, RESAMPLES).strata[0]?.pairs.filter(
+        ({ measure }) => measure === "success_rate_drop",
+      ) ?? [];
+    expect(row).toMatchObject({ a: "y", b: "x", meanDifference: { estimate: 2 }, relative: 2 });
+  });
+
   it("leaves invalid runs out, keeps flagged ones, and lists both with the reason", () => {
     const { experiment: plan, entries } = three();
     const spoilt = entries.map((entry): RunEntry => {
@@ -305,9 +338,13 @@ describe("tables", () => {
     expect(toCsv(table)).toBe('name,value,low\r\n"a|b ""q"", c_1",5.25,-1\r\n');
     expect(JSON.parse(toJson(table))).toEqual([{ name: 'a|b "q", c_1', value: 5.25, low: -1 }]);
     const latex = toLatex(table);
-    expect(latex).toContain('a|b "q", c\\_1 & \\textbf{5 $\\geq$ [$-$1, 6]} \\\\');
+    expect(latex).toContain('a\\textbar{}b "q", c\\_1 & \\textbf{5 $\\geq$ [$-$1, 6]} \\\\');
     expect(latex).toContain("\\caption{A \\& B}");
     expect(latex).toContain("\\begin{tabular}{@{}lr@{}}");
+    // pdflatex stops at a letter it does not know, and prints other characters for < and >.
+    const odd = toLatex({ ...table, rows: [[cell("<0.0001"), cell("α"), cell("")]], notes: ["α = 0.05, a > b"] });
+    expect(odd).toContain("\\textless{}0.0001 & $\\alpha$ \\\\");
+    expect(odd).toContain("$\\alpha$ = 0.05, a \\textgreater{} b");
     for (const rule of ["\\toprule", "\\midrule", "\\bottomrule"]) expect(latex).toContain(rule);
   });
 });
@@ -356,6 +393,12 @@ describe("an experiment's folder", () => {
         [undefined, "not made yet"],
       ],
     );
+    // Computed anew, the metrics of a run whose events are gone are not taken for theirs.
+    const { entries: fresh } = await readExperiment(dir, { fresh: true });
+    expect(fresh.slice(0, 2).map(({ digest, problem }) => [digest === null, problem === null])).toEqual([
+      [true, false],
+      [false, true],
+    ]);
   });
 
   it("gets tables in four formats, figures in two, the comparison as JSON, and a page that stands alone", async () => {
@@ -409,6 +452,10 @@ describe("an experiment's folder", () => {
     expect(page).toContain("arXiv:2510.17149");
     expect(page).toMatch(/14\.74.*14\.57.*98\.85.*8\.00/s);
     expect(page).toMatch(/ours, mean of 3 runs.*100\.00.*90\.00.*90\.00.*2\.50.*5\.00/s);
+    const late = { ...windows, post: null, recoverySeconds: null };
+    const cut = entries.map((entry) => (entry.planned.block === 1 ? changed(entry, { windows: late }) : entry));
+    const published = comparisonTables(analyse(plan, cut, RESAMPLES)).find(({ id }) => id === "published") as DataTable;
+    expect(toMarkdown(published)).toMatch(/ours, mean of 3 runs \|.*\| 5.00 in 2 runs \|/);
   });
 });
 
@@ -477,6 +524,33 @@ describe("diff", () => {
         ["recovery_ms:+20%"],
       ).row,
     ).toMatchObject({ change: "not significant", regression: null });
+  });
+
+  it("lets no gate open that could not be judged, and takes any worsening of what was 0 for more than a share", () => {
+    const of = (source: string, observed: Record<string, Observed>, n = 8): ResultSet =>
+      set(
+        source,
+        Array.from({ length: n }, (_, i) => digest(i, observed)),
+      );
+    const drop = (a: number, b: number, n?: number) =>
+      diffResults(of("a", { success_rate_drop: value(a) }, n), of("b", { success_rate_drop: value(b) }, n), {
+        rules: [parseFailRule("success_rate_drop:+20%"), parseFailRule("recovery_ms:+20%")],
+        alpha: 0.05,
+        seed: 1,
+      }).groups[0]?.rows ?? [];
+    const row = (rows: ReturnType<typeof drop>, key: string) => rows.find(({ measure }) => measure === key);
+    for (const a of [0, -1]) expect(row(drop(a, 5), "success_rate_drop")?.regression).toMatchObject({ judgedBy: "significance" });
+    expect(row(drop(0, 0), "success_rate_drop")).toMatchObject({ regression: null, unjudged: null });
+    expect(row(drop(5, 0), "success_rate_drop")).toMatchObject({ regression: null, change: "better" });
+    expect(row(drop(0, 0), "recovery_ms")?.unjudged).toMatchObject({ rule: "recovery_ms:+20%", lacksValues: true });
+    const one = compare(of("a", { recovery_ms: value(1) }, 1), of("b", { recovery_ms: value(2) }, 1), ["recovery_ms"]);
+    expect(one.row?.unjudged).toMatchObject({ because: expect.stringMatching(/too few runs/), lacksValues: false });
+  });
+
+  it("speaks in all numbers of a row of the same runs: those that have a partner with a value", () => {
+    const less = runs(10, (i) => 1000 + i * 10).map((run) => (run.seed === 9 ? digest(9, { service_gap_ms: value(1) }) : run));
+    const { row } = compare(before, set("b", less), ["recovery_ms:+1%"]);
+    expect(row).toMatchObject({ a: { n: 9 }, b: { n: 9 }, relative: 0, meanDifference: { estimate: 0 } });
   });
 
   it("compares runs of other seeds as two samples", () => {
@@ -581,6 +655,7 @@ describe("diff", () => {
       ["recovery_ms:-20%", /a lower recovery is no regression/],
       ["goodput.measured.rate:+1%", /a higher goodput is no regression/],
       ["orphaned_tasks:+5", /must be MEASURE/],
+      ["recovery_ms:+20kB", /recovery_ms is in ms, not in kB; give recovery_ms:\+20ms/],
     ] as const)
       expect(() => parseFailRule(rule)).toThrow(expected);
     expect(parseFailRule("goodput.measured.rate:-1%")).toMatchObject({ limit: -0.01, relative: true });

@@ -225,7 +225,7 @@ describe("latency histograms", () => {
     );
   });
 
-  it("keep every quantile to within 1/128 above, or 1 µs", () => {
+  it("keep every quantile to within 1/64 above, or 1 µs", () => {
     fc.assert(
       fc.property(latencies, fc.double({ min: 0, max: 1, noNaN: true }), (values, q) => {
         const histogram = createHistogram();

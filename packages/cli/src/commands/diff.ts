@@ -1,7 +1,7 @@
 import path from "node:path";
 import { InputError } from "@failstorm/core";
 import { findMeasure, formatValue } from "@failstorm/report";
-import { type Diff, type DiffRow, diffResults, parseFailRule } from "@failstorm/report/comparison/diff.ts";
+import { type Diff, type DiffRow, diffResults, type FailRule, parseFailRule } from "@failstorm/report/comparison/diff.ts";
 import { readResults, type ResultSet } from "@failstorm/report/comparison/resultSet.ts";
 import Table from "cli-table3";
 import { userFolder } from "../project.ts";
@@ -15,6 +15,7 @@ export interface DiffOptions {
 }
 
 const REGRESSION = 4;
+const BAD_INPUT = 2;
 /** What is looked at when nothing else was asked for: any significant worsening of it. */
 const DEFAULT_RULE = "service_gap_ms";
 
@@ -74,7 +75,12 @@ function print(diff: Diff, all: boolean): void {
   }
 }
 
-function explain(side: string, { source, excluded, groups }: ResultSet): void {
+function explain(side: string, { source, excluded, groups, unreadable = [] }: ResultSet): void {
+  if (unreadable.length > 0)
+    log(
+      "WARNING",
+      `${side} (${source}): ${unreadable.length} runs have no metrics that this version can read and are left out: ${unreadable[0] ?? ""}`,
+    );
   if (excluded.length > 0)
     log(
       "WARNING",
@@ -84,11 +90,45 @@ function explain(side: string, { source, excluded, groups }: ResultSet): void {
   if (flagged > 0) log("WARNING", `${side} (${source}): ${flagged} runs were saturated or disturbed`);
 }
 
-/** `failstorm diff A B`: what changed, and exit code 4 when B is worse in what --fail-on names. */
+/** Throws InputError. */
+function readRules(texts: readonly string[]): FailRule[] {
+  const rules = texts.map(parseFailRule);
+  for (const [i, { measure, text }] of rules.entries()) {
+    const other = rules.slice(0, i).find((rule) => rule.measure.key === measure.key);
+    if (other !== undefined)
+      throw new InputError(`--fail-on ${text}: ${measure.key} has a rule already, ${other.text}; remove one of them`);
+  }
+  return rules;
+}
+
+/** Says what is worse, and what could not be judged. Returns the exit code. */
+function conclude({ groups }: Diff, asked: boolean): number {
+  const rows = groups.flatMap(({ name, rows }) => rows.map((row) => ({ name, row })));
+  for (const { name, row } of rows)
+    if (row.regression !== null)
+      log(
+        "ERROR",
+        `regression of ${row.measure} (${name}): worse than ${row.regression.rule} allows${row.regression.judgedBy === "threshold alone" ? "; too few runs for a test: judged by the threshold alone" : ""}`,
+      );
+    else if (row.unjudged !== null)
+      log(
+        asked && row.unjudged.lacksValues ? "ERROR" : "WARNING",
+        `--fail-on ${row.unjudged.rule} (${name}): cannot be judged: ${row.unjudged.because}`,
+      );
+  if (rows.some(({ row }) => row.regression !== null)) return REGRESSION;
+  // A gate that saw nothing must not open.
+  return asked && rows.some(({ row }) => row.unjudged?.lacksValues === true) ? BAD_INPUT : 0;
+}
+
+/**
+ * `failstorm diff A B`: what changed, and exit code 4 when B is worse in what --fail-on names, 2 when one of the two has no value of
+ * that.
+ */
 export async function diff(given: readonly [string, string], options: DiffOptions): Promise<number> {
   if (!(options.alpha > 0 && options.alpha < 0.5))
     throw new InputError(`--alpha ${options.alpha}: must be a number above 0 and below 0.5, for example 0.05`);
-  const rules = (options.failOn.length > 0 ? options.failOn : [DEFAULT_RULE]).map(parseFailRule);
+  const asked = options.failOn.length > 0;
+  const rules = readRules(asked ? options.failOn : [DEFAULT_RULE]);
   const [a, b] = (await Promise.all(given.map((source) => readResults(path.resolve(userFolder(), source), source)))) as [
     ResultSet,
     ResultSet,
@@ -103,13 +143,5 @@ export async function diff(given: readonly [string, string], options: DiffOption
   if (options.json) process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
   else print(result, options.all);
   for (const name of result.unmatched) log("WARNING", `${name}: only in one of the two`);
-  const regressions = result.groups.flatMap(({ name, rows }) =>
-    rows.flatMap(({ regression, measure }) => (regression === null ? [] : [{ name, measure, ...regression }])),
-  );
-  for (const { name, measure, rule, judgedBy } of regressions)
-    log(
-      "ERROR",
-      `regression of ${measure} (${name}): worse than ${rule} allows${judgedBy === "threshold alone" ? "; too few runs for a test: judged by the threshold alone" : ""}`,
-    );
-  return regressions.length > 0 ? REGRESSION : 0;
+  return conclude(result, asked);
 }

@@ -5,15 +5,15 @@ import { type Cell, cell, type DataTable } from "./dataTable.ts";
 import { controlsTable, faultCostTable, publishedTable, runsTable } from "./listTables.ts";
 import type { PairResult } from "./pairs.ts";
 import type { MeasureSummary } from "./summaries.ts";
-import { column, inFile, inTitle, intervalText, labelOf, pText } from "./tableParts.ts";
+import { column, inFile, inTitle, intervalText, labelOf, pText, signedText } from "./tableParts.ts";
 
 function summaryCell(summary: MeasureSummary | undefined, isBest: boolean): Cell {
   if (summary === undefined || summary.median === null) return cell("–", null);
-  const { estimate, low, high } = summary.median;
+  const { estimate } = summary.median;
   const bound = summary.isLowerBound ? "≥ " : "";
   const censored = summary.censored > 0 ? `, ${summary.censored} never` : "";
-  const text = `${bound}${formatValue(estimate)}`;
-  return Object.assign(cell(text, estimate, isBest), { detail: `[${formatValue(low)}, ${formatValue(high)}]${censored}` });
+  const [text = "", ...rest] = intervalText(summary.median).split(" ");
+  return Object.assign(cell(`${bound}${text}`, estimate, isBest), { detail: `${rest.join(" ")}${censored}` });
 }
 
 function summaryRow({ experiment }: Comparison, stratum: Stratum, measure: Measure): Cell[] {
@@ -57,11 +57,12 @@ function pairRow(comparison: Comparison, stratum: Stratum, pair: PairResult): Ce
   const measure = findMeasure(pair.measure) as Measure;
   const harness = stratum.harness.find((spread) => spread.measure === pair.measure);
   const { unflagged } = pair;
+  const n = cell(String(pair.n), pair.n);
   return [
     cell(measure.label, measure.key),
     cell(`${labelOf(comparison, pair.a)} − ${labelOf(comparison, pair.b)}`, `${pair.a} - ${pair.b}`),
     cell(measure.unit),
-    cell(String(pair.n), pair.n),
+    pair.censored === 0 ? n : Object.assign(n, { detail: `${pair.censored} never` }),
     intervalCell(pair.meanDifference, pair.significant),
     cell("", pair.meanDifference?.low ?? null),
     cell("", pair.meanDifference?.high ?? null),
@@ -76,7 +77,7 @@ function pairRow(comparison: Comparison, stratum: Stratum, pair: PairResult): Ce
     intervalCell(harness?.meanDifference ?? null),
     unflagged.n === pair.n
       ? cell("–", null)
-      : Object.assign(cell(formatValue(unflagged.meanDifference), unflagged.meanDifference), {
+      : Object.assign(cell(signedText(unflagged.meanDifference), unflagged.meanDifference), {
           detail: `n = ${unflagged.n}, p = ${pText(unflagged.p)}`,
         }),
   ];
@@ -143,7 +144,7 @@ export function differencesTable(comparison: Comparison, stratum: Stratum, all: 
     ],
     rows: rows.map((pair) => pairRow(comparison, stratum, pair)),
     notes: [
-      `Within blocks of the same seed. Interval: BCa bootstrap over blocks; d_z: mean over standard deviation of the differences; p: two-sided sign-flip test, Holm-corrected among the pairs of the primary measure (${primary}), and among all others. Bold: significant at α = ${alpha}. A/A: the same variant twice in each block, the harness's own difference.`,
+      `Within blocks of the same seed. Interval: BCa bootstrap over blocks; d_z: mean over standard deviation of the differences; p: two-sided sign-flip test, Holm-corrected among the pairs of the primary measure (${primary}), and among all others. Bold: significant at α = ${alpha}. A/A: the same variant twice in each block, the harness's own difference. “n never”: so many blocks in which one of the two runs did not get there and counts with the time it was observed for: the true difference is larger or smaller by an unknown amount.`,
     ],
   };
 }

@@ -88,10 +88,17 @@ const LATEX: Readonly<Record<string, string>> = {
   "≤": "$\\leq$",
   "→": "$\\to$",
   "±": "$\\pm$",
+  α: "$\\alpha$",
+  δ: "$\\delta$",
+  µ: "$\\mu$",
+  // In LaTeX's default encoding these three come out as other characters.
+  "<": "\\textless{}",
+  ">": "\\textgreater{}",
+  "|": "\\textbar{}",
 };
 
 const latexText = (text: string): string =>
-  text.replaceAll(/[\\&%$#_{}~^−–…×≥≤→±]/g, (character) => LATEX[character] ?? character);
+  text.replaceAll(/[\\&%$#_{}~^−–…×≥≤→±αδµ<>|]/g, (character) => LATEX[character] ?? character);
 
 /** A `table` for booktabs. */
 export function toLatex(table: DataTable): string {

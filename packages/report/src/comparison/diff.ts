@@ -19,7 +19,7 @@ export interface FailRule {
 /** Reads `measure`, `measure:+20%` or `measure:-1.5` (in the measure's unit). Throws InputError. */
 export function parseFailRule(text: string): FailRule {
   const [, key = "", sign = "", amount = "", percent = ""] =
-    /^([^:]+?)(?::([+-])(\d+(?:\.\d+)?)\s*(%|ms|kB|tasks|detections)?)?$/.exec(text.trim()) ?? [];
+    /^([^:]+?)(?::([+-])(\d+(?:\.\d+)?)\s*(%|[A-Za-z/]+)?)?$/.exec(text.trim()) ?? [];
   const measure = findMeasure(key);
   if (measure === undefined || measure.better === null)
     throw new InputError(
@@ -28,6 +28,10 @@ export function parseFailRule(text: string): FailRule {
       )
         .map((known) => known.key)
         .join(", ")}`,
+    );
+  if (percent !== "" && percent !== "%" && percent !== measure.unit)
+    throw new InputError(
+      `--fail-on ${text}: ${key} is in ${measure.unit}, not in ${percent}; give ${key}:${sign}${amount}${measure.unit}`,
     );
   const size = amount === "" ? 0 : Number(amount) * (sign === "-" ? -1 : 1);
   const isGood = measure.better === "lower" ? size < 0 : size > 0;
@@ -54,6 +58,8 @@ export interface DiffRow {
   readonly change: "better" | "worse" | "not significant" | "one run each" | "nothing to compare";
   /** Set where a rule was asked for. */
   readonly regression: { readonly rule: string; readonly judgedBy: "significance" | "threshold alone" } | null;
+  /** Why a rule that was asked for could not be judged: no regression then means nothing. */
+  readonly unjudged: { readonly rule: string; readonly because: string; readonly lacksValues: boolean } | null;
 }
 
 export interface DiffGroup {
@@ -144,43 +150,63 @@ function testUnpaired(a: readonly number[], b: readonly number[], prng: Prng): T
   };
 }
 
-type RawRow = Omit<DiffRow, "pCorrected" | "change" | "regression">;
+/** `gap`: mean of B less mean of A, in the measure's unit. */
+interface RawRow extends Omit<DiffRow, "pCorrected" | "change" | "regression" | "unjudged"> {
+  readonly gap: number | null;
+}
+
+/** The values of both; where runs are paired those of the pairs that have two, so that all numbers of a row speak of the same runs. */
+function valuesOf(measure: Measure, pair: Pair, matched: [RunDigest, RunDigest][] | null): { a: number[]; b: number[] } {
+  const known = (runs: readonly RunDigest[]): number[] => runs.flatMap((run) => observedIn(measure, run) ?? []);
+  if (matched === null) return { a: known(pair.a), b: known(pair.b) };
+  const both = matched.filter((runs) => runs.every((run) => observedIn(measure, run) !== null));
+  return { a: known(both.map(([one]) => one)), b: known(both.map(([, other]) => other)) };
+}
 
 function compareMeasure(measure: Measure, pair: Pair, matched: [RunDigest, RunDigest][] | null, prng: Prng): RawRow {
-  const known = (runs: readonly RunDigest[]): number[] => runs.flatMap((run) => observedIn(measure, run) ?? []);
-  const [a, b] = [known(pair.a), known(pair.b)];
-  const differences = (matched ?? []).flatMap(([one, other]) => {
-    const [x, y] = [observedIn(measure, one), observedIn(measure, other)];
-    return x === null || y === null ? [] : [y - x];
-  });
+  const { a, b } = valuesOf(measure, pair, matched);
+  const differences = b.map((value, i) => value - (a[i] ?? 0));
   const tested = matched === null ? testUnpaired(a, b, prng) : testPaired(differences, prng);
   const base = a.length === 0 ? 0 : meanOf(a);
+  const gap = a.length === 0 || b.length === 0 ? null : meanOf(b) - base;
   return {
     measure: measure.key,
     a: { n: a.length, median: a.length === 0 ? null : medianOf(a) },
     b: { n: b.length, median: b.length === 0 ? null : medianOf(b) },
     ...tested,
-    relative: a.length === 0 || b.length === 0 || base === 0 ? null : (meanOf(b) - base) / base,
+    // Of the size of A's mean: a drop that was negative before must not turn the sign.
+    relative: gap === null || base === 0 ? null : gap / Math.abs(base),
+    gap,
   };
 }
 
-/** Whether B is worse than the rule allows, and by what that was judged. */
+/** Whether B is worse than the rule allows, and by what that was judged; or why it could not be. */
 function judge(
   row: RawRow,
   rule: FailRule,
   pCorrected: number | null,
-  alpha: number,
-  family: number,
-  means: number | null,
-): DiffRow["regression"] {
-  const size = rule.relative ? row.relative : means;
-  if (size === null) return null;
+  { alpha, family }: { alpha: number; family: number },
+): Pick<DiffRow, "regression" | "unjudged"> {
+  const { gap, relative } = row;
+  const fine = { regression: null, unjudged: null };
+  const unjudged = (because: string, lacksValues: boolean) => ({
+    regression: null,
+    unjudged: { rule: rule.text, because, lacksValues },
+  });
+  if (gap === null) return unjudged("one of the two has no such value", true);
+  // Any worsening of what was 0 is more than every share of it.
+  const share = relative ?? (gap === 0 ? 0 : Math.sign(gap) * Number.POSITIVE_INFINITY);
+  const size = rule.relative ? share : gap;
   const isWorse = rule.measure.better === "lower" ? size > 0 && size >= rule.limit : size < 0 && size <= rule.limit;
-  if (!isWorse) return null;
+  if (!isWorse) return fine;
   // So few runs that nothing could be significant: the threshold decides, and that is said.
   if (row.p === null || row.smallestP * family > alpha)
-    return rule.limit === 0 ? null : { rule: rule.text, judgedBy: "threshold alone" };
-  return pCorrected !== null && pCorrected <= alpha ? { rule: rule.text, judgedBy: "significance" } : null;
+    return rule.limit === 0
+      ? unjudged("it is worse, but these are too few runs for a test, and the rule names no threshold", false)
+      : { ...fine, regression: { rule: rule.text, judgedBy: "threshold alone" } };
+  return pCorrected !== null && pCorrected <= alpha
+    ? { ...fine, regression: { rule: rule.text, judgedBy: "significance" } }
+    : fine;
 }
 
 function changeOf(row: RawRow, measure: Measure, pCorrected: number | null, alpha: number): DiffRow["change"] {
@@ -189,12 +215,6 @@ function changeOf(row: RawRow, measure: Measure, pCorrected: number | null, alph
   if (pCorrected > alpha) return "not significant";
   return (row.meanDifference?.estimate ?? 0) < 0 === (measure.better === "lower") ? "better" : "worse";
 }
-
-const meanGap = (measure: Measure, pair: Pair): number | null => {
-  const known = (runs: readonly RunDigest[]): number[] => runs.flatMap((run) => observedIn(measure, run) ?? []);
-  const [a, b] = [known(pair.a), known(pair.b)];
-  return a.length === 0 || b.length === 0 ? null : meanOf(b) - meanOf(a);
-};
 
 /**
  * What changed from A to B. Runs of the same seed are paired; else two samples are compared. p-values are corrected (Holm) among the
@@ -239,8 +259,10 @@ export function diffResults(
     rows: rows.map(({ measure, row }): DiffRow => {
       const pCorrected = corrected.get(row) ?? null;
       const rule = ruleOf(measure);
-      const regression = rule === undefined ? null : judge(row, rule, pCorrected, alpha, sizes.gate, meanGap(measure, pair));
-      return Object.assign({}, row, { pCorrected, change: changeOf(row, measure, pCorrected, alpha), regression });
+      const judged =
+        rule === undefined ? { regression: null, unjudged: null } : judge(row, rule, pCorrected, { alpha, family: sizes.gate });
+      const { gap: _, ...shown } = row;
+      return { ...shown, pCorrected, change: changeOf(row, measure, pCorrected, alpha), ...judged };
     }),
   }));
   return { a: a.source, b: b.source, alpha, groups, unmatched };

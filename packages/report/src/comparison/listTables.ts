@@ -13,7 +13,8 @@ const share = (value: number | null | undefined): Cell =>
 function remarks({ digest, problem, made }: RunEntry): string {
   const said = [
     problem,
-    made !== null && made.exitCode !== 0 ? `exit code ${made.exitCode}` : null,
+    // Nobody saw how a run ended whose `compare` had been killed.
+    made !== null && made.exitCode !== null && made.exitCode !== 0 ? `exit code ${made.exitCode}` : null,
     ...(digest?.invalidBecause ?? []),
     digest?.saturated ? "saturated" : null,
     ...(digest?.disturbed ?? []),
@@ -169,6 +170,8 @@ function publishedRows(comparison: Comparison, published: PublishedTable, protoc
     window === null || window.n === 0 ? null : (window.good / window.n) * 100;
   const pre = mean(windows.map((own) => rate(own.pre)));
   const post = mean(windows.map((own) => rate(own.post)));
+  const recovered = windows.flatMap((own) => own.recoverySeconds ?? []);
+  const recovery = number(mean(recovered), 2);
   const rows: Cell[][] = [];
   if (theirs !== undefined)
     rows.push([
@@ -189,7 +192,7 @@ function publishedRows(comparison: Comparison, published: PublishedTable, protoc
     number(pre === null || post === null ? null : (post / pre) * 100, 2),
     number(mean(windows.map((own) => own.pre.meanLatencySeconds)), 2),
     number(mean(windows.map((own) => own.post?.meanLatencySeconds)), 2),
-    number(mean(windows.map((own) => own.recoverySeconds)), 2),
+    recovered.length === windows.length ? recovery : Object.assign(recovery, { detail: `in ${recovered.length} runs` }),
   ]);
   return rows;
 }

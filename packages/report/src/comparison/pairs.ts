@@ -22,7 +22,7 @@ export interface PairResult {
   readonly medianDifference: number | null;
   /** 95 % of |a − b|. */
   readonly typical: number | null;
-  /** Mean difference over the mean of b. */
+  /** Mean difference over the size of b's mean. */
   readonly relative: number | null;
   readonly dz: number | null;
   /** Blocks in which a was lower than b, ties half. */
@@ -76,7 +76,7 @@ function compareIn(measure: Measure, first: VariantSummary, second: VariantSumma
     meanDifference: n === 0 ? null : bcaInterval(differences, meanOf, resample(n)),
     medianDifference: n === 0 ? null : medianOf(differences),
     typical: n === 0 ? null : quantileSorted(sizes, 0.95),
-    relative: n === 0 || base === 0 ? null : meanOf(differences) / base,
+    relative: n === 0 || base === 0 ? null : meanOf(differences) / Math.abs(base),
     dz: cohenDz(differences),
     lower: differences.reduce((sum, difference) => sum + (difference < 0 ? 1 : difference === 0 ? 0.5 : 0), 0),
     p: test?.p ?? null,

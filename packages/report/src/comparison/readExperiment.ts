@@ -77,8 +77,11 @@ async function readEntry(
   if (made === null) return none("not made yet");
   if (made.dir === null) return none("left no run folder");
   const folder = path.join(dir, made.dir);
+  // Metrics of before must not stand for what the events could not give.
+  const problem = problems.get(folder);
+  if (problem !== undefined) return none(problem);
   const digest = await readDigest(folder);
-  return digest === null ? none(problems.get(folder) ?? "left no metrics") : { planned, made, digest, problem: null };
+  return digest === null ? none("left no metrics") : { planned, made, digest, problem: null };
 }
 
 async function readDigest(folder: string): Promise<RunDigest | null> {

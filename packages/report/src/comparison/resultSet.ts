@@ -17,11 +17,13 @@ export interface ResultSet {
   readonly groups: readonly ResultGroup[];
   /** Runs that are not valid and so in no group. */
   readonly excluded: readonly RunDigest[];
+  /** Runs without metrics, and files of metrics of another version: in no group either. */
+  readonly unreadable?: readonly string[];
 }
 
 const groupName = ({ protocol, agents }: RunDigest): string => `${protocol}, ${agents} agents`;
 
-function group(source: string, named: readonly (readonly [string, RunDigest])[]): ResultSet {
+function group(source: string, named: readonly (readonly [string, RunDigest])[], unreadable: readonly string[]): ResultSet {
   const byName = Map.groupBy(
     named.filter(([, run]) => run.valid),
     ([name]) => name,
@@ -30,6 +32,7 @@ function group(source: string, named: readonly (readonly [string, RunDigest])[])
     source,
     groups: [...byName].map(([name, runs]) => ({ name, runs: runs.map(([, run]) => run) })),
     excluded: named.flatMap(([, run]) => (run.valid ? [] : [run])),
+    unreadable,
   };
 }
 
@@ -63,12 +66,19 @@ export async function readResults(at: string, source: string): Promise<ResultSet
       entries.flatMap(({ planned, digest }) =>
         planned.role === "variant" && digest !== null ? [[label.get(planned.variant) ?? planned.variant, digest] as const] : [],
       ),
+      entries.flatMap(({ planned, made, digest }) =>
+        planned.role === "variant" && made !== null && digest === null ? [planned.id] : [],
+      ),
     );
   }
   const digests: (readonly [string, RunDigest])[] = [];
+  const unreadable: string[] = [];
   for (const file of metricsFiles(at)) {
     const metrics = await readMetricsFile(file);
-    if (metrics === null) continue;
+    if (metrics === null) {
+      unreadable.push(path.relative(at, file));
+      continue;
+    }
     const digest = digestRun(metrics);
     digests.push([groupName(digest), digest]);
   }
@@ -76,5 +86,5 @@ export async function readResults(at: string, source: string): Promise<ResultSet
     throw new InputError(
       `${source}: holds no ${METRICS_FILE} that this version can read; \`failstorm report DIR\` makes it anew from a run's events`,
     );
-  return group(source, digests);
+  return group(source, digests, unreadable);
 }

@@ -83,6 +83,8 @@ function summarise(measure: Measure, runs: readonly { block: number; digest: Run
   const missing = seen.flatMap(({ observed }) => (observed.kind === "missing" ? [observed.reason] : []));
   const firstCensored = Math.min(...seen.flatMap(({ observed }) => (observed.kind === "censored" ? [observed.after] : [])));
   const median = values.length === 0 ? null : bcaInterval(values, medianOf, resample(values.length));
+  // Of an even number both middle values make the median: it is a lower bound already when the upper one is.
+  const upperMiddle = sorted[Math.floor(sorted.length / 2)];
   return {
     measure: measure.key,
     n: values.length,
@@ -90,7 +92,7 @@ function summarise(measure: Measure, runs: readonly { block: number; digest: Run
     missing: missing.length,
     missingBecause: missing[0] ?? null,
     median,
-    isLowerBound: median !== null && median.estimate >= firstCensored,
+    isLowerBound: upperMiddle !== undefined && upperMiddle >= firstCensored,
     q25: at(0.25),
     q75: at(0.75),
     min: at(0),

@@ -3,9 +3,13 @@ import type { Interval } from "../statistics/bootstrap.ts";
 import type { Comparison, Stratum } from "./analysis.ts";
 import type { Column } from "./dataTable.ts";
 
+/** A difference: with its sign. */
+export const signedText = (value: number | null): string =>
+  `${value !== null && value > 0 ? "+" : ""}${formatValue(value).replace("-", "−")}`;
+
 export const intervalText = (interval: Interval | null, sign = false): string => {
   if (interval === null) return "–";
-  const plus = (value: number): string => `${sign && value > 0 ? "+" : ""}${formatValue(value).replace("-", "−")}`;
+  const plus = (value: number): string => (sign ? signedText(value) : formatValue(value).replace("-", "−"));
   return `${plus(interval.estimate)} [${plus(interval.low)}, ${plus(interval.high)}]`;
 };
 

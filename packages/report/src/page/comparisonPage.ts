@@ -22,7 +22,7 @@ function renderTable(table: DataTable): Html {
           measure !== undefined
             ? defined(cell.text, measure.definition)
             : key === "dir" && cell.text !== ""
-              ? html`<a href="${cell.text}/report.html">page</a>`
+              ? html`<a href="${cell.text.split("/").map(encodeURIComponent).join("/")}/report.html">page</a>`
               : cell.text;
         return html`<td class="${columns[i]?.numeric && "num"}${cell.best === true && " best"}">${text}${cell.detail !== undefined && html`<small>${cell.detail}</small>`}</td>`;
       })}</tr>`,
@@ -36,8 +36,8 @@ function verdict(comparison: Comparison, stratum: Stratum): Html {
   const label = (id: string): string => labelOf(comparison, id);
   const ranked = stratum.variants
     .flatMap(({ variant, measures }) => {
-      const median = measures[measure.key]?.median ?? null;
-      return median === null ? [] : [{ id: variant.id, median }];
+      const { median = null, isLowerBound = false } = measures[measure.key] ?? {};
+      return median === null ? [] : [{ id: variant.id, median, bound: isLowerBound ? "≥ " : "" }];
     })
     .sort((a, b) =>
       measure.better === "higher" ? b.median.estimate - a.median.estimate : a.median.estimate - b.median.estimate,
@@ -48,7 +48,9 @@ function verdict(comparison: Comparison, stratum: Stratum): Html {
   const significant = pairs.filter((pair) => pair.significant);
   const best = stratum.best[measure.key];
   const harness = stratum.harness.find((spread) => spread.measure === measure.key);
-  const range = ranked.map(({ id, median }) => `${label(id)} ${formatWithUnit(median.estimate, measure.unit)}`).join(", ");
+  const range = ranked
+    .map(({ id, median, bound }) => `${label(id)} ${bound}${formatWithUnit(median.estimate, measure.unit)}`)
+    .join(", ");
   return html`<p class="lead">${stratum.name !== "" && html`<strong>${stratum.name}:</strong> `}${measure.label}, medians: ${range}.
     ${best !== undefined ? html`<strong>${label(best)}</strong> was better than every other, each difference significant. ` : html`No one was better than every other. `}
     Of ${pairs.length} pairs, <strong>${significant.length}</strong> differ significantly${pairs.length > significant.length && ", the others cannot be told apart with these runs"}.
@@ -100,6 +102,7 @@ export async function renderComparisonPage(comparison: Comparison): Promise<stri
   const { experiment, strata, warnings, runs } = comparison;
   const figures = comparisonFigures(comparison);
   const tables = comparisonTables(comparison);
+  const compared = [await figuresOf(figures, /^differences/), tablesOf(tables, /^differences/)].filter((part) => part !== null);
   const made = runs.filter(({ digest }) => digest !== null).length;
   const invalid = runs.filter(({ digest }) => digest?.valid === false).length;
   const lost = runs.filter(({ made, digest }) => made !== null && digest === null).length;
@@ -111,11 +114,7 @@ export async function renderComparisonPage(comparison: Comparison): Promise<stri
   const sections: Section[] = [
     { id: "results", title: "Results", body: tablesOf(tables, /^summary/) },
     { id: "intervals", title: "Intervals", body: await figuresOf(figures, /^intervals/) },
-    {
-      id: "differences",
-      title: "Differences",
-      body: html`${await figuresOf(figures, /^differences/)}${tablesOf(tables, /^differences/)}`,
-    },
+    { id: "differences", title: "Differences", body: compared.length === 0 ? null : html`${compared}` },
     { id: "curves", title: "Detection and recovery", body: await figuresOf(figures, /^(ecdf|survival)/) },
     { id: "latency", title: "Latency", body: await figuresOf(figures, /^latency/) },
     { id: "scaling", title: "Cost against N", body: await figuresOf(figures, /^scaling/) },

@@ -104,5 +104,5 @@ pre{background:var(--panel);border:1px solid var(--line);border-radius:6px;paddi
 #tip.on{opacity:1}
 footer{color:var(--ink-2);font-size:.8rem;margin:3rem 0 2rem}
 @page{margin:14mm}
-@media print{:root{color-scheme:light}nav,#tip,.ev,.tile a,nav button{display:none}body{font-size:10.5pt}main,header.top{max-width:none;padding:0}figure,.tile,table,.mesh{break-inside:avoid}h2,h3{break-after:avoid}.sequence{max-height:240mm}a{color:inherit;text-decoration:none}}
+@media print{:root,:root[data-scheme]{color-scheme:light}nav,#tip,.ev,.tile a,nav button{display:none}body{font-size:10.5pt}main,header.top{max-width:none;padding:0}figure,.tile,table,.mesh{break-inside:avoid}h2,h3{break-after:avoid}.sequence{max-height:240mm}a{color:inherit;text-decoration:none}}
 `;

@@ -1,4 +1,4 @@
-/** Sub-buckets of a power of two: values are kept to within 1/128, below 1 %. */
+/** Half of them cut each power of two into equal parts: values are kept to within 1/64, below 2 %. */
 const SUB_BITS = 7;
 const SUB = 2 ** SUB_BITS;
 
@@ -13,7 +13,7 @@ export interface LatencyHistogram {
   readonly count: number;
   record(ms: number): void;
   add(other: HistogramData): void;
-  /** The smallest value that at least the share `q` of the values does not exceed, to within 1/128; null when there is none. */
+  /** The smallest value that at least the share `q` of the values does not exceed, at most 1/64 above it; null when there is none. */
   quantile(q: number): number | null;
   /** Share of the values at or below each bucket's upper end, for a curve. */
   cumulative(): { ms: number; share: number }[];
