@@ -98,9 +98,16 @@ export class Agent {
     this.parts.backend.hooks?.normalPhase?.();
   }
 
-  /** Resolves when every task due has an outcome, or an owner that is somebody else, and the others have been told. */
+  /**
+   * Resolves when every task due has an outcome, or an owner that is somebody else, and the others have been told. Whoever died last may not
+   * have been noticed yet, and its tasks are nobody's until then: so long, an owner that is somebody else is not enough.
+   */
   async drain(): Promise<void> {
-    while (!this.work.runner.idle) await this.parts.clock.sleep(RETRY_MS * this.parts.spec.config.scenario.timeScale);
+    const { heartbeatIntervalMs, heartbeatTimeoutMs } = this.parts.spec.config.network;
+    const noticedAt = this.parts.clock.now() + heartbeatTimeoutMs + 2 * heartbeatIntervalMs;
+    const { runner } = this.work;
+    while (!runner.idle || (!runner.settled && this.parts.clock.now() < noticedAt))
+      await this.parts.clock.sleep(RETRY_MS * this.parts.spec.config.scenario.timeScale);
     this.work.ledgerSync.hurry();
     // On a machine that has too much to do a push may time out; the ledgers of a run are to end equal all the same.
     for (let attempt = 1; attempt <= FINAL_PUSHES && !(await this.work.ledgerSync.pushAll()); attempt++)

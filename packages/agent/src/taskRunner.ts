@@ -33,6 +33,8 @@ export class TaskRunner {
   private readonly open = new Map<string, Entry>();
   private readonly running = new Set<string>();
   private cursor = 0;
+  /** CLOCK_MONOTONIC ms: what is intended before was due while this agent was not there. */
+  private begunAt = 0;
   private stopped = false;
   private sweepingSoon = false;
   private readonly stopAll = new AbortController();
@@ -59,7 +61,8 @@ export class TaskRunner {
   }
 
   start(tasks: readonly ScheduledTask[], t0: number): void {
-    const { deadlineMs } = this.options;
+    const { deadlineMs, clock } = this.options;
+    this.begunAt = clock.now();
     this.entries = tasks
       .map((task) => ({ ...task, startAt: t0 + task.atMs, deadlineAt: t0 + task.atMs + deadlineMs }))
       .toSorted((a, b) => a.startAt - b.startAt);
@@ -74,6 +77,12 @@ export class TaskRunner {
       this.running.size === 0 &&
       [...this.open.values()].every((entry) => !this.isMine(entry))
     );
+  }
+
+  /** True when every task due has an outcome that this agent knows of. */
+  get settled(): boolean {
+    const { ledger } = this.options;
+    return this.cursor >= this.entries.length && [...this.open.keys()].every((task) => ledger.outcomeOf(task) !== null);
   }
 
   /** Looks at all open tasks: starts or expires those that are ours now. */
@@ -111,7 +120,7 @@ export class TaskRunner {
         entry = this.entries[++this.cursor]
       ) {
         this.open.set(entry.task, entry);
-        this.consider(entry, true);
+        this.consider(entry, entry.startAt >= this.begunAt);
       }
       this.armNext();
     });
@@ -139,7 +148,7 @@ export class TaskRunner {
 
   /**
    * Starts or expires a task that is ours. One that falls due just now (`onTime`) while its home owner is known dead is ordinary work
-   * in new hands; one that was due before is a takeover: somebody may have been at it.
+   * in new hands; one that was due before (also before a restart of this agent) is a takeover: somebody may have been at it.
    */
   private consider(entry: Entry, onTime = false): void {
     const { ledger, clock, dropOrphans } = this.options;

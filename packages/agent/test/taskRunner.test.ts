@@ -144,6 +144,32 @@ describe("tasks", () => {
     expect(outcomes()).toEqual(["t-0 answered agent-0 2"]);
   });
 
+  test("that were due before this agent was there again are taken over from its old self", async () => {
+    const { clock, runner, ledger, see, schedule, outcomes, of } = setUp({ tasks: [{ atMs: 100, homeOwner: "agent-0" }] });
+    const before = createTaskLedger({ self: "agent-0", incarnation: 0, relay: false });
+    before.recordStarted({ task: "t-0", attempt: 1 }, 100);
+    ledger.merge(before.entries(), 110);
+    see(BOTH);
+    await clock.advance(500);
+    runner.start(schedule, 0);
+    await clock.advance(3_000);
+    expect(outcomes()).toEqual(["t-0 answered agent-0 2"]);
+    expect(of("takeover.claimed")).toMatchObject([{ id: "t-0", from: "agent-0", fromInc: 0 }]);
+  });
+
+  test("are settled when all have an outcome; that another owns the rest is not enough", async () => {
+    const { clock, runner, see, schedule } = setUp({ tasks: [{ atMs: 100, homeOwner: "agent-1" }] });
+    see(BOTH);
+    runner.start(schedule, 0);
+    expect(runner.settled).toBe(false);
+    await clock.advance(3_000);
+    expect([runner.idle, runner.settled]).toEqual([true, false]);
+    see(ALONE);
+    expect([runner.idle, runner.settled]).toEqual([false, false]);
+    await clock.advance(3_000);
+    expect([runner.idle, runner.settled]).toEqual([true, true]);
+  });
+
   test("end without an answer when a step fails for good", async () => {
     const { clock, runner, see, schedule, outcomes } = setUp({ tasks: [{ atMs: 100, homeOwner: "agent-0" }], fail: true });
     see(BOTH);

@@ -85,7 +85,10 @@ async function drain({ supervisor, recorder, clock, plan, signal }: FlowContext)
   const line = encodeMessage({ type: "drain" });
   for (const { life } of asked) life.link.send(line);
   const done = (): boolean => asked.every((agent) => agent.said.has("drained") || agent.life.kind !== "live");
-  const inTime = await supervisor.waiting.until(done, clock.now() + plan.config.tasks.deadlineMs + DRAIN_EXTRA_MS, signal);
+  const { heartbeatIntervalMs, heartbeatTimeoutMs } = plan.config.network;
+  // Who died shortly before the end has to be noticed first.
+  const longestMs = Math.max(plan.config.tasks.deadlineMs, heartbeatTimeoutMs + 2 * heartbeatIntervalMs);
+  const inTime = await supervisor.waiting.until(done, clock.now() + longestMs + DRAIN_EXTRA_MS, signal);
   if (inTime) return;
   const late = asked.filter((agent) => !agent.said.has("drained") && agent.life.kind === "live").map((agent) => agent.id);
   supervisor.warn(`not drained in time: ${late.join(", ")}`);
