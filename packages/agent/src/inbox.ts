@@ -1,4 +1,4 @@
-import type { AgentExecutor, AgentRequest, DirectRequest, Sender } from "@failstorm/core";
+import type { AgentExecutor, AgentRequest, DirectRequest, Sender, TrafficCause } from "@failstorm/core";
 import { type Messenger, Refusal, type Reply } from "./messenger.ts";
 
 export type Handlers = {
@@ -12,6 +12,19 @@ export function serveWith(handlers: Handlers): (request: DirectRequest, from: Se
 
 /** Relayed messages are given up after this long; the caller's own deadline is shorter. */
 const RELAY_TIMEOUT_MS = 30_000;
+
+/**
+ * What a relayed message is for, as far as it says: a hop's share of what a fault has caused belongs to the fault like the sender's. A look-up
+ * does not say whether it is a further attempt, and counts as work.
+ */
+function relayCause(requests: readonly DirectRequest[]): TrafficCause {
+  if (requests.some(({ op }) => op === "document" || op === "ledger.sync")) return "rereplication";
+  if (requests.some(({ op }) => op.startsWith("ledger") || op === "gossip")) return "ledger";
+  if (requests.some(({ op }) => op === "hello")) return "handshake";
+  const steps = requests.filter((request) => request.op === "tool");
+  if (steps.some(({ attempt }) => attempt > 1)) return "retry";
+  return steps.some(({ takeover }) => takeover) ? "takeover" : "work";
+}
 
 /**
  * The executor behind the protocol host: reads the data part, notes who was heard, and serves or relays. A refusal is thrown, so
@@ -29,12 +42,7 @@ export function createInbox(options: {
 }): AgentExecutor {
   const answer = async ({ body, from }: AgentRequest): Promise<Reply | Record<string, Reply>> => {
     if (body.op !== "relay") return { ok: true, data: await options.serve(body, from) };
-    const rereplicates = body.targets.some(({ request }) => request.op === "document" || request.op === "ledger.sync");
-    const cause = rereplicates
-      ? "rereplication"
-      : body.targets.some(({ request }) => request.op.startsWith("ledger") || request.op === "gossip")
-        ? "ledger"
-        : "work";
+    const cause = relayCause(body.targets.map(({ request }) => request));
     return options.messenger().relay(body, { kind: "relay", cause, signal: AbortSignal.timeout(RELAY_TIMEOUT_MS) });
   };
   return {
