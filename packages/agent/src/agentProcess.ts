@@ -38,6 +38,7 @@ export class AgentProcess<Spec extends ProcessSpec> {
   private metrics: AgentMetrics | null = null;
   private control: ControlLink | null = null;
   private endSampling = (): void => {};
+  private failed = false;
 
   constructor(spec: Spec, protocol: Protocol, createRole: RoleFactory<Spec>) {
     const { clock } = this;
@@ -73,8 +74,9 @@ export class AgentProcess<Spec extends ProcessSpec> {
     process.on("uncaughtException", (error) => this.fail(error));
     process.on("unhandledRejection", (error) => this.fail(error));
     const { control } = this.spec;
-    // Ctrl-C reaches the whole process group; ending the agents is the orchestrator's affair, where there is one.
-    process.on("SIGINT", () => (control === undefined ? void this.stop("SIGINT") : undefined));
+    // Ctrl-C and a closed terminal reach the whole process group; ending the agents is the orchestrator's affair, where there is one.
+    for (const signal of ["SIGINT", "SIGHUP"] as const)
+      process.on(signal, () => (control === undefined ? void this.stop(signal) : undefined));
     process.on("SIGTERM", () => (control === undefined ? void this.stop("SIGTERM") : this.leave("SIGTERM")));
     if (this.role.inStorm) this.lowDescriptors = new LowDescriptors();
     await this.listen();
@@ -170,6 +172,9 @@ export class AgentProcess<Spec extends ProcessSpec> {
   }
 
   private fail(error: unknown): void {
+    // On a full disk the log cannot be written either, which would be the next failure, and so on without end.
+    if (this.failed) return;
+    this.failed = true;
     const { code = "AGENT_FAILED", message = String(error) } = error as { code?: string; message?: string };
     process.stderr.write(`ERROR [${this.self.agentId}] ${error instanceof Error ? error.stack : message}\n`);
     this.tell({ type: "failed", code, message });

@@ -61,7 +61,8 @@ export class LedgerSync {
   }
 
   /**
-   * Anti-entropy with `peer`: it sends what we lack, and we what it lacks. Returns the number of entries received. Throws CommError.
+   * Anti-entropy with `peer`: it sends what we lack (what it lacks, it asks for in its turn). Returns the number of entries received.
+   * Throws CommError.
    */
   async reconcile(peer: AgentId, cause: "ledger" | "rereplication", signal: AbortSignal): Promise<number> {
     const { ledger, clock, messenger } = this.options;

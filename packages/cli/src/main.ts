@@ -17,10 +17,10 @@ function exitCodeOf(error: unknown): number {
   return error instanceof InputError ? 2 : 1;
 }
 
-// `failstorm … | head` closes the pipe: no reason for a stack trace, nor for breaking off a run.
+// `failstorm … | head` closes the pipe, and a terminal may be closed (EIO): no reason for a stack trace, nor for breaking off a run.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
+    if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
   });
 }
 
