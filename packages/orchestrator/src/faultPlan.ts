@@ -1,5 +1,8 @@
 import { type AgentId, agentId, byAgentIndex, InputError, type PlannedFault, type Prng, type RunConfig } from "@failstorm/core";
 
+/** What a process may take to start and rejoin, whatever the time scale. */
+const START_MS = 3000;
+
 /**
  * The storm, from the configuration and a seed alone. Per cycle: `killCount` victims drawn from the agents that are up at that
  * time, at least one agent always spared; the time jittered uniformly over one heartbeat interval, so that faults fall anywhere
@@ -14,7 +17,7 @@ export function planFaults(config: RunConfig, prng: Prng): PlannedFault[] {
   const { scenario, network } = config;
   const { runtimeMs, fault: kind } = scenario;
   const targets = targetsOf(scenario);
-  /** Until when each agent struck so far is out, ms after t=0; a restarted one gets a heartbeat timeout to come up. */
+  /** Until when each agent struck so far is out, ms after t=0; a restarted one gets a heartbeat timeout to come up, and START_MS. */
   const downUntil = new Map<AgentId, number>();
   const faults: PlannedFault[] = [];
   for (let cycle = 0; cycle < scenario.cycles; cycle++) {
@@ -30,7 +33,9 @@ export function planFaults(config: RunConfig, prng: Prng): PlannedFault[] {
     if (victims.length === 0) continue;
     const restartAtMs = restartTime(config, atMs);
     const upAgainMs =
-      kind === "sigstop" || restartAtMs === null ? Number.POSITIVE_INFINITY : restartAtMs + network.heartbeatTimeoutMs;
+      kind === "sigstop" || restartAtMs === null
+        ? Number.POSITIVE_INFINITY
+        : restartAtMs + Math.max(START_MS, network.heartbeatTimeoutMs);
     for (const id of victims) downUntil.set(id, upAgainMs);
     faults.push({ kind, atMs, cycle, victims, fake: scenario.fakeFault, restartAtMs });
   }

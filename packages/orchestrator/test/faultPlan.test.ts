@@ -76,6 +76,18 @@ describe("planFaults", () => {
     expect(faults.flatMap(({ victims }) => victims).toSorted()).toEqual(["agent-0", "agent-1"]);
   });
 
+  it("leaves a restarted victim time to start, whatever the time scale", () => {
+    const config = testConfig("out", {
+      scenario: { agentCount: 3, killCount: 1, cycles: 2, cycleIntervalMs: 3000, restartAfterMs: 200 },
+    });
+    const quick = { ...config, network: { ...config.network, heartbeatIntervalMs: 100, heartbeatTimeoutMs: 300 } };
+    for (let seed = 0; seed < 20; seed++) {
+      const [first, second] = planFaults(quick, createPrng(seed));
+      expect(second?.victims).toHaveLength(1);
+      expect(second?.victims).not.toEqual(first?.victims);
+    }
+  });
+
   it("never strikes an agent that is down, and always spares one", () => {
     const scenario = fc.record({
       agentCount: fc.integer({ min: 1, max: 12 }),
