@@ -1,3 +1,4 @@
+import { InputError } from "@failstorm/core";
 import { type Command, Option } from "commander";
 import { DEFAULTS } from "./config/defaults.ts";
 import type { Entry } from "./config/entry.ts";
@@ -205,4 +206,17 @@ export function flagEntries(command: Command): { flags: Entry[]; assignments: st
     flags.push({ path: key, value: valueOf(option, given), origin: { kind: "flag", name } });
   }
   return { flags, assignments: (options["set"] as string[] | undefined) ?? [] };
+}
+
+/** Options before a command's word are those of a run: the command would not see them. Throws InputError. */
+export function rejectOptionsBefore(program: Command, command: Command): void {
+  for (const option of program.options) {
+    const attribute = option.attributeName();
+    // Whether there are colours is looked up in the whole command line.
+    if (attribute === "color" || program.getOptionValueSource(attribute) !== "cli") continue;
+    const name = command.name();
+    throw new InputError(
+      `${option.long ?? option.flags}: stands before ${name}, which would not see it; write failstorm ${name} first and its options after that`,
+    );
+  }
 }

@@ -1,7 +1,7 @@
 import { InputError } from "@failstorm/core";
 import { Command, Option } from "commander";
 import { nearest } from "./config/nearest.ts";
-import { addConfigOptions, flagEntries } from "./options.ts";
+import { addConfigOptions, flagEntries, rejectOptionsBefore } from "./options.ts";
 import { version } from "./project.ts";
 import { addQueueCommands } from "./queue/register.ts";
 
@@ -282,7 +282,8 @@ export function createProgram(done: Done): Command {
     .version(version(), "-V, --version")
     .enablePositionalOptions()
     .showHelpAfterError("(failstorm --help explains every option)")
-    .exitOverride();
+    .exitOverride()
+    .hook("preSubcommand", rejectOptionsBefore);
   addRun(program, done);
   addMeta(program, done);
   addValidate(program, done);

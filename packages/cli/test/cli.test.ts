@@ -54,6 +54,8 @@ describe("bad input: exit code 2, the message on stderr, nothing on stdout, noth
     ],
     ["meta over another", ["meta", "-p", "a2a"], /--protocol a2a: failstorm meta runs the protocol meta; leave the option or/],
     ["meta without a mix", ["meta", "--set", "meta.protocols.smtp.enabled=true"], /meta.protocols.smtp: no such protocol/],
+    ["options before a command", ["--agents", "3", "validate"], /--agents: stands before validate, which would not see it/],
+    ["metrics port", ["--metrics-port", "0"], /--metrics-port 0: must be a whole number from 1 to 65535/],
     ["scenario", ["--set", "scenario.name=rain"], /rain is no scenario; choose one of fail-storm/],
     ["report of nothing", ["report", "nowhere"], /report nowhere: there is no such folder/],
     ["table of nothing", ["table", "."], /no failstorm_metrics.json there/],
@@ -189,6 +191,16 @@ describe("scripts/repeat.sh", () => {
     expect(help.stdout).toContain("scripts/repeat.sh 20 --agents 8");
     expect([none.code, zero.code]).toEqual([2, 2]);
     expect(zero.stderr).toContain("N 0x: must be a whole number");
+  });
+
+  it("does not take runs with other options for repeats", async () => {
+    mkdirSync(path.join(dir, "other"));
+    writeFileSync(path.join(dir, "other", "options"), "1\n");
+    writeFileSync(path.join(dir, "other", "seed-1.json"), "{}\n");
+    writeFileSync(path.join(dir, "other", "seed-1.code"), "0\n");
+    const { code, stderr } = await failstorm(["--batch", "other", "1", "--agents", "4", "--seed", "1"], {}, script);
+    expect(stderr).toMatch(/--batch other: holds runs with other options; choose another folder, or --fresh/);
+    expect(code).toBe(2);
   });
 
   it("stops at bad input with its exit code", async () => {

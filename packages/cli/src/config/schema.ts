@@ -133,7 +133,7 @@ const sections = {
     .strictObject({
       dir: text.default(output.dir),
       metrics_port: z
-        .union([integer(0, 65_535, "9464"), z.null()], { error: "must be a port from 0 to 65535, for example 9464" })
+        .union([integer(1, 65_535, "9464"), z.null()], { error: "must be a port from 1 to 65535, for example 9464" })
         .default(output.metrics_port),
     })
     .prefault({}),

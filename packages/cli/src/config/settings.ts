@@ -122,7 +122,7 @@ const checkVictims: Check = ({ scenario }, name, { problems, notes }) => {
     );
 };
 
-const checkTimeline: Check = ({ scenario, tasks }, name, { problems, notes }) => {
+const checkTimeline: Check = ({ scenario, network, tasks }, name, { problems, notes }) => {
   const { runtime, fault_time, cycles, cycle_interval, restart_after, recovery_duration, warmup } = scenario;
   const last = fault_time + (cycles - 1) * cycle_interval;
   if (fault_time >= runtime)
@@ -142,6 +142,11 @@ const checkTimeline: Check = ({ scenario, tasks }, name, { problems, notes }) =>
     if (recovery_duration !== null && recovery_duration > room)
       problems.push(
         `${name("scenario.recovery_duration", recovery_duration)}: only ${room} s are left after the last fault at ${last} s; give at most that, or a longer --runtime`,
+      );
+    const noticed = network.heartbeat_timeout + network.heartbeat_interval;
+    if (scenario.victims > 0 && room <= noticed && !network.transport_signals)
+      notes.push(
+        `only ${room} s are left after the last fault at ${last} s: heartbeats may take ${noticed} s to notice it, and most measures will not be reached; give an earlier --fault-time or a longer --runtime`,
       );
   }
   if (cycles > 1 && restart_after !== null && restart_after >= cycle_interval)
