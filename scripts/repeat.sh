@@ -9,7 +9,8 @@ Usage: scripts/repeat.sh [--batch DIR] [--fresh] N [failstorm options…]
 Runs failstorm N times with the given options, with seeds S, S+1, … (S from --seed, else random), one after the other.
 A run that fails does not stop the others. At the end: one table with median and range of the headline measures.
 
-  --batch DIR   where the metrics of each run are kept (default: <project>/results/repeat/<options>-<S>)
+  --batch DIR   where the metrics of each run are kept (default: <project>/results/repeat/<options>-<S>); not for other
+                options than those of the runs that are there
   --fresh       begin anew where an unfinished batch of the same options and seed is there; else it is continued
 
 The metrics of each run are DIR/seed-<seed>.json, its exit code is in DIR/seed-<seed>.code, and its run folder lies in
@@ -72,14 +73,19 @@ node="$root/node_modules/node/bin/node"
 [ -x "$node" ] || node=node
 failstorm() { "$node" "$root/packages/cli/src/main.ts" "$@"; }
 
+# Not the options themselves: there may be a key among them.
+mark="$(printf '%s\n' ${options[@]+"${options[@]}"} | cksum | cut -d ' ' -f 1)"
 if [ -z "$batch" ]; then
-  mark="$(printf '%s\n' ${options[@]+"${options[@]}"} | cksum | cut -d ' ' -f 1)"
   batch="$root/results/repeat/$mark-$seed"
   # A finished batch is a result: a new call measures anew beside it.
   if [ -e "$batch/finished" ]; then batch="$batch-$(date -u +%Y%m%d-%H%M%S)"; fi
 fi
-if [ "$fresh" = yes ]; then rm -f "$batch"/seed-*.json "$batch"/seed-*.code "$batch/finished"; fi
+if [ "$fresh" = yes ]; then rm -f "$batch"/seed-*.json "$batch"/seed-*.code "$batch/finished" "$batch/options"; fi
 mkdir -p "$batch" || fail "--batch $batch: cannot be made; choose another folder"
+# Runs of other options are no repeats of these.
+if [ -e "$batch/options" ] && [ "$(cat "$batch/options")" != "$mark" ]; then
+  fail "--batch $batch: holds runs with other options; choose another folder, or --fresh to begin anew"
+fi
 
 printf 'repeat.sh: %s runs, seeds %s to %s, batch %s\n' "$count" "$seed" "$((seed + count - 1))" "$batch" >&2
 worst=0
@@ -108,7 +114,9 @@ while [ "$run" -lt "$count" ] && [ "$interrupted" -eq 0 ]; do
     case "$code" in
       129 | 130 | 143) interrupted="$code" ;;
     esac
-    if [ "$interrupted" -ne 0 ] || [ ! -s "$metrics.tmp" ]; then rm -f "$metrics.tmp"; else
+    # Cut short (a full disk), it is no metrics.
+    if [ "$interrupted" -ne 0 ] || [ "$(tail -c 2 "$metrics.tmp")" != "}" ]; then rm -f "$metrics.tmp"; else
+      printf '%s\n' "$mark" >"$batch/options"
       mv "$metrics.tmp" "$metrics"
       printf '%s\n' "$code" >"$batch/seed-$own.code"
     fi
