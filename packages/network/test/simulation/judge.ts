@@ -23,7 +23,7 @@ export function falseDeaths(schedule: Schedule, outcome: Outcome, from: number):
   return outcome.declared.flatMap(({ at, by, effect }) => {
     const plan = plans.get(effect.peer);
     if (effect.kind !== "dead" || plan === undefined || at < from) return [];
-    const lives = plan.crashesAt === null || (effect.incarnation === 2 && livesAtEnd(plan));
+    const lives = plan.crashesAt === null || at < plan.crashesAt || (effect.incarnation === 2 && livesAtEnd(plan));
     return lives ? [`${at.toFixed(1)}: ${by} declares ${effect.peer}#${effect.incarnation} dead (${effect.how})`] : [];
   });
 }
