@@ -2,9 +2,10 @@ import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { createProgram } from "../src/program.ts";
 import { reportQueue } from "../src/queue/finish.ts";
+import { findKeyAgain } from "../src/queue/load.ts";
 import { findUnfinished, keepEarlierEvents, keyOf, type QueueRunFile, readRunFile, writeRunFile } from "../src/queue/folder.ts";
 
 let dir: string;
@@ -61,6 +62,35 @@ describe("failstorm queue: bad input", () => {
   it("goes on only with a folder that holds a queue, as it was", async () => {
     expect(await complaint("queue", "--resume", dir)).toMatch(/is no folder of a queue/);
     expect(await complaint("queue", "--resume", dir, "--workers", "3")).toMatch(/leave out the other options/);
+  });
+});
+
+describe("a queue with a model that goes on", () => {
+  afterEach(() => vi.unstubAllEnvs());
+  const config = (type: string) => ({ llm: { type, model: "m", baseUrl: "http://127.0.0.1:9/v1" }, queue: { engine: "llm" } });
+  const folderOf = (name: string, hasKey: boolean, type: string): string => {
+    const made = path.join(dir, name);
+    mkdirSync(made);
+    writeFileSync(path.join(made, "questions.jsonl"), "");
+    const run = { format: "failstorm-queue", version: 1, key: "k", complete: false, hasKey, config: config(type) };
+    writeRunFile(made, run as unknown as QueueRunFile);
+    return made;
+  };
+
+  it("needs its key again, which is recorded nowhere", async () => {
+    for (const name of ["FAILSTORM_LLM_API_KEY", "OPENAI_API_KEY"]) vi.stubEnv(name, undefined);
+    expect(await complaint("queue", "--resume", folderOf("openai", true, "openai"))).toMatch(/needs a key; set .*OPENAI_API_KEY/);
+    const local = folderOf("local", true, "local");
+    expect(await complaint("queue", "--resume", local)).toMatch(/a key, which is not recorded; set .*FAILSTORM_LLM_API_KEY/);
+    vi.stubEnv("FAILSTORM_LLM_API_KEY", "sk-again-0123");
+    findKeyAgain(readRunFile(local) as QueueRunFile, local);
+    expect(process.env["FAILSTORM_LLM_API_KEY"]).toBe("sk-again-0123");
+    vi.stubEnv("FAILSTORM_LLM_API_KEY", undefined);
+    vi.stubEnv("OPENAI_API_KEY", "sk-users-0123");
+    const openai = readRunFile(path.join(dir, "openai")) as QueueRunFile;
+    findKeyAgain(openai, "openai");
+    expect(process.env["FAILSTORM_LLM_API_KEY"]).toBe("sk-users-0123");
+    expect(() => findKeyAgain({ ...openai, config: { ...openai.config, llm: null } }, "none")).not.toThrow();
   });
 });
 

@@ -6,7 +6,7 @@ import { agentEntry, agentWarmUp, userFolder } from "../project.ts";
 import { openQueueClient, type QueueClient } from "../queue/client.ts";
 import { INVARIANT_BROKEN, printQueue, type QueueSummary, summariseQueue } from "../queue/finish.ts";
 import { openForResume } from "../queue/folder.ts";
-import { loadQueue, type QueueConfigRequest } from "../queue/load.ts";
+import { findKeyAgain, loadQueue, type QueueConfigRequest } from "../queue/load.ts";
 import { draftQueue, type PreparedQueue, prepareRun, resumeRun } from "../queue/prepare.ts";
 import { openQueueView } from "../queue/view.ts";
 import { checkWritable, updateLatest } from "../run/folder.ts";
@@ -85,7 +85,9 @@ async function prepare(request: QueueRequest): Promise<PreparedQueue> {
     if (request.flags.length + request.assignments.length > 0 || request.file !== null)
       throw new InputError("--resume takes everything from its run but --json and --quiet; leave out the other options");
     const runDir = path.resolve(userFolder(), request.resume);
-    return resumeRun(runDir, openForResume(runDir));
+    const before = openForResume(runDir);
+    findKeyAgain(before, request.resume);
+    return resumeRun(runDir, before);
   }
   const loaded = await loadQueue(request);
   const { config } = loaded.loaded;

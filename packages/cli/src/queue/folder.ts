@@ -24,6 +24,8 @@ export interface QueueRunFile {
   readonly external: readonly QueueNode[];
   /** How often it was started. */
   readonly sessions: number;
+  /** Whether its model was given a key, which is recorded nowhere. */
+  readonly hasKey?: boolean;
 }
 
 /** Two calls with one key ask the same questions of the same network. `questions`: the fingerprint of the source; null = a stream. */

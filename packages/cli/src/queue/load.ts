@@ -1,8 +1,11 @@
+import { InputError, LLM_KEY_VARIABLE } from "@failstorm/core";
 import type { Entry } from "../config/entry.ts";
 import { readAssignments } from "../config/layers.ts";
+import { llmSchema, resolveLlm } from "../config/llm.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
 import { passOnLlmKey } from "../commands/config.ts";
 import { projectRoot, userFolder } from "../project.ts";
+import type { QueueRunFile } from "./folder.ts";
 import { DEFAULT_SEED, type QueueSettings, readQueueFile, resolveSettings, splitEntries } from "./settings.ts";
 
 export interface QueueConfigRequest {
@@ -55,6 +58,22 @@ export async function loadQueue({ flags, assignments, file, preset = null }: Que
   });
   passOnLlmKey(loaded.llmKey);
   return { loaded, settings };
+}
+
+/**
+ * The key of a run that goes on, from the environment: it is recorded nowhere, and without it every question left would come to nothing, for
+ * good. Throws InputError when there was one and is none.
+ */
+export function findKeyAgain({ config: { llm, queue }, hasKey }: QueueRunFile, dir: string): void {
+  if (llm === null || queue.engine !== "llm") return;
+  const { type, model, baseUrl: base_url } = llm;
+  const given = llmSchema.parse({ type, model, base_url, api_key: process.env[LLM_KEY_VARIABLE] ?? null });
+  const { key } = resolveLlm(given, new Map(), process.env);
+  if (key === null && hasKey === true)
+    throw new InputError(
+      `--resume ${dir}: its model was given a key, which is not recorded; set the environment variable ${LLM_KEY_VARIABLE}, or repeat the call that began it`,
+    );
+  passOnLlmKey(key);
 }
 
 /** Whether a file is one of a queue: it has the section `queue`. Throws InputError when it cannot be read. */

@@ -133,6 +133,7 @@ async function makeRun(queue: LoadedQueue, draft: Draft): Promise<Omit<PreparedQ
     processes,
     external,
     sessions: 1,
+    hasKey: queue.loaded.llmKey !== null,
   };
   await writeStart(runDir, run);
   return { plan: { config, ...parts, documentPath, questionsPath, fullRecording: [] }, runDir, run };
