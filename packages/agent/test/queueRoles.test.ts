@@ -76,7 +76,7 @@ function setUp(self: AgentId, settings: Partial<QueueConfig> = {}) {
   } as unknown as CommBackend;
   const config = {
     scenario: { seed: 7, timeScale: 1 },
-    network: { heartbeatIntervalMs: 1000, connectionTimeoutMs: 1000 },
+    network: { heartbeatIntervalMs: 1000, connectionTimeoutMs: 1000.5 },
     queue: { ...queue, ...settings },
   };
   const spec = { workspaceDir, config, control: {}, resultsDir: runDir, questionsPath: path.join(runDir, "questions.jsonl") };

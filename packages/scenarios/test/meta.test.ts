@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { type AgentExecutor, type AgentId, type DirectRequest, InputError, type RunConfig } from "@failstorm/core";
+import { type AgentExecutor, type AgentId, type DirectRequest, InputError, type RunConfig, systemClock } from "@failstorm/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createFailstormMetaNetwork, type FailstormMetaNetwork, type MetaNetworkOptions } from "../src/index.ts";
 import { RecoveryLog } from "../src/meta/recovery.ts";
@@ -114,6 +114,22 @@ describe("a meta network in this process, over real sockets", () => {
   it("says that agents in this process cannot be struck", () => {
     expect(() => network.strike({ protocol: "anp" })).toThrow(/no process of their own to strike/);
     expect(() => network.strike({ protocol: "smtp" })).toThrow(/no agent hosts smtp; they host a2a, acp, agora, anp/);
+    expect(() => network.strike({ fraction: 0 })).toThrow("strike: fraction 0 must be above 0, at most 1");
+    expect(() => network.strike({ count: 0.5 })).toThrow("strike: count 0.5 must be a whole number, at least 1");
+  });
+
+  it("gives a task up at its deadline, also where an attempt may take longer", { timeout: 15_000 }, async () => {
+    const silent: AgentExecutor = { execute: () => new Promise(() => undefined), cancel: async () => undefined };
+    const config = { ...configOf(), tasks: { attemptTimeoutMs: 8000.5, deadlineMs: 700 } } as RunConfig;
+    const deaf = await open({ executorOf: () => silent } as Partial<MetaNetworkOptions["agents"]>, config);
+    try {
+      await deaf.installOutboundAdapters();
+      const startedAt = systemClock.now();
+      expect(await deaf.submit({ tool: "search", input: 1 })).toMatchObject({ error: "timeout" });
+      expect(systemClock.now() - startedAt).toBeLessThan(4000);
+    } finally {
+      await deaf.close();
+    }
   });
 });
 

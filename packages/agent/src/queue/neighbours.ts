@@ -112,7 +112,7 @@ export class Neighbours {
   /** The protocol's handshake. Returns why it failed, else null. */
   private async greet(worker: AgentId, signal: AbortSignal): Promise<string | null> {
     const { backend, self, recorder, clock, spec } = this.parts;
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(spec.config.network.connectionTimeoutMs)]);
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(spec.config.network.connectionTimeoutMs))]);
     const startedAt = clock.now();
     const ends = ({ bytesSent, bytesReceived, roundTrips, protocol }: Traffic, error: string | null): void => {
       const measured = { bytesSent, bytesReceived, roundTrips, ms: clock.now() - startedAt, protocol };

@@ -82,7 +82,7 @@ export class Coordinator {
   /** Shakes hands with an agent, and learns what it can do. Never throws. */
   async connect(agent: AgentId): Promise<{ readonly traffic: Traffic | null; readonly error: CommErrorCode | null }> {
     const { backend, attemptTimeoutMs } = this.options;
-    const signal = AbortSignal.timeout(attemptTimeoutMs);
+    const signal = AbortSignal.timeout(Math.ceil(attemptTimeoutMs));
     try {
       const { peer, traffic } = await backend.connect(COORDINATOR, agent, { cause: "setup", kind: "handshake", signal });
       this.described.set(agent, peer.capabilities);
@@ -103,7 +103,7 @@ export class Coordinator {
   async probe(agent: AgentId): Promise<AgentHealth> {
     const { backend, clock, attemptTimeoutMs } = this.options;
     const startedAt = clock.now();
-    const signal = AbortSignal.timeout(attemptTimeoutMs);
+    const signal = AbortSignal.timeout(Math.ceil(attemptTimeoutMs));
     try {
       await backend.healthCheck(agent, { cause: "heartbeat", kind: "probe", signal });
       this.heard(agent);
@@ -121,7 +121,7 @@ export class Coordinator {
 
   /** The task done by whoever can, or the last failure at its deadline. Never throws. */
   async submit(task: ShardTask, requirements: Requirements = {}): Promise<TaskResult> {
-    const { clock, deadlineMs, recovery } = this.options;
+    const { clock, deadlineMs, attemptTimeoutMs, recovery } = this.options;
     const needed = "tool" in task ? `tool:${task.tool}` : `shard:${task.shard ?? 0}`;
     const id = this.nextTask();
     const deadline = clock.now() + deadlineMs;
@@ -138,7 +138,9 @@ export class Coordinator {
         tried.clear();
         continue;
       }
-      last = await this.post(worker, this.requestFor(task, worker, id, attempt), requirements);
+      // The last attempt does not outlive the task.
+      const limitMs = Math.max(1, Math.min(attemptTimeoutMs, deadline - clock.now()));
+      last = await this.post(worker, this.requestFor(task, worker, id, attempt, limitMs), requirements, { limitMs });
       attempt += 1;
       if (last.error === null) {
         for (const agent of lost) recovery.servedInsteadOf(agent, clock.now());
@@ -168,15 +170,20 @@ export class Coordinator {
       through,
       { op: "relay", ttl: this.options.ids.length, path: [COORDINATOR], targets, origin: SENDER },
       {},
-      to,
+      { target: to },
     );
   }
 
   /** A task for a worker as the request that agents understand. */
-  requestFor(task: ShardTask, worker: AgentId, id: string, attempt: number): DirectRequest {
+  requestFor(
+    task: ShardTask,
+    worker: AgentId,
+    id: string,
+    attempt: number,
+    budgetMs = this.options.attemptTimeoutMs,
+  ): DirectRequest {
     if ("tool" in task) {
       const { tool, input } = task;
-      const budgetMs = this.options.attemptTimeoutMs;
       return { op: "tool", tool, input, task: id, step: "1", attempt, budgetMs, takeover: false };
     }
     const shards = [task.shard ?? this.options.ids.indexOf(worker)];
@@ -194,8 +201,13 @@ export class Coordinator {
   }
 
   /** `target`: whose answer is wanted, where the worker only passes the message on. */
-  private async post(worker: AgentId, body: Body, requirements: Requirements, target?: AgentId): Promise<TaskResult> {
-    const { backend } = this.options;
+  private async post(
+    worker: AgentId,
+    body: Body,
+    requirements: Requirements,
+    { target = null, limitMs }: { readonly target?: AgentId; readonly limitMs?: number } = {},
+  ): Promise<TaskResult> {
+    const { backend, attemptTimeoutMs } = this.options;
     this.inFlight.set(worker, this.loadOf(worker) + 1);
     const kind = body.op === "lookup" || body.op === "relay" ? body.op : "tool";
     const payload = { parts: [{ kind: "data", data: { from: SENDER, body } }] } as const;
@@ -203,7 +215,8 @@ export class Coordinator {
       ...this.options,
       caller: COORDINATOR,
       worker,
-      target: target ?? null,
+      target,
+      attemptTimeoutMs: limitMs ?? attemptTimeoutMs,
       send: (signal) => backend.send(COORDINATOR, worker, payload, { kind, cause: "work", signal, requirements }),
     });
     this.inFlight.set(worker, this.loadOf(worker) - 1);

@@ -37,7 +37,8 @@ type Answer = Pick<TaskResult, "raw" | "text" | "data" | "error" | "message">;
 export async function sendMessage(options: Message): Promise<TaskResult> {
   const { worker, target, clock, tally, caller } = options;
   const startedAt = clock.now();
-  const signal = AbortSignal.timeout(options.attemptTimeoutMs);
+  // A time-out of the platform is whole milliseconds; a scaled time need not be.
+  const signal = AbortSignal.timeout(Math.ceil(options.attemptTimeoutMs));
   let traffic: Traffic | undefined;
   let answer: Answer;
   try {

@@ -162,6 +162,10 @@ export class FailstormMetaNetwork {
   /** Strikes at once; returns the victims, drawn by the seed. Throws InputError when there is nobody to strike. */
   strike({ protocol, count, fraction, fault = "sigkill" }: Strike): readonly AgentId[] {
     const { config, host, prng, clock } = this.parts;
+    if (count !== undefined && !(Number.isInteger(count) && count >= 1))
+      throw new InputError(`strike: count ${count} must be a whole number, at least 1`);
+    if (fraction !== undefined && !(fraction > 0 && fraction <= 1))
+      throw new InputError(`strike: fraction ${fraction} must be above 0, at most 1`);
     const { agentCount, hosts } = config.scenario;
     const targets = targetsOf({
       agentCount,
