@@ -354,6 +354,36 @@ describe("bad frames", () => {
   });
 });
 
+describe("a TCP transport that is stopped", () => {
+  it("does not wait for ever for a peer that it has dialled and that reads nothing", async () => {
+    const { createServer: createTcpServer } = await import("node:net");
+    const challenge = { version: 1, agentId: "b", incarnation: 1, keyId: null, nonce: "n", codecs: ["json"] };
+    const server = createTcpServer((socket) => {
+      sockets.push(socket);
+      socket.on("error", () => {});
+      socket.once("data", () => {
+        socket.pause();
+        socket.write(frame(Buffer.from(JSON.stringify(challenge))));
+      });
+    });
+    server.listen(HERE);
+    await once(server, "listening");
+    const bound = server.address();
+    const a = await startNode("a", { security: { kind: "open", role: "member" } });
+    const link = await a.transport.dial({ host: HERE.host, port: typeof bound === "object" && bound !== null ? bound.port : 0 });
+    for (let number = 0; number < 30; number++) {
+      link.send({ kind: "refused", namespace: "n", sequence: number, reason: "x".repeat(1_000_000) });
+    }
+    await a.transport.stop();
+    let got = 0;
+    const [peer] = sockets.slice(-1);
+    peer?.on("data", (chunk: Buffer) => (got += chunk.length));
+    if (peer !== undefined) await untilClosed(peer);
+    server.close();
+    expect(got).toBeLessThan(20_000_000);
+  });
+});
+
 describe("a WebSocket transport", () => {
   it("leaves the server's own work alone, and other upgrades to others", async () => {
     const b = await startNode("b", {}, overWebSocket);
@@ -371,7 +401,12 @@ describe("a WebSocket transport", () => {
     const [a, b] = [await startNode("a", {}, overWebSocket), await startNode("b", {}, overWebSocket)];
     await a.transport.dial(b.address);
     const url = `ws://${b.address.host}:${b.address.port}/network`;
-    for (const data of [randomBytes(100), "words", new Uint8Array(2_000_000), Buffer.alloc(0)]) {
+    for (const data of [
+      Buffer.concat([Buffer.alloc(4, 0xff), randomBytes(96)]),
+      "words",
+      new Uint8Array(2_000_000),
+      Buffer.alloc(0),
+    ]) {
       const socket = new WebSocket(url);
       await new Promise<void>((resolve) => {
         socket.addEventListener("open", () => {
@@ -383,6 +418,8 @@ describe("a WebSocket transport", () => {
     }
     expect(await ask(a, "b")).toEqual({ echo: "hello", from: "a" });
     expect(b.links).toHaveLength(1);
+    // Random bytes and words announce frames that are too large; two megabytes are more than a message of a WebSocket may have.
+    expect(b.transport.statistics().refused).toEqual({ "oversized frame": 2, "malformed frame": 1 });
   });
 });
 

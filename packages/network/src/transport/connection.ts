@@ -20,6 +20,8 @@ export interface ByteChannel {
   onData: (chunk: Uint8Array) => void;
   onDrained: () => void;
   onClosed: (error: Error | null) => void;
+  /** What came is not of this sort of stream at all; of no use where every byte is. */
+  onMalformed: (detail: string) => void;
 }
 
 export interface ConnectionLimits {
@@ -87,6 +89,7 @@ export class Connection implements Link {
     this.state = { name: "greeting", handshake };
     channel.onData = (chunk) => this.onData(chunk);
     channel.onDrained = () => this.onDrained();
+    channel.onMalformed = (detail) => this.refuse("malformed frame", detail);
     channel.onClosed = (error) => this.over(error === null ? "closed by the peer" : error.message);
     if ("hello" in handshake) this.write(frame(handshake.hello));
   }

@@ -55,6 +55,7 @@ export function socketChannel(socket: Socket): ByteChannel {
     onData: () => {},
     onDrained: () => {},
     onClosed: () => {},
+    onMalformed: () => {},
   };
   let failure: Error | null = null;
   socket.setNoDelay(true);
@@ -73,6 +74,7 @@ const TLS_TIMEOUT_MS = 5_000;
 class TcpTransport implements Transport {
   private readonly options: TcpOptions;
   private readonly endpoint: Endpoint;
+  /** All that are not closed, whoever dialled. */
   private readonly sockets = new Set<Socket>();
   private server: Server | null = null;
   /** Loaded when it is needed. */
@@ -89,10 +91,7 @@ class TcpTransport implements Transport {
     const accept = (socket: Socket): void => this.endpoint.accept(socketChannel(socket));
     if (tls !== undefined) this.tls = await import("node:tls");
     const server = tls === undefined || this.tls === null ? createServer(accept) : this.createSecureServer(this.tls, tls, accept);
-    server.on("connection", (socket: Socket) => {
-      this.sockets.add(socket);
-      socket.once("close", () => this.sockets.delete(socket));
-    });
+    server.on("connection", (socket: Socket) => this.keep(socket));
     this.server = server;
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -118,13 +117,19 @@ class TcpTransport implements Transport {
     this.endpoint.stop();
     const { server } = this;
     this.server = null;
-    if (server === null) return;
-    // A peer that does not read would keep its connection open for ever.
+    const closed = [...this.sockets].map((socket) => new Promise<void>((resolve) => void socket.once("close", () => resolve())));
+    if (server !== null) closed.push(new Promise<void>((resolve) => void server.close(() => resolve())));
+    // A peer that does not read would keep its connection, whoever dialled, and this process with it, for ever.
     const cancel = this.options.clock.after(STOP_GRACE_MS, () => {
       for (const socket of this.sockets) socket.destroy();
     });
-    await new Promise<void>((resolve) => void server.close(() => resolve()));
+    await Promise.all(closed);
     cancel();
+  }
+
+  private keep(socket: Socket): void {
+    this.sockets.add(socket);
+    socket.once("close", () => this.sockets.delete(socket));
   }
 
   private createSecureServer(tls: typeof Tls, options: TlsOptions, accept: (socket: Socket) => void): Server {
@@ -154,6 +159,7 @@ class TcpTransport implements Transport {
           ? connect({ host, port })
           : // The certificate names an agent; the handshake compares it with the agent that answers.
             secure.connect({ host, port, ...secure.options, minVersion: "TLSv1.3", checkServerIdentity: () => undefined });
+      this.keep(socket);
       const onAbort = (): void => void socket.destroy(toCommError(signal?.reason, name, signal));
       const onError = (error: Error): void => reject(error instanceof CommError ? error : toCommError(error, name));
       const onClose = (): void => reject(new CommError("reset", name, `${name}: closed while connecting`));

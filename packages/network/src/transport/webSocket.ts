@@ -22,6 +22,12 @@ export interface WebSocketOptions extends EndpointOptions {
 export const createWebSocketTransport = (options: WebSocketOptions): Transport => new WebSocketTransport(options);
 
 const HIGH_WATER_BYTES = 64 * 1024;
+/**
+ * Frames are cut into messages of so many bytes at most: a message is gathered before it is read, also from somebody who has proved nothing yet.
+ */
+const MAX_MESSAGE_BYTES = 64 * 1024;
+/** A peer that does not answer a goodbye holds up the end of this process no longer than that; the types of ws do not know it yet. */
+const CLOSING: object = { closeTimeout: 2_000 };
 const DEFAULT_PATH = "/network";
 
 /** Frames may be cut into messages anywhere: a WebSocket is used as a stream of bytes. */
@@ -34,11 +40,13 @@ function webSocketChannel(socket: Ws.WebSocket, remote: string, underlying: unkn
       return socket.bufferedAmount;
     },
     write: (bytes) => {
-      socket.send(bytes, () => {
-        if (!isFull || socket.bufferedAmount > HIGH_WATER_BYTES / 2) return;
-        isFull = false;
-        channel.onDrained();
-      });
+      for (let at = 0; at < bytes.length; at += MAX_MESSAGE_BYTES) {
+        socket.send(bytes.subarray(at, at + MAX_MESSAGE_BYTES), () => {
+          if (!isFull || socket.bufferedAmount > HIGH_WATER_BYTES / 2) return;
+          isFull = false;
+          channel.onDrained();
+        });
+      }
       isFull ||= socket.bufferedAmount > HIGH_WATER_BYTES;
       return !isFull;
     },
@@ -47,12 +55,14 @@ function webSocketChannel(socket: Ws.WebSocket, remote: string, underlying: unkn
     onData: () => {},
     onDrained: () => {},
     onClosed: () => {},
+    onMalformed: () => {},
   };
   let failure: Error | null = null;
   socket.binaryType = "nodebuffer";
   socket.on("message", (data: Ws.RawData) => channel.onData(data as Buffer));
-  socket.on("error", (error) => {
+  socket.on("error", (error: Error & { readonly code?: string }) => {
     failure = error;
+    if (error.code?.startsWith("WS_ERR_") === true) channel.onMalformed(error.message);
   });
   socket.on("close", () => channel.onClosed(failure));
   return channel;
@@ -80,7 +90,12 @@ class WebSocketTransport implements Transport {
   async start(events: TransportEvents): Promise<Address> {
     await this.endpoint.start(events);
     this.ws = await import("ws");
-    this.acceptor = new this.ws.WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: this.maxPayload });
+    this.acceptor = new this.ws.WebSocketServer({
+      noServer: true,
+      perMessageDeflate: false,
+      maxPayload: MAX_MESSAGE_BYTES,
+      ...CLOSING,
+    });
     this.options.server.on("upgrade", this.onUpgrade);
     return this.options.address();
   }
@@ -101,10 +116,6 @@ class WebSocketTransport implements Transport {
     this.acceptor?.close();
     this.acceptor = null;
     return Promise.resolve();
-  }
-
-  private get maxPayload(): number {
-    return (this.options.maxFrameBytes ?? 1024 * 1024) + 1024;
   }
 
   private readonly onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
@@ -136,7 +147,8 @@ class WebSocketTransport implements Transport {
       const scheme = tls === undefined ? "ws" : "wss";
       const socket = new ws.WebSocket(`${scheme}://${host}:${port}${this.path}`, {
         perMessageDeflate: false,
-        maxPayload: this.maxPayload,
+        maxPayload: MAX_MESSAGE_BYTES,
+        ...CLOSING,
         ...(tls === undefined ? {} : { ...tls, checkServerIdentity: anyHost }),
       });
       let underlying: unknown = null;
