@@ -107,6 +107,8 @@ export interface LinkedMessagePassing extends MessagePassing {
   drained(link: Link): void;
   /** Nobody is connecting to the receiver any more. */
   unreachable(receiver: AgentId): void;
+  /** Begins to connect to all without a link for whom something waits: who could not be reached then may be now. */
+  reconnect(): void;
   /** Puts what is not delivered into the offline queue and fails open queries. */
   stop(): void;
 }

@@ -15,9 +15,10 @@ import {
 } from "./messagePassing.ts";
 import { createVolatileQueue } from "./offlineQueue.ts";
 import type { Delivery } from "./outbox.ts";
-import { createOpenQueries, type OpenQueries } from "./queries.ts";
+import { createOpenQueries, type OpenQueries, QueryError, type QueryErrorCode } from "./queries.ts";
 import { type Answer, type MessageHandler, Receiver } from "./receiver.ts";
 import { Sender } from "./sender.ts";
+import { objectionTo } from "./wire.ts";
 
 export const createMessagePassing = (options: MessagePassingOptions): LinkedMessagePassing => new Messaging(options);
 
@@ -50,7 +51,7 @@ class Messaging implements LinkedMessagePassing {
       limits: this.limits,
       deduplicate,
       onHandedOver: (message) => this.past.add("received", message, clock.wall()),
-      answer: (to, answer) => void this.answer(to, answer),
+      answer: (to, answer, ttlMs) => void this.answer(to, answer, ttlMs),
     });
     this.receiver.handle("Response", (message, sender) => this.onResponse(message, sender));
   }
@@ -81,13 +82,15 @@ class Messaging implements LinkedMessagePassing {
     const sequence = ++this.sequence;
     const replyTo = this.options.self.agentId;
     const message = this.compose(sequence, to, type, payload, { priority, ttlMs: timeoutMs, replyTo });
+    const objection = objectionTo(message);
+    if (objection !== null) return Promise.reject(new QueryError("refused", to, objection));
     const answer = this.queries.open(message.id, to, timeoutMs);
     this.put(to, message, sequence, {
       isQueueable: false,
       settle: (delivery) => {
         if (delivery.status === "expired") this.queries.fail(message.id, "timeout", "expired");
         if (delivery.status !== "refused") return;
-        this.queries.fail(message.id, this.sender.isLinked(to) ? "refused" : "unreachable", delivery.reason);
+        this.queries.fail(message.id, this.codeOfRefusal(to), delivery.reason);
       },
     });
     return answer;
@@ -142,6 +145,10 @@ class Messaging implements LinkedMessagePassing {
     this.sender.unreachable(receiver);
   }
 
+  reconnect(): void {
+    this.sender.reconnect();
+  }
+
   receive(link: Link, packet: Packet): void {
     if (packet.kind === "message") this.receiver.receive(link, packet);
     else if (packet.kind === "ack") this.sender.acknowledged(link.peer.agentId, packet.namespace, packet.sequences);
@@ -152,6 +159,11 @@ class Messaging implements LinkedMessagePassing {
     this.stopped = true;
     this.queries.failAll("stopped", "the network was stopped");
     this.sender.stop();
+  }
+
+  private codeOfRefusal(to: AgentId): QueryErrorCode {
+    if (this.stopped) return "stopped";
+    return to === this.options.self.agentId || this.sender.isLinked(to) ? "refused" : "unreachable";
   }
 
   private compose(
@@ -177,6 +189,8 @@ class Messaging implements LinkedMessagePassing {
   }
 
   private dispatch(to: AgentId, message: AgentMessage, sequence: number, isQueueable: boolean): Promise<Delivery> {
+    const reason = objectionTo(message);
+    if (reason !== null) return Promise.resolve({ status: "refused", reason });
     return new Promise((settle) => this.put(to, message, sequence, { isQueueable, settle }));
   }
 
@@ -197,18 +211,17 @@ class Messaging implements LinkedMessagePassing {
     }
     // Not in the caller's turn, as with any other receiver.
     queueMicrotask(() => {
-      this.receiver.receiveOwn(message, this.options.self);
-      options.settle(delivered);
+      const reason = this.receiver.receiveOwn(message, this.options.self);
+      options.settle(reason === null ? delivered : { status: "refused", reason });
     });
   }
 
-  private answer(to: AgentMessage, answer: Answer): Promise<Delivery> {
-    const age = this.options.clock.wall() - to.timestamp;
+  private answer(to: AgentMessage, answer: Answer, ttlMs: number): Promise<Delivery> {
     return this.sendMessage(to.replyTo ?? to.from, "Response", answer, {
       correlationId: to.id,
       priority: to.priority,
-      // An answer nobody waits for any more is of no use. Clocks of hosts may differ: then at least its own time to live holds.
-      ttlMs: Math.min(to.ttlMs, Math.max(1, to.ttlMs - Math.max(0, age))),
+      // An answer nobody waits for any more is of no use.
+      ttlMs,
       queueOffline: false,
     });
   }

@@ -1,6 +1,6 @@
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import path from "node:path";
-import type { AgentId } from "@failstorm/core";
+import { type AgentId, makeFolder } from "@failstorm/core";
 import { fromJson, toJson } from "../json.ts";
 import { type AgentMessage, MESSAGE_PRIORITIES, MESSAGE_TYPES } from "./message.ts";
 
@@ -43,7 +43,7 @@ const keyOf = (receiver: AgentId, messageId: string): string => `${receiver} ${m
  * the writer (not the loss of power). It is written anew, to another file that then takes its name, when most of its lines are dead.
  */
 export function openOfflineQueue(file: string): OfflineQueue {
-  mkdirSync(path.dirname(file), { recursive: true });
+  makeFolder(path.dirname(path.resolve(file)));
   const live = readLive(file);
   const recovered = [...live.values()].map(({ receiver, message }) => ({
     receiver,
@@ -52,22 +52,33 @@ export function openOfflineQueue(file: string): OfflineQueue {
   }));
   let fd = rewrite(file, live);
   let deadLines = 0;
+  /** The last line ends in the middle, as the disk was full for instance: the next must not become part of it. */
+  let isTorn = false;
+  const append = (line: string): void => {
+    const text = isTorn ? `\n${line}` : line;
+    isTorn = true;
+    writeWhole(fd, text);
+    isTorn = false;
+  };
   const compact = (): void => {
-    closeSync(fd);
-    fd = rewrite(file, live);
     deadLines = 0;
+    // The old one stays open until there is a new one: its number may be another file's, or a socket's, once it is closed.
+    const next = rewrite(file, live);
+    closeSync(fd);
+    fd = next;
+    isTorn = false;
   };
   return {
     recovered,
     add(queued) {
       const line = record(queued);
-      writeWhole(fd, line);
+      append(line);
       live.set(keyOf(queued.receiver, queued.message.id), queued);
       return Buffer.byteLength(line);
     },
     remove(receiver, messageId) {
       if (!live.delete(keyOf(receiver, messageId))) return;
-      writeWhole(fd, `${JSON.stringify({ remove: receiver, id: messageId })}\n`);
+      append(`${JSON.stringify({ remove: receiver, id: messageId })}\n`);
       deadLines += 2;
       if (deadLines > COMPACT_FROM_LINES && deadLines > live.size * 2) compact();
     },
@@ -84,8 +95,13 @@ function writeWhole(fd: number, text: string): void {
 /** A new file with what lives, open for appending. */
 function rewrite(file: string, live: ReadonlyMap<string, QueuedMessage>): number {
   const next = openSync(`${file}.new`, "w");
-  for (const queued of live.values()) writeWhole(next, record(queued));
-  renameSync(`${file}.new`, file);
+  try {
+    for (const queued of live.values()) writeWhole(next, record(queued));
+    renameSync(`${file}.new`, file);
+  } catch (error) {
+    closeSync(next);
+    throw error;
+  }
   return next;
 }
 

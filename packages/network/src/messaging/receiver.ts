@@ -24,7 +24,10 @@ export type MessageHandler = (
 ) => MessagePayload | undefined | void | Promise<MessagePayload | undefined | void>;
 
 export interface ReceiverLimits {
-  /** Handlers at work at the same time; what comes meanwhile waits, ordered by priority. */
+  /**
+   * Handlers of Command, Query and Broadcast at work at the same time; what comes of these meanwhile waits, ordered by priority. The other types do not
+   * wait: handlers that wait for a Response would keep it from coming, and who is busy still answers a Heartbeat.
+   */
   readonly maxHandlers: number;
   /** Messages that wait for a handler; what comes beyond is not acknowledged, and sent again later. */
   readonly maxWaiting: number;
@@ -49,11 +52,14 @@ interface ReceiverOptions {
   /** False: copies are handed over like first ones. */
   readonly deduplicate: boolean;
   readonly onHandedOver: (message: AgentMessage) => void;
-  /** Sends the answer to a message that asked for one. */
-  readonly answer: (to: AgentMessage, answer: Answer) => void;
+  /** Sends the answer to a message that asked for one, and is of use for so long. */
+  readonly answer: (to: AgentMessage, answer: Answer, ttlMs: number) => void;
 }
 
 export type Answer = { readonly result: MessagePayload } | { readonly error: string };
+
+/** Messages for the program, which may take its time; see `maxHandlers`. */
+const WAITING_TYPES: ReadonlySet<MessageType> = new Set(["Command", "Query", "Broadcast"]);
 
 type MessagePacket = Extract<Packet, { kind: "message" }>;
 
@@ -62,6 +68,7 @@ interface Waiting {
   readonly sender: Sender;
   /** null: sent by this very process. */
   readonly link: Link | null;
+  /** By this process's clock; infinite for what is handed over at once and wants no answer. */
   readonly expiresAt: number;
 }
 
@@ -128,83 +135,96 @@ export class Receiver {
     this.take(packet, link.peer, link);
   }
 
-  /** From this very process. */
-  receiveOwn(message: AgentMessage, sender: Sender): void {
-    this.take({ kind: "message", message, namespace: "", sequence: 0, low: 0, ageMs: 0 }, sender, null);
+  /** From this very process. Null when it was taken in; a text: why not. */
+  receiveOwn(message: AgentMessage, sender: Sender): string | null {
+    if (!this.hasReader(message.type)) return `nobody handles ${message.type} here`;
+    const packet: MessagePacket = { kind: "message", message, namespace: "", sequence: 0, low: 0, ageMs: 0 };
+    return this.take(packet, sender, null) ? null : `${this.waiting.size} messages wait already`;
   }
 
-  private take(packet: MessagePacket, sender: Sender, link: Link | null): void {
+  /** False when there is no room. */
+  private take(packet: MessagePacket, sender: Sender, link: Link | null): boolean {
     const { clock, limits } = this.options;
-    if (this.working < limits.maxHandlers && this.waiting.size === 0) {
-      this.handOver({ packet, sender, link, expiresAt: Number.POSITIVE_INFINITY });
-      return;
+    const { id, type, priority, ttlMs, replyTo } = packet.message;
+    const isAtOnce = !WAITING_TYPES.has(type) || (this.working < limits.maxHandlers && this.waiting.size === 0);
+    const expiresAt = isAtOnce && replyTo === null ? Number.POSITIVE_INFINITY : clock.now() + ttlMs - packet.ageMs;
+    if (isAtOnce) {
+      this.handOver({ packet, sender, link, expiresAt });
+      return true;
     }
     if (this.waiting.size >= limits.maxWaiting) {
       this.statistics.dropped += 1;
       this.seen.release(packet.namespace, packet.sequence);
-      return;
+      return false;
     }
-    this.pending.add(packet.message.id);
-    const expiresAt = clock.now() + packet.message.ttlMs - packet.ageMs;
-    this.waiting.push({ packet, sender, link, expiresAt }, packet.message.priority);
+    this.pending.add(id);
+    this.waiting.push({ packet, sender, link, expiresAt }, priority);
+    return true;
+  }
+
+  private hasReader(type: MessageType): boolean {
+    return this.handlers.has(type) || (type === "Broadcast" && this.subscriptions.size > 0);
   }
 
   private objection(link: Link, { message, ageMs }: MessagePacket): string | null {
     if (!maySendTo(this.options.policy, link.peer, message.type, this.options.self))
       return `role ${link.peer.role} may not send ${message.type}`;
     if (ageMs > message.ttlMs) return "expired";
-    const hasReader = this.handlers.has(message.type) || (message.type === "Broadcast" && this.subscriptions.size > 0);
-    return hasReader ? null : `nobody handles ${message.type} here`;
+    return this.hasReader(message.type) ? null : `nobody handles ${message.type} here`;
   }
 
-  private handOver({ packet, sender, link }: Waiting): void {
+  private handOver(taken: Waiting): void {
+    const { packet, link } = taken;
     const { message } = packet;
     this.statistics.handedOver += 1;
     this.options.onHandedOver(message);
     // Acknowledged when handed over, not when done: a handler may take as long as it likes. It travels at the end of this turn.
     if (link !== null) this.acknowledge(link, packet);
     const handler = this.handlers.get(message.type);
-    if (message.type === "Broadcast") for (const subscriber of this.subscriptions) this.run(subscriber, message, sender, false);
-    if (handler !== undefined) this.run(handler, message, sender, message.replyTo !== null);
+    if (message.type === "Broadcast") for (const subscriber of this.subscriptions) this.run(subscriber, taken, false);
+    if (handler !== undefined) this.run(handler, taken, message.replyTo !== null);
   }
 
-  private run(handler: MessageHandler, message: AgentMessage, sender: Sender, answers: boolean): void {
+  private run(handler: MessageHandler, taken: Waiting, answers: boolean): void {
     let result: ReturnType<MessageHandler>;
     try {
-      result = handler(message, sender);
+      result = handler(taken.packet.message, taken.sender);
     } catch (error) {
-      this.failed(message, error, answers);
+      this.failed(taken, error, answers);
       return;
     }
     if (!(result instanceof Promise)) {
-      if (answers) this.options.answer(message, { result: result ?? null });
+      if (answers) this.answer(taken, { result: result ?? null });
       return;
     }
-    void this.await(result, message, answers);
+    void this.await(result, taken, answers);
+  }
+
+  /** An answer that comes too late still goes out, should the asker have more patience than it said. */
+  private answer({ packet, expiresAt }: Waiting, answer: Answer): void {
+    this.options.answer(packet.message, answer, Math.max(1, expiresAt - this.options.clock.now()));
   }
 
   /** Never rejects. */
-  private async await(
-    result: Promise<MessagePayload | undefined | void>,
-    message: AgentMessage,
-    answers: boolean,
-  ): Promise<void> {
-    this.working += 1;
+  private async await(result: Promise<MessagePayload | undefined | void>, taken: Waiting, answers: boolean): Promise<void> {
+    const counts = WAITING_TYPES.has(taken.packet.message.type);
+    if (counts) this.working += 1;
     try {
       const value = await result;
-      if (answers) this.options.answer(message, { result: value ?? null });
+      if (answers) this.answer(taken, { result: value ?? null });
     } catch (error) {
-      this.failed(message, error, answers);
+      this.failed(taken, error, answers);
     }
-    this.working -= 1;
+    if (counts) this.working -= 1;
     this.pump();
   }
 
-  private failed(message: AgentMessage, error: unknown, answers: boolean): void {
+  private failed(taken: Waiting, error: unknown, answers: boolean): void {
+    const { message } = taken.packet;
     this.statistics.handlerErrors += 1;
     const reason = error instanceof Error ? error.message : String(error);
     this.options.log("error", "a message handler failed", { peer: message.from, type: message.type, reason });
-    if (answers) this.options.answer(message, { error: reason });
+    if (answers) this.answer(taken, { error: reason });
   }
 
   private pump(): void {

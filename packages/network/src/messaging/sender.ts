@@ -53,7 +53,13 @@ export class Sender {
 
   constructor(options: SenderOptions) {
     this.options = options;
+    const ownPrefix = options.nodeId.slice(0, options.nodeId.lastIndexOf("#") + 1);
     for (const { receiver, message, recordBytes } of options.queue.recovered) {
+      if (!message.id.startsWith(ownPrefix)) {
+        // Receivers take messages in the sender's own name only, and would break the link.
+        options.log("error", "the offline queue holds a message of another agent: not sent", { id: message.id, peer: receiver });
+        continue;
+      }
       const at = message.id.lastIndexOf(":");
       const [namespace, sequence] = [message.id.slice(0, at), Number(message.id.slice(at + 1))];
       const outgoing = newOutgoing(message, namespace, sequence, { isQueueable: true, settle: null });
@@ -128,6 +134,12 @@ export class Sender {
     const outbox = this.outbox(receiver);
     for (const outgoing of outbox.all()) this.setAside(outbox, outgoing);
     outbox.prune();
+  }
+
+  reconnect(): void {
+    for (const { receiver, size } of this.outboxes.values()) {
+      if (size > 0 && !this.links.has(receiver)) this.options.connect(receiver);
+    }
   }
 
   drained(link: Link): void {
@@ -248,14 +260,15 @@ export class Sender {
 
   /** The receiver is offline. */
   private setAside(outbox: Outbox, outgoing: Outgoing): void {
-    if (outgoing.recordBytes > 0) return;
+    if (outgoing.recordBytes > 0 || outgoing.state.name === "over") return;
     if (!outgoing.isQueueable) {
       this.statistics.refused += 1;
       this.end(outbox, outgoing, { status: "refused", reason: `${outbox.receiver} cannot be reached` });
       return;
     }
     const { limits, queue } = this.options;
-    if (outbox.recordBytes >= limits.maxQueuedBytes) {
+    while (outbox.recordBytes >= limits.maxQueuedBytes) {
+      if (this.makeRoom(outbox, outgoing)) continue;
       this.statistics.refused += 1;
       this.end(outbox, outgoing, { status: "refused", reason: `the offline queue for ${outbox.receiver} is full` });
       return;

@@ -50,6 +50,13 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 const isTime = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value) && value >= 0;
 const isName = (value: unknown): value is string => typeof value === "string" && value.length <= MAX_NAME;
 
+/** Why the receiver would take a message for a broken packet, and end the link; null when it would not. */
+export function objectionTo({ ttlMs, correlationId, replyTo }: AgentMessage): string | null {
+  if (!isTime(ttlMs)) return `the time to live is ${ttlMs}: it must be a number of ms, from 0 up`;
+  const isLong = [correlationId, replyTo].some((name) => name !== null && !isName(name));
+  return isLong ? `correlationId and replyTo have ${MAX_NAME} characters at most` : null;
+}
+
 const isNodeOf = (agentId: string, nodeId: string): boolean =>
   nodeId.startsWith(`${agentId}#`) && /^\d+$/.test(nodeId.slice(agentId.length + 1));
 
