@@ -1,10 +1,16 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { systemClock } from "@failstorm/core";
+import { adopt } from "../src/commands/compare.ts";
+import { checkPublishTarget } from "../src/commands/reportExperiment.ts";
+import { loadConfig } from "../src/config/load.ts";
 import { openExperiment } from "../src/experiment/folder.ts";
 import { planExperiment } from "../src/experiment/plan.ts";
+import { isRunning, lockExperiment } from "../src/experiment/processes.ts";
 import { createProgress, formatDuration } from "../src/experiment/progress.ts";
 import { type CompareRequest, requestLayers } from "../src/experiment/request.ts";
 import { readSpec } from "../src/experiment/spec.ts";
@@ -131,6 +137,10 @@ describe("the plan of an experiment", () => {
       [() => spec({}, { preset: "paper", file: "x.yaml" }), /give only one/],
       [() => spec({ detectors: "swim,heartbeat" }, { vary: ["detector=swim"] }), /was already given by/],
       [() => spec({ faultFree: "some" }), /must be one of none, baseline, all/],
+      [
+        () => plan({}, { vary: ["qa.corpus=a/b,a_b"] }),
+        /a\/b and a_b: would both be called a_b in file names; name one of the levels otherwise/,
+      ],
     ];
     for (const [run, expected] of cases) expect(run).toThrow(expected);
   });
@@ -160,6 +170,69 @@ describe("an experiment's folder", () => {
     expect(() => openExperiment(dir, plan({ protocols: "a2a,anp", repeats: "2", name: "mine" }), new Map())).toThrow(
       /--name mine: another experiment is in/,
     );
+  });
+
+  it("does not go on with another configuration than the one it was begun with", async () => {
+    const name = "configured";
+    const load = (rate: number, more: ReturnType<typeof flag>[] = []) =>
+      loadConfig({
+        flags: [flag("scenario.protocol", "a2a"), flag("tasks.rate", rate), ...more],
+        assignments: [],
+        file: null,
+        env: {},
+        cwd: dir,
+        root: projectRoot,
+        drawSeed: () => 1,
+      });
+    const open = async (rate: number, more?: ReturnType<typeof flag>[]) =>
+      openExperiment(dir, plan({ protocols: "a2a,acp", repeats: "2", name }), new Map([["a2a", await load(rate, more)]]));
+    const store = await open(1);
+    await expect(open(1, [flag("output.dir", "/elsewhere")])).resolves.toMatchObject({ dir: store.dir });
+    await expect(open(2)).rejects.toThrow(/begun with tasks.rate 1 for a2a, now it is 2; give another --name/);
+  });
+
+  it("is published neither onto itself nor onto another experiment", () => {
+    const [own, other] = ["own", "other"].map((name) => {
+      const { dir: folder } = openExperiment(dir, plan({ protocols: "a2a,acp", repeats: "2", name }), new Map());
+      return folder;
+    }) as [string, string];
+    const copy = path.join(dir, "copy");
+    mkdirSync(copy);
+    expect(() => checkPublishTarget(copy, own)).not.toThrow();
+    writeFileSync(path.join(copy, "experiment.json"), readFileSync(path.join(own, "experiment.json")));
+    expect(() => checkPublishTarget(copy, own)).not.toThrow();
+    expect(() => checkPublishTarget(copy, other)).toThrow(/the experiment own is published there; give another folder/);
+    expect(() => checkPublishTarget(own, own)).toThrow(/is the experiment's own folder/);
+  });
+
+  it("is made by one call at a time; what a killed call left is no obstacle", async () => {
+    const folder = path.join(dir, "locked");
+    mkdirSync(folder);
+    const child = spawn(process.execPath, ["-e", "process.stdin.resume()", "/x/cli/src/main.ts"], {
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    await once(child, "spawn");
+    await vi.waitFor(() => expect(isRunning(child.pid ?? 0)).toBe(true));
+    expect(isRunning(child.pid ?? 0, "/another/results")).toBe(false);
+    writeFileSync(path.join(folder, "compare.pid"), String(child.pid));
+    expect(() => lockExperiment(folder, "mine")).toThrow(/mine: another call is making .* \(process \d+\); wait for its end/);
+    child.stdin?.end();
+    await once(child, "exit");
+    const unlock = lockExperiment(folder, "mine");
+    expect(readFileSync(path.join(folder, "compare.pid"), "utf8")).toBe(String(process.pid));
+    unlock();
+    expect(existsSync(path.join(folder, "compare.pid"))).toBe(false);
+  });
+
+  it("does not count a run that came to no end after its call was ended", async () => {
+    const store = openExperiment(dir, planned, new Map());
+    const run = path.join(store.runsDir, "fail-storm", "acp", "r-1");
+    mkdirSync(run, { recursive: true });
+    writeFileSync(path.join(run, "manifest.json"), "{}");
+    const before = [...store.made().keys()];
+    store.setRunning({ id: "b2-acp", pid: 2 ** 30, startedAt: NOW, attempt: 1, before: [] });
+    await adopt(store, systemClock, new AbortController().signal);
+    expect([store.running(), [...store.made().keys()]]).toEqual([null, before]);
   });
 
   it("remembers the run that goes on", () => {
@@ -246,12 +319,26 @@ describe("the commands, as processes", () => {
     const { stdout: schema } = await failstorm("schema");
     expect(JSON.parse(schema)).toHaveProperty("properties.censored");
     writeFileSync(path.join(folder, "manifest.json"), JSON.stringify({ startedAt: NOW, argv: ["--agents", "4"] }));
-    const [listed, shown, missing, rule] = await Promise.all([
+    const published = path.join(dir, "there", "experiments", "told");
+    mkdirSync(path.join(published, "tables"), { recursive: true });
+    writeFileSync(path.join(published, "experiment.json"), JSON.stringify(plan({ protocols: "a2a,acp", name: "told" })));
+    writeFileSync(path.join(published, "tables", "summary-agents_8.md"), "| a table |\n");
+    mkdirSync(path.join(dir, "there", "experiments", "broken"));
+    writeFileSync(path.join(dir, "there", "experiments", "broken", "experiment.json"), '{"format"');
+    const [listed, shown, missing, rule, told, again, twice] = await Promise.all([
       failstorm("list", "there"),
       failstorm("show", folder),
       failstorm("diff", "there", "there"),
       failstorm("diff", "a", "b", "--fail-on", "speed:+1%"),
+      failstorm("show", published),
+      failstorm("report", published),
+      failstorm("diff", "a", "b", "--fail-on", "recovery_ms:+1%", "--fail-on", "recovery_ms:+50"),
     ]);
+    expect([listed.code, listed.stderr]).toEqual([0, expect.stringMatching(/broken.experiment.json: is not readable/)]);
+    expect(listed.stdout).toMatch(/told .*0 of 80/);
+    expect(told.stdout).toContain("| a table |");
+    expect([again.code, again.stderr]).toEqual([2, expect.stringMatching(/none of this experiment's runs is here/)]);
+    expect([twice.code, twice.stderr]).toEqual([2, expect.stringMatching(/recovery_ms has a rule already, recovery_ms:\+1%/)]);
     expect(listed.stdout).toMatch(/2026-01-01 00:00.*simple_json.*no metrics/);
     expect(shown.stdout).toMatch(/command +failstorm --agents 4.*no metrics/s);
     expect([missing.code, missing.stderr]).toEqual([2, expect.stringMatching(/there: holds no failstorm_metrics.json/)]);

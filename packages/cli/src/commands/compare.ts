@@ -10,6 +10,7 @@ import { type ExperimentStore, openExperiment } from "../experiment/folder.ts";
 import { planExperiment } from "../experiment/plan.ts";
 import { createProgress, formatDuration, type Progress } from "../experiment/progress.ts";
 import { type CompareRequest, requestLayers } from "../experiment/request.ts";
+import { isRunning, lockExperiment } from "../experiment/processes.ts";
 import { type ChildRun, newFolder, settle, startRun, withoutSettings } from "../experiment/runOne.ts";
 import { type ExperimentSpec, readSpec } from "../experiment/spec.ts";
 import { projectRoot, userFolder } from "../project.ts";
@@ -114,26 +115,19 @@ function remainingRuns(store: ExperimentStore, retry: boolean): PlannedRun[] {
   });
 }
 
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(path.join("cli", "src", "main.ts"));
-  } catch {
-    return false;
-  }
-};
-
-/** A run whose compare was killed goes on by itself: it is waited for, and counted. */
-async function adopt(store: ExperimentStore, clock: Clock, signal: AbortSignal): Promise<void> {
+/** A run whose compare was killed goes on by itself: it is waited for, and counted when it was or is made to its end. */
+export async function adopt(store: ExperimentStore, clock: Clock, signal: AbortSignal): Promise<void> {
   const run = store.running();
   if (run === null) return;
-  if (isAlive(run.pid)) {
-    log("INFO", `${run.id} is still going on (process ${run.pid}) from an interrupted call: waiting for it`);
-    while (isAlive(run.pid)) await clock.sleep(500, signal);
-    const dir = newFolder(store, run.before);
-    const { id, startedAt, attempt } = run;
-    if (dir !== null && (await isWhole(path.join(store.dir, dir))))
-      store.record({ id, dir, exitCode: null, startedAt, wallMs: 0, busyBefore: null, attempt });
+  const goesOn = (): boolean => isRunning(run.pid, store.runsDir);
+  if (goesOn()) log("INFO", `${run.id} is still going on (process ${run.pid}) from an interrupted call: waiting for it`);
+  while (goesOn()) await clock.sleep(500, signal);
+  const dir = newFolder(store, run.before);
+  const { id, startedAt, attempt } = run;
+  // Killed between the record of a run and this file's removal, we find a run that is recorded already.
+  if ((store.made().get(id)?.attempt ?? 0) < attempt && dir !== null && (await isWhole(path.join(store.dir, dir)))) {
+    store.record({ id, dir, exitCode: null, startedAt, wallMs: 0, busyBefore: null, attempt });
+    log("INFO", `${id} came to its end after the call that had begun it was ended: it counts`);
   }
   store.setRunning(null);
 }
@@ -180,13 +174,15 @@ async function makeRuns({ store, todo, progress, interrupts, now }: Session): Pr
     const run = await now.child.ended;
     now.child = null;
     if (run === null) {
+      store.setRunning(null);
       if (interrupts.signal.aborted) return;
       log("WARNING", `${planned.id}: ended by a signal; it is made again by the next call`);
       continue;
     }
+    if (run.exitCode !== BAD_INPUT) store.record(run);
+    store.setRunning(null);
     if (run.exitCode === BAD_INPUT)
       throw new InputError(`${planned.id} could not start: ${readFileSync(store.logOf(planned), "utf8").trim()}`);
-    store.record(run);
     progress.note(planned.variant, systemClock.now() - begun);
     const left = progress.remaining(todo.slice(i + 1));
     const until = new Date(systemClock.wall() + left).toTimeString().slice(0, 5);
@@ -223,16 +219,17 @@ export async function compare(options: CompareOptions): Promise<number> {
       log("WARNING", "interrupted: the run that is going on is broken off and will be made again; what is finished is kept");
       now.child?.signal("SIGINT");
     },
-    onSecond: () => now.child?.signal("SIGINT"),
+    // While the report is being made there is no run to end; its files are written whole or not at all.
+    onSecond: (exitCode) => (now.child === null ? process.exit(exitCode) : now.child.signal("SIGINT")),
   });
   try {
-    return await carryOut(openExperiment(results, planned, configs), {
-      progress,
-      interrupts,
-      now,
-      retry: options.retryFailed,
-      json: options.json,
-    });
+    const store = openExperiment(results, planned, configs);
+    const unlock = lockExperiment(store.dir, planned.name);
+    try {
+      return await carryOut(store, { progress, interrupts, now, retry: options.retryFailed, json: options.json });
+    } finally {
+      unlock();
+    }
   } finally {
     interrupts.close();
   }

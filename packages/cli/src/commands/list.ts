@@ -7,7 +7,7 @@ import Table from "cli-table3";
 import { experimentsIn, type ListedRun, readListed } from "../experiment/catalogue.ts";
 import { listRunFolders } from "../experiment/folder.ts";
 import { projectRoot, userFolder } from "../project.ts";
-import { painter, useColor } from "../view/log.ts";
+import { log, painter, useColor } from "../view/log.ts";
 import { shownPath } from "./config.ts";
 
 const resultsDir = (given: string | null): string => {
@@ -124,6 +124,20 @@ function printExperiments(experiments: readonly ListedExperiment[]): void {
   process.stdout.write(`${table.toString()}\n`);
 }
 
+/** Newest last; one that cannot be read is said, and hides no other. */
+async function readExperiments(results: string): Promise<ListedExperiment[]> {
+  const read: ListedExperiment[] = [];
+  for (const dir of experimentsIn(results))
+    try {
+      const { experiment, made } = await readExperimentFolder(dir);
+      read.push({ dir, experiment, made: made.size });
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      log("WARNING", error.message);
+    }
+  return read.sort((a, b) => (a.experiment.createdAt < b.experiment.createdAt ? -1 : 1));
+}
+
 /** `failstorm list [DIR]`: the runs and experiments of a results folder, newest last. */
 export async function list(given: string | null, options: { readonly json: boolean; readonly last: number }): Promise<number> {
   const results = resultsDir(given);
@@ -131,12 +145,7 @@ export async function list(given: string | null, options: { readonly json: boole
     .map(readListed)
     .sort((a, b) => (a.startedAt < b.startedAt ? -1 : 1));
   const [storms, queues] = [runs.filter(({ queue }) => queue === null), runs.filter(({ queue }) => queue !== null)];
-  const experiments = await Promise.all(
-    experimentsIn(results).map(async (dir): Promise<ListedExperiment> => {
-      const { experiment, made } = await readExperimentFolder(dir);
-      return { dir, experiment, made: made.size };
-    }),
-  );
+  const experiments = await readExperiments(results);
   if (options.json) {
     const shown = {
       runs: storms.map(({ dir, startedAt, metrics }) => ({

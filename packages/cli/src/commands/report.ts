@@ -5,7 +5,7 @@ import { reportQueue } from "../queue/finish.ts";
 import { readRunFile } from "../queue/folder.ts";
 import { checkWritable } from "../run/folder.ts";
 import { printSummary } from "./print.ts";
-import { reportExperiment } from "./reportExperiment.ts";
+import { checkPublishTarget, reportExperiment } from "./reportExperiment.ts";
 import { summarise } from "./summary.ts";
 import { userFolder } from "../project.ts";
 
@@ -44,7 +44,10 @@ export async function report(
   const { isExperiment } = await import("@failstorm/report/comparison/readExperiment.ts");
   if (isExperiment(runDir)) {
     const target = publish === null ? null : path.resolve(userFolder(), publish);
-    if (target !== null) checkWritable(target, "--publish");
+    if (target !== null) {
+      checkPublishTarget(target, runDir);
+      checkWritable(target, "--publish");
+    }
     await reportExperiment(runDir, { ...options, publish: target });
     return 0;
   }

@@ -1,8 +1,9 @@
-import { copyFileSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, realpathSync } from "node:fs";
 import path from "node:path";
+import { InputError } from "@failstorm/core";
 import { findMeasure } from "@failstorm/report";
 import type { Comparison } from "@failstorm/report/comparison/analysis.ts";
-import { EXPERIMENT_FILE } from "@failstorm/report/comparison/experiment.ts";
+import { EXPERIMENT_FILE, parseExperiment } from "@failstorm/report/comparison/experiment.ts";
 import Table from "cli-table3";
 import { log, painter, useColor } from "../view/log.ts";
 import { shownPath } from "./config.ts";
@@ -17,10 +18,25 @@ interface ReportOptions {
 /** Plan, page, tables and figures, with nothing that leads to the folders of runs, which stay where they are. */
 async function publishTo(target: string, dir: string, comparison: Comparison): Promise<void> {
   const { writeComparison } = await import("@failstorm/report/comparison/writeComparison.ts");
-  const runs = comparison.runs.map((entry) => ({ ...entry, made: entry.made === null ? null : { ...entry.made, dir: null } }));
+  const runs = comparison.runs.map((entry) => ({
+    ...entry,
+    made: entry.made === null ? null : { ...entry.made, dir: null },
+    problem: entry.problem?.replaceAll(`${dir}${path.sep}`, "") ?? null,
+  }));
   await writeComparison(target, { ...comparison, runs });
   copyFileSync(path.join(dir, EXPERIMENT_FILE), path.join(target, EXPERIMENT_FILE));
   log("INFO", `published in ${shownPath(target)}`);
+}
+
+/** Throws InputError when what is published there, or the experiment itself, would be written over. */
+export function checkPublishTarget(target: string, dir: string): void {
+  const [there, here] = [target, dir].map((folder) => path.join(folder, EXPERIMENT_FILE)) as [string, string];
+  if (!existsSync(there)) return;
+  if (realpathSync(there) === realpathSync(here))
+    throw new InputError(`--publish ${shownPath(target)}: is the experiment's own folder; give another one`);
+  const { name } = parseExperiment(readFileSync(there, "utf8"), there);
+  if (name !== parseExperiment(readFileSync(here, "utf8"), here).name)
+    throw new InputError(`--publish ${shownPath(target)}: the experiment ${name} is published there; give another folder`);
 }
 
 /**
@@ -40,6 +56,11 @@ export async function reportExperiment(dir: string, options: ReportOptions): Pro
     if (done % 10 === 0 || done === of) log("PROGRESS", `${done} of ${of} runs computed anew from their events`);
   };
   const { experiment, entries } = await readExperiment(dir, { fresh: options.fresh, onProgress });
+  // Also so where an experiment was published: its tables and figures must not be replaced by empty ones.
+  if (entries.every(({ made }) => made === null))
+    throw new InputError(
+      `report ${shownPath(dir)}: none of this experiment's runs is here; give the folder in which they were made`,
+    );
   const comparison = analyse(experiment, entries);
   const page = await writeComparison(dir, comparison);
   if (options.json) process.stdout.write(readFileSync(path.join(dir, COMPARISON_FILE)));

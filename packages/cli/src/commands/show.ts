@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { InputError } from "@failstorm/core";
 import { METRICS_FILE, PAGE_FILE, QUEUE_METRICS_FILE, QUEUE_RESULTS_FILE, queueRows } from "@failstorm/report";
@@ -16,7 +16,9 @@ function find(given: string): string {
   const at = path.resolve(userFolder(), given);
   if (existsSync(at)) return at;
   const results = path.join(projectRoot, "results");
-  const found = [...listRunFolders(results), ...experimentsIn(results)].filter((dir) => path.basename(dir).startsWith(given));
+  const begun = [...listRunFolders(results), ...experimentsIn(results)].filter((dir) => path.basename(dir).startsWith(given));
+  const exact = begun.filter((dir) => path.basename(dir) === given);
+  const found = exact.length > 0 ? exact : begun;
   const [first, ...more] = found;
   if (first === undefined)
     throw new InputError(`show ${given}: there is no such folder, run or experiment; \`failstorm list\` shows what there is`);
@@ -68,11 +70,22 @@ async function showExperiment(dir: string): Promise<number> {
     `${experiment.compare}: ${(experiment.factors[experiment.compare] ?? []).join(", ")}; baseline ${experiment.baseline}`,
   );
   line("primary", experiment.primary);
-  line("runs", `${made.size} of ${experiment.runs.length} made, in ${experiment.repeats} blocks, seeds from ${experiment.seed}`);
+  if (made.size === 0 && existsSync(path.join(dir, PAGE_FILE)))
+    line(
+      "runs",
+      `${experiment.runs.length} planned in ${experiment.repeats} blocks; they are not here: this is what was published of them`,
+    );
+  else
+    line(
+      "runs",
+      `${made.size} of ${experiment.runs.length} made, in ${experiment.repeats} blocks, seeds from ${experiment.seed}`,
+    );
   for (const [key, value] of Object.entries(experiment.settings)) line("", `${key}: ${JSON.stringify(value)}`);
   line("folder", shownPath(dir));
-  const table = path.join(dir, "tables", "summary.md");
-  if (existsSync(table)) process.stdout.write(`\n${readFileSync(table, "utf8")}`);
-  else process.stdout.write("no tables yet; `failstorm report DIR` makes them of what is there\n");
+  // One of each stratum, where there are several.
+  const tables = path.join(dir, "tables");
+  const summaries = existsSync(tables) ? readdirSync(tables).filter((name) => /^summary.*\.md$/.test(name)) : [];
+  for (const name of summaries.sort()) process.stdout.write(`\n${readFileSync(path.join(tables, name), "utf8")}`);
+  if (summaries.length === 0) process.stdout.write("no tables yet; `failstorm report DIR` makes them of what is there\n");
   return 0;
 }

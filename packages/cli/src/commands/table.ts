@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { InputError } from "@failstorm/core";
 import type { FailstormMetrics } from "@failstorm/report";
-import { METRICS_FILE } from "@failstorm/report";
+import { METRICS_FILE, METRICS_SCHEMA_VERSION } from "@failstorm/report";
 import Table from "cli-table3";
 import { userFolder } from "../project.ts";
 import { painter, useColor } from "../view/log.ts";
@@ -47,12 +47,14 @@ function readMetrics(given: string): FailstormMetrics {
       `table ${given}: no ${METRICS_FILE} there; give folders of finished runs (failstorm report DIR makes it)`,
     );
   try {
-    const metrics = JSON.parse(readFileSync(file, "utf8")) as FailstormMetrics;
-    if (typeof metrics.schemaVersion === "number") return metrics;
+    const metrics = JSON.parse(readFileSync(file, "utf8")) as FailstormMetrics | null;
+    if (metrics?.schemaVersion === METRICS_SCHEMA_VERSION) return metrics;
   } catch (cause) {
     throw new InputError(`table ${given}: is not readable as JSON; give folders of finished runs`, { cause });
   }
-  throw new InputError(`table ${given}: holds no metrics of a run; give folders of finished runs`);
+  throw new InputError(
+    `table ${given}: holds no metrics of a run that this version can read; give folders of finished runs (failstorm report DIR makes them anew)`,
+  );
 }
 
 export interface SummaryRow {

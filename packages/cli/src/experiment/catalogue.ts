@@ -1,6 +1,13 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
-import { type FailstormMetrics, METRICS_FILE, QUEUE_METRICS_FILE, type QueueMetrics } from "@failstorm/report";
+import {
+  type FailstormMetrics,
+  METRICS_FILE,
+  METRICS_SCHEMA_VERSION,
+  QUEUE_METRICS_FILE,
+  QUEUE_METRICS_SCHEMA_VERSION,
+  type QueueMetrics,
+} from "@failstorm/report";
 import { EXPERIMENT_FILE } from "@failstorm/report/comparison/experiment.ts";
 
 /** A run as the list shows it; `metrics` null: it broke off, or goes on. */
@@ -15,10 +22,17 @@ export interface ListedRun {
 
 function readJson(file: string): Record<string, unknown> | null {
   try {
-    return JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
+    const value: unknown = JSON.parse(readFileSync(file, "utf8"));
+    return typeof value === "object" ? (value as Record<string, unknown> | null) : null;
   } catch {
     return null;
   }
+}
+
+/** null when it is not there, is cut short, or is of another version: `failstorm report DIR` makes it anew. */
+function readMetrics(file: string, version: number): unknown {
+  const metrics = readJson(file);
+  return metrics !== null && metrics["schemaVersion"] === version ? metrics : null;
 }
 
 export function readListed(dir: string): ListedRun {
@@ -28,8 +42,8 @@ export function readListed(dir: string): ListedRun {
     dir,
     startedAt,
     manifest,
-    metrics: readJson(path.join(dir, METRICS_FILE)) as FailstormMetrics | null,
-    queue: readJson(path.join(dir, QUEUE_METRICS_FILE)) as QueueMetrics | null,
+    metrics: readMetrics(path.join(dir, METRICS_FILE), METRICS_SCHEMA_VERSION) as FailstormMetrics | null,
+    queue: readMetrics(path.join(dir, QUEUE_METRICS_FILE), QUEUE_METRICS_SCHEMA_VERSION) as QueueMetrics | null,
   };
 }
 

@@ -10,7 +10,7 @@ import {
   type PlannedRun,
   RUNS_FILE,
 } from "@failstorm/report/comparison/experiment.ts";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import { z } from "zod";
 import { type LoadedConfig, resolvedDocument } from "../config/load.ts";
 import { shownPath } from "../commands/config.ts";
@@ -82,7 +82,33 @@ export function openExperiment(
     throw new InputError(
       `--name ${planned.name}: another experiment is in ${shownPath(dir)}; give another --name, or remove that folder`,
     );
+  for (const [id, loaded] of configs) rejectOtherConfig(dir, id, loaded);
   return createStore(dir, experiment, results);
+}
+
+/** Key → value as text, but for where results are put. */
+function leaves(value: unknown, at = ""): Map<string, string> {
+  if (at === "output") return new Map();
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return new Map([[at, JSON.stringify(value)]]);
+  return new Map(Object.entries(value).flatMap(([key, below]) => [...leaves(below, at === "" ? key : `${at}.${key}`)]));
+}
+
+/**
+ * Runs start from the configurations recorded at the beginning: what else came to differ since (`--config`, a protocol's file) would be
+ * passed over in silence. Keys that a later version has added are no difference.
+ */
+function rejectOtherConfig(dir: string, variant: string, loaded: LoadedConfig): void {
+  const file = configFile(dir, variant);
+  if (!existsSync(file)) return;
+  const [begun, now] = [leaves(parse(readFileSync(file, "utf8"))), leaves(resolvedDocument(loaded))];
+  const sections = new Set([...begun.keys()].map((key) => key.split(".")[0]));
+  const other =
+    [...begun].find(([key, value]) => now.get(key) !== value)?.[0] ??
+    [...now.keys()].find((key) => !sections.has(key.split(".")[0]));
+  if (other === undefined) return;
+  throw new InputError(
+    `${shownPath(dir)}: this experiment was begun with ${other} ${begun.get(other) ?? "not set"} for ${variant}, now it is ${now.get(other) ?? "not set"}; give another --name, or the configuration of before`,
+  );
 }
 
 const configFile = (dir: string, variant: string): string => path.join(dir, "configs", `${variant}.yaml`);

@@ -54,13 +54,21 @@ function levelName(factor: string, level: Level | undefined): string {
 function makeVariants(spec: ExperimentSpec, compared: string): Variant[] {
   const factors = [...spec.factors].map(([name, { levels }]) => [name, levels] as const);
   const varied = factors.filter(([, levels]) => levels.length > 1).map(([name]) => name);
-  return cross(factors).map((levels) => {
+  const variants = cross(factors).map((levels) => {
     const rest = varied.filter((name) => name !== compared);
     const names = [compared, ...rest];
     const id = inFileName(names.map((name) => levelName(name, levels[name]).replaceAll(" ", "_")).join("-"));
     const label = names.map((name) => levelName(name, levels[name])).join(", ");
     return { id, label, levels, stratum: rest.map((name) => `${name} ${String(levels[name])}`).join(", ") };
   });
+  for (const [i, { id, label }] of variants.entries()) {
+    const other = variants.slice(0, i).find((variant) => variant.id === id);
+    if (other !== undefined)
+      throw new InputError(
+        `${other.label} and ${label}: would both be called ${id} in file names; name one of the levels otherwise`,
+      );
+  }
+  return variants;
 }
 
 /** The runs of one block: every variant, in each stratum its baseline once more (A/A), and without a fault whom the controls name. */

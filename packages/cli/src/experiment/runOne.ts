@@ -42,7 +42,7 @@ async function busyNow(clock: Clock, signal: AbortSignal): Promise<number | null
 }
 
 export interface ChildRun {
-  /** What it left; null when it was interrupted: then it is to be made again. */
+  /** What it left; null when it was interrupted: then it is to be made again. It stands as running until its caller has recorded it. */
   readonly ended: Promise<MadeRun | null>;
   readonly signal: (name: NodeJS.Signals) => void;
 }
@@ -82,7 +82,6 @@ export function startRun(
   const startedMs = clock.now();
   if (child.pid !== undefined) store.setRunning({ id: planned.id, pid: child.pid, startedAt, attempt, before });
   const ended = exitOf(child).then(({ code, signal }): MadeRun | null => {
-    store.setRunning(null);
     if (code === null || code > 128 || signal !== null) return null;
     const dir = newFolder(store, before);
     return { id: planned.id, dir, exitCode: code, startedAt, wallMs: Math.round(clock.now() - startedMs), busyBefore, attempt };
