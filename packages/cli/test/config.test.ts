@@ -255,6 +255,11 @@ describe("bad input", () => {
       /scenario.cycles=5: the last fault would come at 140 s/,
     ],
     [
+      "cycles that stop more than there are",
+      { set: ["scenario.cycles=3", "scenario.fault=sigstop", "scenario.kill_count=3"] },
+      /^--set scenario.cycles=3: 3 × 3 victims that are continued only at the end are more than 7 of 8 agents; give fewer cycles/,
+    ],
+    [
       "restart after the end",
       { flags: [flag("--restart-after", "scenario.restart_after", "70")] },
       /^--restart-after 70: .*give less than 60, or --no-restart/,

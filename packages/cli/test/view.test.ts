@@ -1,10 +1,11 @@
-import type { NewEvent, RunEvent } from "@failstorm/core";
+import type { NewEvent, PlannedFault, RunEvent, RunPlan } from "@failstorm/core";
 import { FakeClock } from "@failstorm/core";
 import { describe, expect, it } from "vitest";
 import { describeDetail, describeEvent, describeProgress } from "../src/view/describe.ts";
 import { formatLine, painter, plain } from "../src/view/log.ts";
 import { createRunView, type RunView } from "../src/view/runView.ts";
 import { openTerminal } from "../src/view/terminal.ts";
+import { describeShortfall } from "../src/view/victims.ts";
 import { renderWindow } from "../src/view/window.ts";
 
 const T0 = 10_000;
@@ -284,5 +285,20 @@ describe("terminal", () => {
       counts.push(written.length);
     }
     expect(counts).toEqual([4, 3, 2]);
+  });
+});
+
+describe("a storm that finds too few to strike", () => {
+  const plan = (cycles: number, ...faults: Pick<PlannedFault, "cycle" | "victims">[]) =>
+    ({ config: { scenario: { agentCount: 4, killCount: 2, cycles } }, schedule: { faults } }) as unknown as RunPlan;
+
+  it("is said before it begins", () => {
+    const whole = { cycle: 0, victims: ["agent-0", "agent-1"] };
+    expect(describeShortfall(plan(1, whole))).toEqual([]);
+    const said = describeShortfall(plan(3, whole, { cycle: 1, victims: ["agent-2"] }));
+    expect(said).toEqual([
+      expect.stringMatching(/^cycle 1 strikes 1 of 2 agents: .*--cycle-interval/),
+      expect.stringMatching(/^1 of 3 cycles strike nobody: /),
+    ]);
   });
 });

@@ -11,7 +11,7 @@ import { type Interrupts, watchInterrupts } from "../run/interrupts.ts";
 import { describeRun } from "../run/manifest.ts";
 import { failure, log } from "../view/log.ts";
 import { openTerminal, type Terminal } from "../view/terminal.ts";
-import { describeVictims } from "../view/victims.ts";
+import { describeShortfall, describeVictims } from "../view/victims.ts";
 import { type ConfigRequest, loadRequested, shownPath, stormWarnings } from "./config.ts";
 import { type OutputOptions, printSummary } from "./print.ts";
 import { type Summary, summarise } from "./summary.ts";
@@ -51,6 +51,7 @@ async function runWatched(request: RunRequest, interrupts: Interrupts): Promise<
   checkWritable(config.output.dir);
   if (isTalkative) announce(loaded);
   const [plan] = await Promise.all([scenario.plan(config), checkPorts(config)]);
+  if (isTalkative) for (const shortfall of describeShortfall(plan)) log("WARNING", shortfall);
   const beforeStart = interrupts.exitCode();
   if (beforeStart !== null) return beforeStart;
   const runDir = await prepareFolder(loaded, plan);

@@ -1,7 +1,7 @@
 import type { RunPlan } from "@failstorm/core";
 import { agentId } from "@failstorm/core";
 import { log } from "../view/log.ts";
-import { describeVictims } from "../view/victims.ts";
+import { describeShortfall, describeVictims } from "../view/victims.ts";
 import type { LoadedConfig } from "../config/load.ts";
 import { isQueueFile, loadQueue } from "../queue/load.ts";
 import { checkWritable } from "../run/folder.ts";
@@ -120,7 +120,8 @@ export async function validate(request: ConfigRequest): Promise<number> {
   checkWritable(config.output.dir);
   const { ports, skipped } = await checkPorts(config);
   const plan = await scenario.plan(config);
-  for (const warning of [...stormWarnings(loaded), ...missingMix(request, loaded)]) log("WARNING", warning);
+  const warnings = [...stormWarnings(loaded), ...missingMix(request, loaded), ...describeShortfall(plan)];
+  for (const warning of warnings) log("WARNING", warning);
   const { agentCount, runtimeMs, warmupMs, seed, timeScale } = config.scenario;
   const first = plan.schedule.tasks[0];
   const rows: [string, string][] = [

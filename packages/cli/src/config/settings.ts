@@ -106,7 +106,7 @@ type Findings = { readonly problems: string[]; readonly notes: string[] };
 type Check = (settings: ResolvedSettings, name: (path: string, value: unknown) => string, findings: Findings) => void;
 
 const checkVictims: Check = ({ scenario }, name, { problems, notes }) => {
-  const { agent_count: n, kill_count, kill_fraction, kill_protocol, targets, victims, cycles } = scenario;
+  const { agent_count: n, kill_count, kill_fraction, kill_protocol, targets, victims, cycles, fault } = scenario;
   const wanted = kill_count === "auto" ? Math.round(kill_fraction * targets) : kill_count;
   if (n === 1 && wanted + kill_fraction > 0) notes.push("one agent: nobody is killed, as nobody would survive");
   else if (kill_count !== "auto" && kill_count > n - 1)
@@ -116,9 +116,9 @@ const checkVictims: Check = ({ scenario }, name, { problems, notes }) => {
   else if (wanted > victims)
     notes.push(`a fraction of ${kill_fraction} would be all ${n} agents: ${victims} are killed, one must survive`);
   const mortal = Math.min(targets, n - 1);
-  if (cycles > 1 && scenario.restart_after === null && victims * cycles > mortal)
+  if (cycles > 1 && (scenario.restart_after === null || fault === "sigstop") && victims * cycles > mortal)
     problems.push(
-      `${name("scenario.cycles", cycles)}: ${cycles} × ${victims} victims that are never restarted are more than ${mortal} of ${n} agents; restart them (--restart-after) or kill fewer`,
+      `${name("scenario.cycles", cycles)}: ${cycles} × ${victims} victims that are ${fault === "sigstop" ? "continued only at the end" : "never restarted"} are more than ${mortal} of ${n} agents; ${fault === "sigstop" ? "give" : "restart them (--restart-after), or give"} fewer cycles or victims`,
     );
 };
 
