@@ -99,6 +99,9 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 const isName = (value: unknown): value is string => typeof value === "string" && value !== "" && value.length <= 512;
 const isTime = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
 
+/** Another would be taken in by nobody. */
+export const isStateId = (stateId: string): boolean => isName(stateId);
+
 export function referenceFromWire(value: unknown): StateReference | null {
   if (!Array.isArray(value)) return null;
   const [stateId, version, ms, counter, agentId] = value as readonly unknown[];

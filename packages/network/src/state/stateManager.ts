@@ -9,12 +9,14 @@ import {
   compareStamps,
   type ConsistencyLevel,
   type DistributedState,
+  isStateId,
   referenceTo,
   sealState,
   type StateReference,
 } from "./state.ts";
 import type { DrivenStateManager, StateManagerOptions, StateStatistics, StoreOptions, StoreResult } from "./states.ts";
 import { createStateStore, type StateStore } from "./stateStore.ts";
+import { sizeOf } from "./stateSize.ts";
 import { StateSync, type SyncResult } from "./stateSync.ts";
 import { tickClock } from "./vectorClock.ts";
 
@@ -52,6 +54,7 @@ class StateManager implements DrivenStateManager {
       replicationFactor: 3,
       maxAgeMs: null,
       maxDriftMs: 60_000,
+      maxStateBytes: 512 * 1024,
       timeoutMs: 3_000,
       ...options,
     };
@@ -74,7 +77,10 @@ class StateManager implements DrivenStateManager {
   storeState(stateId: string, data: MessagePayload, options: StoreOptions = {}): Promise<StoreResult> {
     // One after the other: two writes upon the same version would have the same vector clock.
     const before = this.writing.get(stateId) ?? Promise.resolve(null);
-    const turn = this.writeAfter(before, stateId, data, options);
+    const turn = this.writeAfter(before, stateId, data, options).finally(() => {
+      // Whoever came meanwhile waits for this one, and the next for that.
+      if (this.writing.get(stateId) === turn) this.writing.delete(stateId);
+    });
     this.writing.set(stateId, turn);
     return turn;
   }
@@ -109,6 +115,8 @@ class StateManager implements DrivenStateManager {
     const oldest = clock.wall() - maxAgeMs;
     const old = [...this.store.all()].filter(({ updatedAt }) => updatedAt.ms < oldest);
     for (const { stateId } of old) this.store.remove(stateId);
+    // Nobody has it any more: what depends on it would wait for ever.
+    for (const reference of this.store.missing()) if (reference.updatedAt.ms < oldest) this.store.confirm(reference);
     return old.length;
   }
 
@@ -137,16 +145,12 @@ class StateManager implements DrivenStateManager {
     } catch {
       // Its own caller hears of that.
     }
-    const turn = this.writing.get(stateId);
-    try {
-      return await this.write(stateId, data, options);
-    } finally {
-      if (this.writing.get(stateId) === turn) this.writing.delete(stateId);
-    }
+    return this.write(stateId, data, options);
   }
 
   private async write(stateId: string, data: MessagePayload, options: StoreOptions): Promise<StoreResult> {
     const { consistency = "eventual" } = options;
+    if (!isStateId(stateId)) return { status: "refused", reason: "a state id has 1 to 512 characters" };
     if (consistency === "causal" && this.resolver !== undefined)
       return { status: "refused", reason: "states that are merged by a resolver cannot be causal" };
     const replicas = this.replicasOf(stateId);
@@ -159,6 +163,12 @@ class StateManager implements DrivenStateManager {
     const base = consistency === "strong" ? await this.readMajority(stateId, replicas) : await this.newest(stateId, replicas);
     if (typeof base === "string") return { status: "refused", reason: base };
     const state = this.compose(stateId, data, { consistency, replicas, dependencies, base });
+    const { maxStateBytes } = this.options;
+    if (sizeOf(state) > maxStateBytes)
+      return {
+        status: "refused",
+        reason: `it has ${sizeOf(state)} bytes; a state may have ${maxStateBytes} (maxStateBytes), so that it fits a frame: cut it up`,
+      };
     const result = consistency === "strong" ? await this.writeStrong(state) : await this.writeWeak(state);
     if (result.status === "stored") this.remember(result.state, consistency === "causal");
     return result;
@@ -188,7 +198,10 @@ class StateManager implements DrivenStateManager {
   ): DistributedState {
     const { base, ...rest } = made;
     const { agentId, nodeId } = this.options.self;
-    const updatedAt = this.hlc.tick(this.options.clock.wall());
+    const now = this.options.clock.wall();
+    // Later than what it is written upon, though that was only read here, and its writer's clock is ahead: resolve.ts relies on it.
+    if (base !== null) this.hlc.observe(base.updatedAt, now);
+    const updatedAt = this.hlc.tick(now);
     return sealState({ stateId, agentId, vectorClock: tickClock(base?.vectorClock ?? {}, nodeId), data, updatedAt, ...rest });
   }
 
@@ -200,7 +213,9 @@ class StateManager implements DrivenStateManager {
 
   private remember(state: DistributedState, startsAnew: boolean): void {
     if (startsAnew) this.context = new Map();
-    note(this.context, referenceTo(state));
+    // Two more than may be depended upon, one of which may be the state itself, tell that there are too many.
+    const hasRoom = this.context.size < MAX_DEPENDENCIES + 2 || this.context.has(state.stateId);
+    if (hasRoom) note(this.context, referenceTo(state));
     note(this.required, referenceTo(state));
     for (const reference of state.dependencies) note(this.required, reference);
     while (this.required.size > MAX_REQUIRED) this.required.delete(this.required.keys().next().value as string);
@@ -312,16 +327,21 @@ class StateManager implements DrivenStateManager {
 
   /** What is not kept here (any more) goes to an agent that keeps it, and then is forgotten here. */
   private async handOver(): Promise<void> {
-    const byReplica = new Map<AgentId, string[]>();
-    for (const { stateId } of this.store.all()) {
-      const replicas = this.replicasOf(stateId);
+    const byReplica = new Map<AgentId, DistributedState[]>();
+    for (const state of this.store.all()) {
+      const replicas = this.replicasOf(state.stateId);
       const first = replicas[0];
       if (first === undefined || replicas.includes(this.options.self.agentId)) continue;
-      byReplica.set(first, [...(byReplica.get(first) ?? []), stateId]);
+      const known = byReplica.get(first);
+      if (known === undefined) byReplica.set(first, [state]);
+      else known.push(state);
     }
-    for (const [replica, ids] of byReplica) {
+    for (const [replica, states] of byReplica) {
+      const ids = states.map(({ stateId }) => stateId);
       const given = await this.sync.give(replica, ids).catch(() => 0);
-      if (given === ids.length) for (const stateId of ids) this.store.remove(stateId);
+      if (given !== ids.length) continue;
+      // What came meanwhile is handed over next time.
+      for (const state of states) if (this.store.latest(state.stateId) === state) this.store.remove(state.stateId);
     }
   }
 }

@@ -14,6 +14,7 @@ import {
   stateFromWire,
   stateToWire,
 } from "./state.ts";
+import { idBytes, sizeOf } from "./stateSize.ts";
 import type { StateStore } from "./stateStore.ts";
 
 /** How state managers reach each other: messages of type StateSync. */
@@ -39,6 +40,8 @@ export interface SyncOptions {
   readonly timeoutMs: number;
   /** Of states in one message, about; it must fit a frame. */
   readonly batchBytes: number;
+  /** Of one state. A greater one (resolvers may make such) stays where it is. */
+  readonly maxStateBytes: number;
   /** States older than that are not taken in (they would be cleaned up at once); null = no limit. */
   readonly maxAgeMs: number | null;
   /** A state from further in the future than that is not taken in: it would win for so long. */
@@ -59,8 +62,17 @@ type Fields = Readonly<Record<string, unknown>>;
 
 const idsOf = (value: unknown): readonly string[] => (Array.isArray(value) ? value.filter((id) => typeof id === "string") : []);
 
-/** Entries of one list request. */
-const LIST_ENTRIES = 4_000;
+/** Of ids in one message, about: beside the states it must fit a frame too. */
+const LIST_BYTES = 128 * 1024;
+/** Of checksum and version of a state in a list. */
+const LISTED_BYTES = 25;
+
+/** The first of `items` that are less than `LIST_BYTES` together; one at least. */
+function fitting<T>(items: readonly T[], sizeOfItem: (item: T) => number): readonly T[] {
+  let bytes = 0;
+  const end = items.findIndex((item) => (bytes += sizeOfItem(item)) > LIST_BYTES);
+  return end === -1 ? items : items.slice(0, Math.max(1, end));
+}
 
 /** The conversations between replicas: what is asked, and what is answered. */
 export class StateSync {
@@ -79,8 +91,12 @@ export class StateSync {
     const groups = await this.ask(peer, { op: "groups", hashes: groupHashes(store, keeps) });
     const buckets = differingBuckets(store, keeps, groups["groups"]) ?? [];
     const result = { received: 0, sent: 0 };
-    for (const lists of this.listsOf(buckets)) {
-      const answer = await this.ask(peer, { op: "lists", lists });
+    for (let rest: readonly number[] = buckets; rest.length > 0; ) {
+      const listed = fitting(rest, (bucket) => this.listBytes(bucket));
+      const answer = await this.ask(peer, { op: "lists", lists: listed.map((bucket) => listBucket(store, bucket)) });
+      const { done } = answer;
+      if (typeof done !== "number" || !Number.isSafeInteger(done) || done < 1) break;
+      rest = rest.slice(Math.min(done, listed.length));
       result.received += this.take(answer["states"], this.proved(peer)).length;
       result.received += await this.fetch(peer, idsOf(answer["more"]));
       result.sent += await this.give(peer, idsOf(answer["want"]));
@@ -123,7 +139,8 @@ export class StateSync {
     const answer = await this.ask(peer, { op: "read", stateId, atLeast: wanted });
     if (answer["state"] === null) return null;
     const state = stateFromWire(answer["state"]);
-    const objection = typeof state === "string" ? state : this.objection(state, this.proved(peer));
+    const isOther = typeof state !== "string" && state.stateId !== stateId;
+    const objection = typeof state === "string" ? state : isOther ? "another state" : this.objection(state, this.proved(peer));
     if (typeof state === "string" || objection !== null) throw new Error(`${peer}: ${objection}`);
     return state;
   }
@@ -143,10 +160,9 @@ export class StateSync {
       case "groups":
         return { groups: answerGroups(store, this.keptWith(sender.agentId), fields["hashes"]) ?? [] };
       case "lists": {
-        const difference = compareLists(store, this.keptWith(sender.agentId), fields["lists"], this.options.isMerging);
-        if (difference === null) throw new Error("malformed lists");
-        const { states, count } = this.batch(difference.give);
-        return { states, more: difference.give.slice(count), want: difference.want };
+        const { give, want, done } = this.compare(fields["lists"], sender.agentId);
+        const { states, count } = this.batch(give);
+        return { states, more: give.slice(count), want, done };
       }
       case "fetch": {
         const { states, count } = this.batch(idsOf(fields["ids"]));
@@ -184,26 +200,32 @@ export class StateSync {
     return (bucket) => placement.keeps(this.options.self, bucket) && placement.keeps(peer, bucket);
   }
 
-  private *listsOf(buckets: readonly number[]): Iterable<MessagePayload[]> {
-    let lists: MessagePayload[] = [];
-    let entries = 0;
-    for (const bucket of buckets) {
-      const size = this.options.store.inBucket(bucket).length;
-      if (lists.length > 0 && entries + size > LIST_ENTRIES) {
-        yield lists;
-        lists = [];
-        entries = 0;
-      }
-      lists.push(listBucket(this.options.store, bucket));
-      entries += size;
+  private listBytes(bucket: number): number {
+    const ids = this.options.store.inBucket(bucket).map(({ stateId }) => idBytes(stateId) + LISTED_BYTES);
+    return ids.reduce((total, bytes) => total + bytes, 10);
+  }
+
+  /** What differs in the first of the lists: in so many, `done`, that the ids of it fit the answer. The other side asks again with the rest. */
+  private compare(lists: unknown, peer: AgentId): { give: readonly string[]; want: readonly string[]; done: number } {
+    if (!Array.isArray(lists)) throw new Error("malformed lists");
+    const keeps = this.keptWith(peer);
+    const [give, want]: [string[], string[]] = [[], []];
+    let [bytes, done] = [0, 0];
+    while (done < lists.length && bytes < LIST_BYTES) {
+      const difference = compareLists(this.options.store, keeps, [lists[done]], this.options.isMerging);
+      if (difference === null) throw new Error("malformed lists");
+      for (const id of difference.give) give.push(id);
+      for (const id of difference.want) want.push(id);
+      for (const id of [...difference.give, ...difference.want]) bytes += idBytes(id);
+      done += 1;
     }
-    if (lists.length > 0) yield lists;
+    return { give, want, done };
   }
 
   private async fetch(peer: AgentId, ids: readonly string[]): Promise<number> {
     let received = 0;
     for (let rest = ids; rest.length > 0; ) {
-      const answer = await this.ask(peer, { op: "fetch", ids: rest.slice(0, LIST_ENTRIES) });
+      const answer = await this.ask(peer, { op: "fetch", ids: fitting(rest, idBytes) });
       const count = answer["count"];
       if (typeof count !== "number" || !Number.isSafeInteger(count) || count < 1) return received;
       received += this.take(answer["states"], this.proved(peer)).length;
@@ -221,7 +243,7 @@ export class StateSync {
       if (bytes >= this.options.batchBytes) break;
       count += 1;
       const state = this.options.store.latest(id);
-      if (state === null) continue;
+      if (state === null || sizeOf(state) > this.options.maxStateBytes) continue;
       states.push(stateToWire(state));
       bytes += sizeOf(state);
     }
@@ -256,20 +278,4 @@ export class StateSync {
     if (ageMs < -maxDriftMs) return "it is from the future";
     return maxAgeMs !== null && ageMs > maxAgeMs ? "it is too old" : null;
   }
-}
-
-/** What the fields of a state take beside its data, about. */
-const FIELDS_BYTES = 200;
-
-/** About; each state's data is measured once. */
-const sizes = new WeakMap<DistributedState, number>();
-
-function sizeOf(state: DistributedState): number {
-  let size = sizes.get(state);
-  if (size === undefined) {
-    const { data } = state;
-    size = FIELDS_BYTES + (data instanceof Uint8Array ? data.length : JSON.stringify(data).length);
-    sizes.set(state, size);
-  }
-  return size;
 }

@@ -64,6 +64,8 @@ export interface StateManagerOptions {
   readonly maxAgeMs?: number | null;
   /** Default 60 s. */
   readonly maxDriftMs?: number;
+  /** Of one state with its dependencies, about: it must fit a frame of the transport, beside others. Default 512 KiB. */
+  readonly maxStateBytes?: number;
   /** For one request to one peer. Default 3 s. */
   readonly timeoutMs?: number;
 }

@@ -1,0 +1,164 @@
+import { type AgentId, FakeClock } from "@failstorm/core";
+import { describe, expect, it } from "vitest";
+import { compareHlc, createStateManager, sealState, type StoreResult } from "../src/index.ts";
+import { toJson } from "../src/json.ts";
+import { stateToWire } from "../src/state/state.ts";
+import { StateWorld } from "./stateWorld.ts";
+
+/** What a frame of the transports may hold by default. */
+const FRAME_BYTES = 1024 * 1024;
+
+/** Bytes of the largest payload that travels from now on. */
+function watchPayloads({ network }: StateWorld): { largest: number } {
+  const watched = { largest: 0 };
+  const deliver = network.deliver.bind(network);
+  network.deliver = (from, packet) => {
+    if (packet.kind === "message") watched.largest = Math.max(watched.largest, toJson(packet.message.payload).length);
+    deliver(from, packet);
+  };
+  return watched;
+}
+
+const versionOf = (result: StoreResult): number => ("state" in result ? result.state.version : -1);
+
+describe("writes to one state by one agent", () => {
+  it("happen one after the other, also those that come when the first is done and the second is not", async () => {
+    const world = new StateWorld(["a", "b", "c"]);
+    await world.linkAll();
+    const store = (data: number): Promise<StoreResult> => world.of("a").storeState("x", data, { consistency: "strong" });
+    const first = store(1);
+    const second = store(2);
+    const third = first.then(() => store(3));
+    const results = await world.settle(Promise.all([first, second, third]));
+    expect(results.map(versionOf)).toEqual([1, 2, 3]);
+  });
+});
+
+describe("a write upon a version that is kept elsewhere", () => {
+  it("is later than that, though the clock of who wrote that is ahead", async () => {
+    const clock = new FakeClock();
+    const updatedAt = { ms: clock.wall() + 30_000, counter: 5 };
+    const base = (stateId: string) =>
+      sealState({
+        stateId,
+        agentId: "a",
+        vectorClock: { "a#1": 1 },
+        consistency: "eventual",
+        data: 1,
+        updatedAt,
+        replicas: ["a"],
+        dependencies: [],
+      });
+    const manager = createStateManager({
+      self: { agentId: "b", nodeId: "b#1" },
+      clock,
+      log: () => {},
+      members: () => ["a", "b"],
+      replicationFactor: 1,
+      messages: {
+        ask: (_to, payload) => {
+          const { op, stateId } = payload as { readonly op: string; readonly stateId: string };
+          const have = op === "push" ? (payload as { readonly states: string[][] }).states.map(([id]) => id ?? "") : [];
+          return Promise.resolve(op === "read" ? { state: stateToWire(base(stateId)) } : { have });
+        },
+        tell: () => Promise.resolve({ status: "queued" }),
+        roleOf: () => "member",
+      },
+    });
+    const results = await Promise.all(["1", "2", "3", "4", "5", "6"].map((id) => manager.storeState(id, 2)));
+    const upon = results.flatMap((result) => ("state" in result && result.state.version === 2 ? [result.state] : []));
+    expect(upon.length).toBeGreaterThan(0);
+    for (const state of upon) expect(compareHlc(state.updatedAt, updatedAt)).toBeGreaterThan(0);
+  });
+});
+
+describe("messages between replicas", () => {
+  it("fit a frame when one of them has everything and the other nothing, and when both have", async () => {
+    const world = new StateWorld(["a", "b"]);
+    const a = world.of("a");
+    const tail = "-".repeat(350);
+    const ids = Array.from({ length: 3_500 }, (_, number) => `${number}${tail}`);
+    await Promise.all(ids.map((id) => a.storeState(id, 1)));
+    await world.linkAll();
+    const watched = watchPayloads(world);
+    await world.settle(world.of("b").syncState("a"));
+    expect(world.of("b").statistics().states).toBe(ids.length);
+    world.network.cut("a", "b");
+    await Promise.all(ids.map((id) => a.storeState(id, 2)));
+    await world.linkAll();
+    await world.settle(world.of("b").syncState("a"));
+    expect(ids.filter((id) => world.of("b").peekState(id)?.data !== 2)).toEqual([]);
+    expect(watched.largest).toBeLessThan(FRAME_BYTES);
+  });
+
+  it("fit a frame when the states in them depend on many others", async () => {
+    const world = new StateWorld(["a", "b"]);
+    const a = world.of("a");
+    const tail = "-".repeat(150);
+    const stored = await Promise.all(Array.from({ length: 250 }, (_, number) => a.storeState(`${number}${tail}`, 1)));
+    const dependsOn = stored.flatMap((result) => ("state" in result ? [result.state] : []));
+    const many = Array.from({ length: 30 }, (_, number) => `many-${number}`);
+    await Promise.all(many.map((id) => a.storeState(id, 1, { consistency: "causal", dependsOn })));
+    await world.linkAll();
+    const watched = watchPayloads(world);
+    await world.settle(world.of("b").syncState("a"));
+    expect(many.filter((id) => world.of("b").peekState(id) === null)).toEqual([]);
+    expect(watched.largest).toBeLessThan(FRAME_BYTES);
+  });
+
+  it("are refused where a state could not travel at all, with the bound", async () => {
+    const { states } = new StateWorld(["a"]);
+    const a = states.get("a");
+    expect(await a?.storeState("big", "x".repeat(600_000))).toMatchObject({
+      status: "refused",
+      reason: expect.stringMatching(/maxStateBytes/),
+    });
+    expect(await a?.storeState("x".repeat(513), 1)).toMatchObject({
+      status: "refused",
+      reason: expect.stringMatching(/1 to 512/),
+    });
+    expect(await a?.storeState("", 1)).toMatchObject({ status: "refused" });
+    expect(a?.statistics().states).toBe(0);
+  });
+});
+
+describe("what a state depends on", () => {
+  it("is not waited for when it has outlived its age everywhere", async () => {
+    const world = new StateWorld(["a", "b"], { maxAgeMs: 10_000 });
+    const a = world.of("a");
+    await a.storeState("old", 1);
+    await world.clock.advance(9_000);
+    await a.storeState("new", 1, { consistency: "causal" });
+    await world.clock.advance(2_000);
+    expect(a.cleanupOldStates()).toBe(1);
+    await world.linkAll();
+    await world.settle(world.of("b").syncState("a"));
+    expect(world.of("b").peekState("new")).toBeNull();
+    world.of("b").cleanupOldStates();
+    expect(world.of("b").peekState("new")?.data).toBe(1);
+  });
+});
+
+describe("a state that is handed over to the agents that keep it now", () => {
+  it("is not forgotten when a newer version comes meanwhile", async () => {
+    let members: readonly AgentId[] = ["a"];
+    const world = new StateWorld(["a", "b"], { members: () => members, replicationFactor: 1 });
+    const a = world.of("a");
+    const ids = Array.from({ length: 20 }, (_, number) => `state-${number}`);
+    const stored = await Promise.all(ids.map((id) => a.storeState(id, "first")));
+    members = ["a", "b"];
+    await world.linkAll();
+    const handingOver = a.maintain();
+    for (const result of stored) {
+      if (!("state" in result)) continue;
+      const { checksum: _checksum, version: _version, ...first } = result.state;
+      const second = sealState({ ...first, agentId: "c", vectorClock: { ...first.vectorClock, "c#1": 1 }, data: "second" });
+      a.answer({ op: "push", states: [stateToWire(second)] }, { agentId: "c", role: "member" });
+    }
+    await world.settle(handingOver);
+    await world.settle(a.maintain());
+    const held = ids.map((id) => a.peekState(id) ?? world.of("b").peekState(id));
+    expect(held.map((state) => state?.data)).toEqual(ids.map(() => "second"));
+    expect(world.of("b").statistics().states).toBeGreaterThan(0);
+  });
+});
