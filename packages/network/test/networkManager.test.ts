@@ -193,6 +193,87 @@ describe("a network", () => {
     expect(a?.registry.node("b")).toBeNull();
   });
 
+  it("takes nobody for dead on the word of an observer", async () => {
+    const world = new World();
+    for (const id of ["a", "b", "c"]) await world.join(id, ["a"], { role: id === "c" ? "observer" : "member" });
+    const dead = (peer: string) => [{ peer, incarnation: 1, refutation: Number.MAX_SAFE_INTEGER, state: "dead" }];
+    const [a, b, c] = ["a", "b", "c"].map((id) => world.managers.get(id));
+    // Whoever lives is soon found to live.
+    const died: string[] = [];
+    a?.registry.onChange(({ node }) => void (node.status === "Disconnected" && died.push(node.agentId)));
+    await world.run(c?.sendMessage("a", "Heartbeat", dead("b")) ?? Promise.resolve(null));
+    expect(died).toEqual([]);
+    expect(world.log.lines.some(({ message }) => message === "gossip was refused")).toBe(true);
+    await world.run(b?.sendMessage("a", "Heartbeat", dead("c")) ?? Promise.resolve(null));
+    expect(died).toContain("c");
+  });
+
+  it("does not take back a goodbye by answering what was asked before it was heard", async () => {
+    const world = new World();
+    for (const id of ["a", "b"]) await world.join(id, ["a"]);
+    const [a, b] = [world.managers.get("a"), world.managers.get("b")];
+    await world.run(a?.leaveNetwork() ?? Promise.resolve());
+    expect(b?.registry.node("a")).toBeNull();
+    const ask = (payload: { readonly hash?: string; readonly wantsAll?: boolean }) =>
+      b?.messages.sendQuery("a", payload, { type: "Registration", timeoutMs: 1_000 }) ??
+      Promise.reject(new Error("b is missing"));
+    expect(await world.run(ask({ hash: "another" }))).toEqual({ same: true });
+    await expect(world.run(ask({ wantsAll: true }))).rejects.toThrow("it has left the network");
+  });
+
+  it("is not made with times that a timer takes for none", async () => {
+    const world = new World();
+    for (const syncIntervalMs of [Number.POSITIVE_INFINITY, 0, Number.NaN])
+      await expect(world.start("a", { timing: { syncIntervalMs } })).rejects.toThrow(`syncIntervalMs is ${syncIntervalMs};`);
+    expect((await world.start("a", { timing: { removeAfterMs: Number.POSITIVE_INFINITY } })).statistics().state).toBe("started");
+  });
+
+  it("is not told what nobody would take in", async () => {
+    const world = new World();
+    const a = await world.start("a");
+    await expect(a.updateSelf({ capabilities: ["x".repeat(513)] })).rejects.toThrow("at most 512 characters");
+    expect(a.registry.node("a")?.capabilities).toEqual(["home:a"]);
+  });
+
+  it("that was stopped while it joined stays stopped", async () => {
+    const world = new World();
+    const a = await world.start("a");
+    const joining = a.joinNetwork([addressOf("nobody")]);
+    const stopped = a.stop();
+    await expect(world.run(joining)).rejects.toThrow("stopped meanwhile");
+    await stopped;
+    expect(a.statistics().state).toBe("stopped");
+  });
+
+  it("of many remembers the dead whom others watched for as long as those it watched itself, and calls whom a message waits for", async () => {
+    const world = new World();
+    const timing = {
+      heartbeatTimeoutMs: 60_000,
+      removeAfterMs: 15_000,
+      cleanupIntervalMs: 1_000,
+      syncIntervalMs: 5_000,
+    };
+    const [a, b] = [await world.start("a", { timing }), await world.start("b", { timing: { ...timing, syncIntervalMs: 1e9 } })];
+    await world.run(b.joinNetwork([addressOf("a")]));
+    // Nobody is there but z99, in the end; a asks three of them itself.
+    const strangers = Array.from({ length: 40 }, (_, number) => `m${10 + number}`);
+    const record = (id: string, isInMaintenance: boolean) => [id, 1, 0, id, 1, [], "", {}, isInMaintenance];
+    const records = [...strangers.map((id) => record(id, false)), record("y98", true), record("z99", false)];
+    await world.run(b.messages.sendQuery("a", { records }, { type: "Registration", timeoutMs: 1_000 }));
+    await world.clock.advance(20_000);
+    const dead = [{ peer: "m49", incarnation: 1, refutation: 0, state: "dead" }];
+    void b.messages.sendMessage("a", "Heartbeat", dead);
+    await world.clock.advance(10_000);
+    expect(["m49", "y98", "m40"].map((id) => a.registry.node(id)?.status)).toEqual(["Disconnected", "Maintenance", "Active"]);
+    await world.clock.advance(10_000);
+    expect(["m49", "y98"].map((id) => a.registry.node(id)?.status)).toEqual([undefined, "Maintenance"]);
+
+    expect(await world.run(a.sendMessage("z99", "Query", "late"))).toEqual({ status: "queued" });
+    const z99 = await world.start("z99", { timing: { ...timing, syncIntervalMs: 1e9 } });
+    await world.clock.advance(6_000);
+    expect(z99.messages.history().map(({ message }) => message.payload)).toContain("late");
+  });
+
   it("broadcasts to all that are active", async () => {
     const world = new World();
     const told: string[] = [];

@@ -64,7 +64,7 @@ export class Connector {
   async dial(address: Address, expected: AgentId | null): Promise<Link> {
     await this.turn();
     try {
-      const link = await this.options.transport.dial(address, AbortSignal.timeout(this.options.connectTimeoutMs));
+      const link = await this.options.transport.dial(address, AbortSignal.timeout(Math.ceil(this.options.connectTimeoutMs)));
       if (expected === null || link.peer.agentId === expected) return link;
       link.close("not the agent that was called");
       throw new CommError("protocol", expected, `${expected}: ${link.peer.agentId} answered at its address`);

@@ -105,8 +105,8 @@ export const recordToWire = (record: NodeRecord): MessagePayload => [
   record.isInMaintenance,
 ];
 
-const MAX_TEXT = 512;
-const MAX_CAPABILITIES = 4096;
+export const MAX_TEXT = 512;
+export const MAX_CAPABILITIES = 4096;
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 const isText = (value: unknown): value is string => typeof value === "string" && value.length <= MAX_TEXT;

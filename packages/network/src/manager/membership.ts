@@ -1,4 +1,4 @@
-import type { Address, AgentId } from "@failstorm/core";
+import { type Address, type AgentId, InputError } from "@failstorm/core";
 import type { MessagePayload } from "../json.ts";
 import type { NetworkLogger } from "../logger.ts";
 import type { MessagePassing } from "../messaging/messagePassing.ts";
@@ -6,7 +6,16 @@ import type { Sender } from "../messaging/receiver.ts";
 import type { AgentRegistry } from "../registry.ts";
 import { maySendFor, type Policy } from "../transport/authorization.ts";
 import type { Connector } from "./connector.ts";
-import { createDirectory, type Directory, type NodeRecord, recordFromWire, recordsFromWire, recordToWire } from "./directory.ts";
+import {
+  createDirectory,
+  type Directory,
+  MAX_CAPABILITIES,
+  MAX_TEXT,
+  type NodeRecord,
+  recordFromWire,
+  recordsFromWire,
+  recordToWire,
+} from "./directory.ts";
 
 interface MembershipOptions {
   readonly self: { readonly agentId: AgentId; readonly incarnation: number };
@@ -27,6 +36,7 @@ export class Membership {
   readonly directory: Directory;
   private readonly options: MembershipOptions;
   private own: NodeRecord | null = null;
+  private hasLeft = false;
 
   constructor(options: MembershipOptions) {
     this.options = options;
@@ -91,6 +101,7 @@ export class Membership {
 
   /** Says goodbye to `agents`; resolves when they know, or cannot be reached. */
   async leave(agents: readonly AgentId[]): Promise<void> {
+    this.hasLeft = true;
     const { self, messages, requestTimeoutMs } = this.options;
     const payload = { agentId: self.agentId, incarnation: self.incarnation };
     const options = { queueOffline: false, ttlMs: requestTimeoutMs, priority: "High" } as const;
@@ -98,6 +109,10 @@ export class Membership {
   }
 
   private announceSelf(record: NodeRecord): void {
+    if (recordFromWire(recordToWire(record)) === null)
+      throw new InputError(
+        `${record.agentId}: nobody would take in what it says of itself: at most ${MAX_CAPABILITIES} capabilities, of at most ${MAX_TEXT} characters each, like all other texts`,
+      );
     this.own = record;
     this.directory.learn(record, true, this.options.now());
   }
@@ -136,7 +151,9 @@ export class Membership {
 
   private onRegistration(payload: MessagePayload, sender: Sender): MessagePayload {
     const { record, wantsAll, hash, records } = (payload ?? {}) as Readonly<Record<string, unknown>>;
-    if (typeof hash === "string" && hash === this.directory.hash) return { same: true };
+    // Its own word that it is there would bring it back to those who have heard the goodbye already.
+    if (this.hasLeft && typeof hash !== "string") throw new Error("it has left the network");
+    if (typeof hash === "string" && (this.hasLeft || hash === this.directory.hash)) return { same: true };
     const own = recordFromWire(record);
     this.learnAll(own === null ? recordsFromWire(records) : [own], sender);
     const isAsked = wantsAll === true || typeof hash === "string";

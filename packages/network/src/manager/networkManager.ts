@@ -14,9 +14,9 @@ import { DEFAULT_POLICY } from "../transport/authorization.ts";
 import type { AgentNetworkManager, NetworkStatistics } from "./agentNetwork.ts";
 import { Connector } from "./connector.ts";
 import { Membership, type SelfUpdate } from "./membership.ts";
-import { DEFAULT_TIMING, MAX_DIALS, type NetworkOptions, type NetworkTiming } from "./options.ts";
+import { completeTiming, MAX_DIALS, type NetworkOptions, type NetworkTiming } from "./options.ts";
 import { createServices, type Services } from "./services.ts";
-import { Watch } from "./watch.ts";
+import { permittedGossip, Watch } from "./watch.ts";
 
 type NetworkState =
   | { readonly name: "new" }
@@ -47,7 +47,7 @@ class NetworkManager implements AgentNetworkManager {
   constructor(options: NetworkOptions) {
     const { self, clock, log, transport, policy = DEFAULT_POLICY } = options;
     this.options = options;
-    this.timing = { ...DEFAULT_TIMING, ...options.timing };
+    this.timing = completeTiming(options.timing);
     const { removeAfterMs, connectTimeoutMs, requestTimeoutMs } = this.timing;
     // Silence is the detector's business; the registry only forgets the dead.
     this.registry = createAgentRegistry({ inactiveAfterMs: null, removeAfterMs });
@@ -127,6 +127,7 @@ class NetworkManager implements AgentNetworkManager {
     const others = bootstrap.filter(({ host, port }) => host !== address.host || port !== address.port);
     const unreached = await this.callAll(others);
     const known = this.others();
+    if (!this.is("started")) throw new Error("cannot join: the network was left or stopped meanwhile");
     this.state = { name: "joined", address, unreached };
     await this.membership.tellAll(known);
     // What this agent is to keep, before it answers for it.
@@ -184,6 +185,11 @@ class NetworkManager implements AgentNetworkManager {
     this.queue.close();
   }
 
+  /** As it is now, whatever it was before something was waited for. */
+  private is(name: NetworkState["name"]): boolean {
+    return this.state.name === name;
+  }
+
   private others(): readonly AgentId[] {
     const { agentId } = this.options.self;
     return this.registry.nodes().flatMap((node) => (node.agentId === agentId ? [] : [node.agentId]));
@@ -216,11 +222,11 @@ class NetworkManager implements AgentNetworkManager {
   }
 
   private createWatch(): Watch {
-    const { self, clock, prng, detector = "heartbeat", transportSignals = true } = this.options;
+    const { self, clock, prng, log, policy = DEFAULT_POLICY, detector = "heartbeat", transportSignals = true } = this.options;
     const { heartbeatIntervalMs, heartbeatTimeoutMs } = this.timing;
     this.messages.onMessage("Heartbeat", ({ payload, from }, sender) => {
       this.watch.heard(from, sender.incarnation);
-      if (Array.isArray(payload)) this.watch.gossip(from, decodeGossip(payload));
+      if (Array.isArray(payload)) this.watch.gossip(from, permittedGossip(decodeGossip(payload), sender, { policy, log }));
       return self.incarnation;
     });
     return new Watch({
@@ -231,6 +237,7 @@ class NetworkManager implements AgentNetworkManager {
       kind: detector,
       intervalMs: heartbeatIntervalMs,
       timeoutMs: heartbeatTimeoutMs,
+      adaptive: this.options.adaptive ?? false,
       transportSignals,
       probe: async (peer) => {
         await this.connector.reach(peer);
@@ -284,6 +291,8 @@ class NetworkManager implements AgentNetworkManager {
   }
 
   private async synchronise(): Promise<void> {
+    // Who could not be reached when a message came for it, and is watched by others, is called again here.
+    this.messages.reconnect();
     const others = this.activeOthers();
     if (this.state.name === "joined" && this.state.unreached.length > 0) {
       const address = this.options.prng.pick(this.state.unreached);
@@ -301,8 +310,12 @@ class NetworkManager implements AgentNetworkManager {
   }
 
   private cleanUp(): Promise<void> {
-    const { self, clock } = this.options;
-    this.registry.updateHeartbeat(self.agentId, self.incarnation, clock.now());
+    const { clock } = this.options;
+    for (const { agentId, incarnation, status } of this.registry.nodes()) {
+      // For those it does not ask itself, others vouch, who would have told of a death: `removeAfterMs` counts from there.
+      const isUp = status === "Active" || status === "Maintenance";
+      if (isUp && !this.watch.watches(agentId)) this.registry.updateHeartbeat(agentId, incarnation, clock.now());
+    }
     this.messages.cleanupExpiredMessages();
     this.states.cleanupOldStates();
     for (const agentId of this.registry.cleanupInactiveNodes(clock.now()).removed) {

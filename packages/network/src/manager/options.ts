@@ -1,4 +1,4 @@
-import type { AgentId, Clock, DetectorKind, Prng } from "@failstorm/core";
+import { type AgentId, type Clock, type DetectorKind, InputError, type Prng } from "@failstorm/core";
 import type { NetworkLogger } from "../logger.ts";
 import type { MessagingLimits } from "../messaging/messagePassing.ts";
 import type { ConflictResolver } from "../state/resolve.ts";
@@ -32,9 +32,13 @@ export interface NetworkOptions {
     readonly replicationFactor?: number;
     readonly resolver?: ConflictResolver;
     readonly maxAgeMs?: number | null;
+    /** Default 512 KiB: half of the largest frame. */
+    readonly maxStateBytes?: number;
   };
   /** Default heartbeat. */
   readonly detector?: DetectorKind;
+  /** The heartbeat detector's interval and timeout follow each link's round trips and losses. Default false. */
+  readonly adaptive?: boolean;
   /** Closed links tell of deaths. Default true. */
   readonly transportSignals?: boolean;
   readonly timing?: Partial<NetworkTiming>;
@@ -54,7 +58,7 @@ export interface NetworkTiming {
   readonly removeAfterMs: number;
 }
 
-export const DEFAULT_TIMING: NetworkTiming = {
+const DEFAULT_TIMING: NetworkTiming = {
   heartbeatIntervalMs: 1_000,
   heartbeatTimeoutMs: 3_000,
   syncIntervalMs: 5_000,
@@ -63,6 +67,20 @@ export const DEFAULT_TIMING: NetworkTiming = {
   requestTimeoutMs: 3_000,
   removeAfterMs: 600_000,
 };
+
+/** The longest that a timer of Node waits; it takes what is longer for no time at all. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** Defaults filled in. Throws InputError for times that no timer can wait. */
+export function completeTiming(timing: Partial<NetworkTiming> = {}): NetworkTiming {
+  const complete = { ...DEFAULT_TIMING, ...timing };
+  for (const [name, ms] of Object.entries(complete)) {
+    const mostMs = name === "removeAfterMs" ? Number.POSITIVE_INFINITY : MAX_TIMER_MS;
+    if (!(ms > 0 && ms <= mostMs))
+      throw new InputError(`network timing: ${name} is ${ms}; it must be more than 0 and at most ${mostMs} ms`);
+  }
+  return complete;
+}
 
 /** At the same time, by one agent. */
 export const MAX_DIALS = 16;

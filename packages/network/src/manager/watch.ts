@@ -2,7 +2,10 @@ import type { AgentId, Cancel, Clock, DetectorKind, Prng } from "@failstorm/core
 import { createFailureDetector } from "../detector/create.ts";
 import { ringFrom } from "../detector/gossip.ts";
 import type { DetectorEffect, DetectorInput, FailureDetector, GossipItem } from "../detector/types.ts";
+import type { NetworkLogger } from "../logger.ts";
+import type { Sender } from "../messaging/receiver.ts";
 import { type AgentRegistry, recordDetection } from "../registry.ts";
+import { maySendFor, type Policy } from "../transport/authorization.ts";
 
 export interface WatchOptions {
   readonly self: { readonly agentId: AgentId; readonly incarnation: number };
@@ -12,6 +15,7 @@ export interface WatchOptions {
   readonly kind: DetectorKind;
   readonly intervalMs: number;
   readonly timeoutMs: number;
+  readonly adaptive: boolean;
   readonly transportSignals: boolean;
   /** Resolves with the incarnation that answered; rejects with an error whose code is `refused` when nobody listens there. */
   readonly probe: (peer: AgentId) => Promise<number>;
@@ -20,6 +24,17 @@ export interface WatchOptions {
   readonly onDead: (peer: AgentId, incarnation: number) => void;
   /** It lives, after it was believed dead or was not known. */
   readonly onAlive: (peer: AgentId, incarnation: number) => void;
+}
+
+/** Without the news that the sender may not bring: who may not announce an agent may not declare it dead either. */
+export function permittedGossip(
+  items: readonly GossipItem[],
+  sender: Sender,
+  { policy, log }: { readonly policy: Policy; readonly log: NetworkLogger },
+): readonly GossipItem[] {
+  const permitted = items.filter((item) => "probe" in item || maySendFor(policy, sender, "Registration", item.peer));
+  if (permitted.length < items.length) log("warning", "gossip was refused", { peer: sender.agentId, role: sender.role });
+  return permitted;
 }
 
 /** Up to so many agents everybody watches everybody; above, each watches so many that follow it on the ring of ids. */
@@ -40,7 +55,7 @@ export class Watch {
   }
 
   start(): void {
-    const { self, kind, intervalMs, timeoutMs, transportSignals, clock, prng, registry } = this.options;
+    const { self, kind, intervalMs, timeoutMs, adaptive, transportSignals, clock, prng, registry } = this.options;
     const peers = registry.nodes().filter(({ agentId }) => agentId !== self.agentId);
     for (const { agentId } of peers) this.known.add(agentId);
     this.monitored = this.chooseMonitored();
@@ -51,6 +66,7 @@ export class Watch {
       monitored: this.monitored,
       intervalMs,
       timeoutMs,
+      adaptive,
       transportSignals,
       // Views of who there is may differ while agents come and go, so that "all watch all" is never sure.
       gossip: true,
@@ -75,6 +91,11 @@ export class Watch {
       this.isMonitorQueued = false;
       this.monitor();
     });
+  }
+
+  /** Whether this agent itself asks the peer if it lives. */
+  watches(peer: AgentId): boolean {
+    return this.monitored.includes(peer);
   }
 
   /** A sign of life of this very process: a link to it came up, or it sent a message. */
