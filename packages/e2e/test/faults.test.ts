@@ -73,6 +73,20 @@ describe("sigterm", () => {
   });
 });
 
+describe("a victim that dies shortly before the end", () => {
+  it("is noticed before the run ends, so that its tasks are not lost", async () => {
+    const run = await sandbox.run(
+      words(
+        `--agents 3 --kill-count 1 --seed 4 --runtime 6 --fault-time 5 --no-restart --think-time 0 --rate 3 --deadline 4 --set scenario.warmup=1 ${quick}`,
+      ),
+    );
+    expect(run.stderr).toContain("heartbeats may take 2 s to notice it");
+    expect(run.code, run.stderr).toBe(0);
+    expect(run.metrics.tasks_lost).toBe(0);
+    expect(run.of("takeover.claimed").some(({ kind }) => kind === "task")).toBe(true);
+  });
+});
+
 describe("--cycles 2", () => {
   it("strikes twice, each storm with its own victims and measures", async () => {
     const run = await sandbox.run(
