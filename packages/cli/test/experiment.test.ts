@@ -120,6 +120,12 @@ describe("the plan of an experiment", () => {
     });
   });
 
+  it("takes all for every protocol there is, in a file and on the command line", () => {
+    const { factors } = plan({ protocols: "all", repeats: "1" });
+    expect(factors["protocol"]).toEqual(expect.arrayContaining(["a2a", "acp", "agora", "anp", "simple_json"]));
+    expect(factors).toEqual(plan({ repeats: "1" }).factors);
+  });
+
   it("says what is wrong with a request, and where", () => {
     writeFileSync(path.join(dir, "odd.yaml"), "repeats: 2\nfactor:\n  protocol: [a2a]\n");
     const cases: [() => unknown, RegExp][] = [

@@ -42,7 +42,8 @@ function fromOwn(name: string, value: string | boolean): Entry {
   const option = `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
   const origin = { kind: "flag", name: option } as const;
   const factor = PLURALS[name];
-  if (factor !== undefined) return { path: `factors.${factor}`, value: toLevels(String(value)), origin };
+  if (factor !== undefined)
+    return allProtocols({ path: `factors.${factor}`, value: value === "all" ? value : toLevels(String(value)), origin });
   if (name === "aa") return { path: "controls.aa", value, origin: { kind: "flag", name: "--no-aa" } };
   if (name === "faultFree") return { path: "controls.no_fault", value, origin };
   return {
@@ -112,6 +113,6 @@ export function requestLayers(request: CompareRequest, cwd: string, root: string
   return [everything, fromFile, given];
 }
 
-/** `protocol: all` in a file means those that are there. */
+/** `protocol: all`, in a file or on the command line, means those that are there. */
 const allProtocols = (entry: Entry): Entry =>
   entry.path === "factors.protocol" && entry.value === "all" ? { ...entry, value: protocolNames() } : entry;
