@@ -15,6 +15,8 @@ export interface Measure {
   readonly pick: (metrics: FailstormMetrics) => number | null;
   /** Of a measure that is a statistic over members: the members that got there, and all. */
   readonly spread?: (metrics: FailstormMetrics) => { readonly reached: number; readonly total: number } | null;
+  /** Of a measure that does not count from the fault: how long it was watched for when it was not reached, ms. */
+  readonly watched?: (metrics: FailstormMetrics) => number | null;
   /** Multiplies what `pick` gives to come to `unit`. */
   readonly factor: number;
   /** The key of `reasons` that says why it is null. */
@@ -125,6 +127,7 @@ const RECOVERY: readonly Measure[] = [
     definition: "Restarted victims: from the spawn of the new process to the last handshake that completed all of its links.",
     pick: (m) => m.rejoin_ms?.last ?? null,
     spread: (m) => m.rejoin_ms,
+    watched: (m) => m.rejoin_ms?.watched_ms ?? null,
     reasonKey: "rejoin_ms",
   }),
 ];

@@ -37,9 +37,11 @@ export function measureRecovery(timeline: Timeline, storm: Storm): Measured {
     if (since === null || up.startedAt < since) continue;
     if (first === null || up.startedAt - since < first) first = up.startedAt - since;
   }
-  return first === null
-    ? unreached("no survivor completed a handshake because of a lost link")
-    : { value: toMicroseconds(first), reason: null };
+  if (first !== null) return { value: toMicroseconds(first), reason: null };
+  const isAlone = survivors.size < 2 && storm.victims.every((victim) => returnedAt(timeline, storm, victim) >= storm.until);
+  return isAlone
+    ? missing("nothing to repair: the one survivor had nobody left to shake hands with")
+    : unreached("no survivor completed a handshake because of a lost link");
 }
 
 function victimConcerned(up: RunEventOf<"link.up">, victims: ReadonlyMap<AgentId, Victim>): Victim | undefined {
@@ -202,21 +204,35 @@ function describeGap(absent: ReadonlySet<string>, surplus: ReadonlySet<string>, 
 
 export interface Rejoin extends Spread {
   readonly victims: readonly (readonly [AgentId, number | null])[];
+  /** The longest that one which never got there was watched for, ms from its spawn; null when all did. */
+  readonly watched_ms: number | null;
 }
 
 /** Restarted victims: from the orchestrator's spawn to the last handshake, at either end, that completed all of its links. */
 export function measureRejoin(run: RunRecord, timeline: Timeline, storm: Storm): Rejoin {
   const victims = storm.victims.flatMap((victim) => rejoinOf(run, timeline, storm, victim));
-  return { ...spreadOf(victims.map(([, ms]) => ms)), victims };
+  const watched = victims.flatMap(({ ms, spawnedAt }) => (ms === null ? [storm.until - spawnedAt] : []));
+  return {
+    ...spreadOf(victims.map(({ ms }) => ms)),
+    victims: victims.map(({ agent, ms }) => [agent, ms]),
+    watched_ms: watched.length === 0 ? null : toMicroseconds(Math.max(...watched)),
+  };
 }
 
-function rejoinOf(run: RunRecord, timeline: Timeline, storm: Storm, victim: Victim): (readonly [AgentId, number | null])[] {
+interface Return {
+  readonly agent: AgentId;
+  readonly ms: number | null;
+  readonly spawnedAt: number;
+}
+
+function rejoinOf(run: RunRecord, timeline: Timeline, storm: Storm, victim: Victim): Return[] {
   const spawned = timeline.index
     .of("agent.spawned")
     .find((event) => event.agent === victim.agent && event.t > victim.before && event.t < storm.until);
   if (spawned === undefined) return [];
+  const returned = (ms: number | null): Return[] => [{ agent: victim.agent, ms, spawnedAt: spawned.t }];
   const life = nextLife(timeline, victim);
-  if (life === undefined || life.upAt > storm.until) return [[victim.agent, null]];
+  if (life === undefined || life.upAt > storm.until) return returned(null);
   const { topology, customEdges } = run.config.network;
   const atEnd = livesAt(timeline, Math.min(storm.until, life.goneAt) - 0.001);
   const edges = expectedLinks(topology, timeline.ids, new Set(atEnd.map((other) => other.agent)), customEdges);
@@ -231,5 +247,5 @@ function rejoinOf(run: RunRecord, timeline: Timeline, storm: Storm, victim: Vict
     if (up.t < spawned.t || up.t > storm.until) continue;
     if (open.delete(direction(up.src, up.peer, up.peerInc))) last = Math.max(last, up.t);
   }
-  return [[victim.agent, open.size === 0 ? toMicroseconds(last - spawned.t) : null]];
+  return returned(open.size === 0 ? toMicroseconds(last - spawned.t) : null);
 }

@@ -91,7 +91,12 @@ export const stormSchema = z.object({
     .describe(
       "work in flight at a victim when contact was lost, which survivors asked its next incarnation for while they reconnected, and what they were told; null: nobody could ask",
     ),
-  rejoin_ms: spread.extend({ victims: z.array(z.tuple([z.string(), ms])) }),
+  rejoin_ms: spread.extend({
+    victims: z.array(z.tuple([z.string(), ms])),
+    watched_ms: ms
+      .optional()
+      .describe("how long one that never rejoined was watched for, from its spawn; the longest; null when all did"),
+  }),
   bytes_reconnect: z
     .object({
       total: z.number(),

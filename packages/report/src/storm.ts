@@ -162,7 +162,7 @@ function pairWith(tasks: readonly TaskResult[], control: Control): NonNullable<S
 }
 
 /** Tasks that a victim had finished, but that were done again because nobody had heard of it: all their work is the fault's duplicate. */
-function redoneTasks(timeline: Timeline, storm: Storm): string[] {
+export function redoneTasks(timeline: Timeline, storm: Storm): string[] {
   if (storm.fake) return [];
   const struck = new Set(storm.victims.map((victim) => victim.agent));
   return timeline.index

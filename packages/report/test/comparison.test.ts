@@ -311,6 +311,13 @@ describe("what a run says of a measure", () => {
       kind: "missing",
       reason: "no victim was started again within the interval",
     });
+    // Counted from the spawn, 20 s after the fault: it was not watched for longer than the rest.
+    const lost = new RunBuilder()
+      .meshUp(500)
+      .kill(60_000, "agent-3")
+      .at(80_000, { ev: "agent.spawned", agent: "agent-3", pid: 77 });
+    const gone = computeMetrics(lost.finish().build());
+    expect(observe(measure("rejoin_ms.last"), gone)).toEqual({ kind: "censored", after: 40_000 });
     expect(observe(measure("success_rate_drop"), { ...metrics(true), success_rate_drop: 0.25 })).toEqual({
       kind: "value",
       value: 25,
@@ -434,6 +441,51 @@ describe("an experiment's folder", () => {
     });
   });
 
+  it("gets its page whatever its variants are called, and when no run of it can be used", async () => {
+    const hostile = '<img src=x onerror="alert(1)">&$\\_%|';
+    const plan = experiment(
+      [
+        { variant: hostile, of: (b) => digest(b, { service_gap_ms: value(10 + b) }) },
+        { variant: "b", of: (b) => digest(b, { service_gap_ms: value(20 + b) }) },
+      ],
+      3,
+    );
+    const page = await renderComparisonPage(analyse(plan.experiment, plan.entries, RESAMPLES));
+    expect(page).not.toContain("<img");
+    expect(page).toContain("&lt;img src=x onerror=&quot;alert(1)&quot;&gt;");
+    for (const [entries, said] of [
+      [plan.entries.map((entry) => changed(entry, { valid: false, invalidBecause: ["storm too small"] })), "storm too small"],
+      [plan.entries.map((entry) => Object.assign({}, entry, { digest: null, problem: "left no metrics" })), "left no metrics"],
+    ] as const) {
+      const none = await renderComparisonPage(analyse(plan.experiment, entries, RESAMPLES));
+      expect(none).toContain("No run has given a service gap yet.");
+      expect(none).toContain(said);
+      expect(none).not.toMatch(/undefined|NaN|Infinity/);
+    }
+  });
+
+  it("shows cost against N also where the numbers of agents are what is compared", async () => {
+    const sized = experiment(
+      [8, 16].map((agents) => ({
+        variant: `${agents}_agents`,
+        of: (b: number) => digest(b, { bytes_per_task: value(agents * 10 + b) }, { agents }),
+      })),
+      3,
+    );
+    const plan: Experiment = {
+      ...sized.experiment,
+      factors: { protocol: ["a2a"], agents: [8, 16] },
+      compare: "agents",
+      baseline: "8",
+      variants: sized.experiment.variants.map((variant, i) => ({
+        ...variant,
+        levels: { protocol: "a2a", agents: [8, 16][i] ?? 0 },
+      })),
+    };
+    const page = await renderComparisonPage(analyse(plan, sized.entries, RESAMPLES));
+    expect(page).toContain('id="figure-scaling-bytes_per_task"');
+  });
+
   it("sets published numbers beside ours, with what differs", async () => {
     const windows = {
       pre: { n: 100, good: 100, meanLatencySeconds: 2 },
@@ -452,6 +504,9 @@ describe("an experiment's folder", () => {
     expect(page).toContain("arXiv:2510.17149");
     expect(page).toMatch(/14\.74.*14\.57.*98\.85.*8\.00/s);
     expect(page).toMatch(/ours, mean of 3 runs.*100\.00.*90\.00.*90\.00.*2\.50.*5\.00/s);
+    const drawn = [...entries].reverse();
+    const rows = comparisonTables(analyse(plan, drawn, RESAMPLES)).find(({ id }) => id === "published")?.rows ?? [];
+    expect(rows.map(([protocol]) => protocol?.value)).toEqual(["a2a", "a2a", "simple_json"]);
     const late = { ...windows, post: null, recoverySeconds: null };
     const cut = entries.map((entry) => (entry.planned.block === 1 ? changed(entry, { windows: late }) : entry));
     const published = comparisonTables(analyse(plan, cut, RESAMPLES)).find(({ id }) => id === "published") as DataTable;

@@ -4,6 +4,7 @@ import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadCharts } from "../src/charts/render.ts";
 import { computeMetrics, type RunRecord, writeRunPage } from "../src/index.ts";
+import { stormEvidence } from "../src/page/evidence.ts";
 import { linksAt } from "../src/page/meshFigure.ts";
 import { html, raw } from "../src/page/html.ts";
 import { renderRunPage } from "../src/page/runPage.ts";
@@ -80,6 +81,22 @@ function storm(): RunBuilder {
 }
 
 const withoutScripts = (page: string): string => page.replaceAll(/<(script|style)>.*?<\/\1>/gs, "");
+
+describe("the events behind a number", () => {
+  it("are, for duplicate work, those of tasks done again for nothing, too: the ratio counts them", async () => {
+    const run = new RunBuilder().meshUp(500);
+    const done = run.task(58_000, "agent-3");
+    run.started(58_000, "agent-3", done).step(58_100, 58_200, "agent-0", done, { exec: 1 });
+    run.outcome(58_300, "agent-3", done).kill(60_000, "agent-3");
+    run.at(63_300, { ev: "takeover.claimed", kind: "task", id: done, from: "agent-3", fromInc: 1, view: "v" }, "agent-1");
+    run.step(63_400, 63_500, "agent-0", done, { exec: 2 });
+    const view = await viewOf(run.finish().build());
+    const [storm, metrics] = [view.timeline.storms[0], view.metrics.storms[0]];
+    if (storm === undefined || metrics === undefined) throw new Error("no storm");
+    expect(metrics.duplicate_work).toMatchObject({ executions: 2, duplicates: 1 });
+    expect(stormEvidence(view, storm, metrics).find(({ key }) => key === "duplicate_work_ratio")?.total).toBe(2);
+  });
+});
 
 describe("the page of a run", () => {
   it("stands alone: no address but within itself and its folder, every link has its target, tags are closed", async () => {

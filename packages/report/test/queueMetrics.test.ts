@@ -172,6 +172,17 @@ describe("the measures of a queue", () => {
     }
   });
 
+  it("a coordinator that starts again reads the bad lines again: they count once, those that were not told too", async () => {
+    const bad = (run: Run, t: number): Run =>
+      [3, 4].reduce((own, line) => own.at(t, { ev: "queue.rejected", line, reason: "it is not JSON" }), run);
+    const run = bad(new Run(), 990).opened(1000);
+    run.inc = 2;
+    bad(run, 1100).opened(1110).write(true);
+    expect(await computeQueueMetrics(dir)).toMatchObject({ rejected_lines: 2 });
+    run.at(1200, { ev: "queue.closed", recorded: 0, failed: 0, rejected: 1500 }).write(true);
+    expect(await computeQueueMetrics(dir)).toMatchObject({ rejected_lines: 1500 });
+  });
+
   it("are written whole, checked against their schema, and told as a table", async () => {
     simple().write(true);
     const { file, metrics } = await writeQueueMetrics(dir);

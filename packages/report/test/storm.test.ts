@@ -128,6 +128,19 @@ describe("reconnection", () => {
     expect(computeMetrics(run.finish().build()).reconnected_ms).toBe(3300);
   });
 
+  it("recovery: none, and none missed, where one survivor is left alone", () => {
+    const two = () => {
+      const run = new RunBuilder(buildConfig({ scenario: { agentCount: 2 } }));
+      run.linkUp(500, "agent-0", "agent-1").linkUp(500, "agent-1", "agent-0");
+      return run.kill(60_000, "agent-1").dead(63_000, "agent-0", "agent-1").linkDown(63_000, "agent-0", "agent-1");
+    };
+    const alone = computeMetrics(two().finish().build());
+    expect([alone.recovery_ms, alone.censored?.includes("recovery_ms")]).toEqual([null, false]);
+    expect(alone.reasons["recovery_ms"]).toMatch(/nothing to repair/);
+    const back = two().at(80_000, { ev: "agent.spawned", agent: "agent-1", pid: 77 }).up(80_300, "agent-1", 2);
+    expect(computeMetrics(back.finish().build()).censored).toContain("recovery_ms");
+  });
+
   it("rejoin: from the spawn to the last handshake, at either end, with the new incarnation", () => {
     const metrics = computeMetrics(restart(mesh()).finish().build());
     expect(metrics.rejoin_ms).toMatchObject({ last: 700, reached: 1, total: 1 });

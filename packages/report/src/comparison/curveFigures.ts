@@ -1,4 +1,5 @@
 import type { ChartSpec } from "../charts/render.ts";
+import { ink } from "../charts/theme.ts";
 import type { Measure } from "../measures.ts";
 import { createHistogram } from "../statistics/histogram.ts";
 import { kaplanMeier } from "../statistics/survival.ts";
@@ -106,7 +107,9 @@ export function latency(comparison: Comparison, stratum: Stratum): Figure | null
 /** A measure against the number of agents, where that was varied. */
 export function scaling(comparison: Comparison, measure: Measure): Figure | null {
   const { factors, compare } = comparison.experiment;
-  if ((factors["agents"]?.length ?? 0) < 2 || compare === "agents") return null;
+  if ((factors["agents"]?.length ?? 0) < 2) return null;
+  // The compared numbers of agents are the axis then: there is one line, but for further factors.
+  const color = compare === "agents" ? { value: ink("blue") } : byLevel(comparison);
   const values = comparison.strata.flatMap(({ variants }) =>
     variants.flatMap(({ variant, measures }) => {
       const median = measures[measure.key]?.median ?? null;
@@ -144,7 +147,7 @@ export function scaling(comparison: Comparison, measure: Measure): Figure | null
       width: WIDTH,
       height: 240,
       data: { values },
-      encoding: { x, color: byLevel(comparison) },
+      encoding: { x, color },
       layer: [
         { mark: { type: "line", point: { filled: true, size: 50 } }, encoding: { y: y("y"), ...dash } },
         { mark: { type: "rule", aria: false }, encoding: { y: y("low"), y2: { field: "high" } } },

@@ -65,7 +65,7 @@ export function observe(measure: Measure, metrics: FailstormMetrics): Observed {
   if (value !== null) return { kind: "value", value: value * measure.factor };
   const isCensored =
     measure.spread === undefined ? metrics.censored?.includes(measure.key) === true : wasCutOff(measure, metrics);
-  if (isCensored && metrics.until_ms !== null) return { kind: "censored", after: metrics.until_ms };
+  if (isCensored && metrics.until_ms !== null) return { kind: "censored", after: measure.watched?.(metrics) ?? metrics.until_ms };
   return {
     kind: "missing",
     reason: metrics.reasons[measure.reasonKey] ?? metrics.reasons["storms"] ?? "not measured in this run",

@@ -132,7 +132,10 @@ export function faultCostTable(comparison: Comparison, stratum: Stratum): DataTa
 export function publishedTable(comparison: Comparison): DataTable | null {
   const published = findPublished(comparison.experiment.published);
   if (published === null) return null;
-  const names = [...new Set(comparison.runs.flatMap(({ digest }) => (digest === null ? [] : [digest.protocol])))];
+  // In the order of the variants; that of the runs is drawn.
+  const byVariant = Map.groupBy(comparison.runs, ({ planned }) => planned.variant);
+  const ordered = comparison.experiment.variants.flatMap(({ id }) => byVariant.get(id) ?? []);
+  const names = [...new Set(ordered.flatMap(({ digest }) => (digest === null ? [] : [digest.protocol])))];
   const head: [string, string][] = [
     ["discovery_pre", "answered right before, %"],
     ["discovery_post", "after, %"],

@@ -1,5 +1,6 @@
 import type { RunEvent } from "@failstorm/core";
 import type { StormMetrics } from "../schema.ts";
+import { redoneTasks } from "../storm.ts";
 import { affectedTasks } from "../tasks.ts";
 import type { Storm, Timeline } from "../timeline.ts";
 import { FAULT_CAUSES } from "../traffic.ts";
@@ -107,7 +108,10 @@ function costEvidence(view: RunView, storm: Storm, metrics: StormMetrics): Evide
   const bad = tasks.filter(
     (task) => !task.good && task.intendedAt >= storm.at - run.config.tasks.deadlineMs && task.intendedAt < storm.until,
   );
-  const affected = new Set(affectedTasks(timeline, storm, tasks).map((task) => task.result.task.task));
+  const affected = new Set([
+    ...affectedTasks(timeline, storm, tasks).map((task) => task.result.task.task),
+    ...redoneTasks(timeline, storm),
+  ]);
   const executions = Map.groupBy(
     timeline.index.of("step.started").filter((event) => affected.has(event.task)),
     (event) => `${event.task} ${event.step}`,

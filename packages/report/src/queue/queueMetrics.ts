@@ -57,6 +57,7 @@ export async function computeQueueMetrics(dir: string): Promise<QueueMetrics> {
   const opened = root?.opened[0];
   const questions = opened?.questions ?? (root?.closed ? table.size : null);
   const coordinators = [...tally.coordinators.values()];
+  const total = (pick: (own: CoordinatorTally) => number): number => coordinators.reduce((sum, own) => sum + pick(own), 0);
   const bytes = bytesOf(tally, coordinators, table.size - recordedBefore);
   const workers = workerRows(coordinators);
   const codes = sumCodes(coordinators.map((own) => own.failures));
@@ -83,8 +84,8 @@ export async function computeQueueMetrics(dir: string): Promise<QueueMetrics> {
     timeouts: codes["timeout"] ?? 0,
     errors: codes,
     network_errors: Object.entries(codes).reduce((sum, [code, n]) => sum + (ANSWER_FAILURES.has(code) ? 0 : n), 0),
-    attempts: { ...counts.attempts, messages: root?.messages ?? 0, retries: root?.retries ?? 0 },
-    duplicates: { n: root?.duplicates ?? 0, same_answer: root?.duplicatesSame ?? 0 },
+    attempts: { ...counts.attempts, messages: root?.messages ?? 0, retries: total(({ retries }) => retries) },
+    duplicates: { n: total((own) => own.duplicates), same_answer: total((own) => own.duplicatesSame) },
     quarantines: workers.reduce((sum, row) => sum + row.quarantines, 0),
     sessions: Math.max(1, record.sessions.length),
     restarts: Math.max(0, (root?.opened.length ?? 0) - Math.max(1, record.sessions.length)),

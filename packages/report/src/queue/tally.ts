@@ -40,7 +40,9 @@ export interface CoordinatorTally {
   readonly failures: Map<string, number>;
   duplicates: number;
   duplicatesSame: number;
+  /** Lines that were no questions. One that starts again reads its source from the beginning, and says the same again. */
   rejected: number;
+  rejectedBy: { readonly inc: number; readonly n: number };
   firstDispatchAt: number | null;
 }
 
@@ -71,6 +73,8 @@ export class QueueTally {
         return;
       case "queue.closed":
         own.closed = event;
+        // A file may have more of them than are told one by one.
+        own.rejected = Math.max(own.rejected, event.rejected);
         return;
       case "queue.dispatched":
         return addDispatch(own, event);
@@ -84,7 +88,8 @@ export class QueueTally {
         workerOf(own, event.worker).duplicates += 1;
         return;
       case "queue.rejected":
-        own.rejected += 1;
+        own.rejectedBy = { inc: event.inc, n: own.rejectedBy.inc === event.inc ? own.rejectedBy.n + 1 : 1 };
+        own.rejected = Math.max(own.rejected, own.rejectedBy.n);
         return;
       case "worker.quarantined":
         workerOf(own, event.worker).quarantines += 1;
@@ -109,6 +114,7 @@ export class QueueTally {
       duplicates: 0,
       duplicatesSame: 0,
       rejected: 0,
+      rejectedBy: { inc: 0, n: 0 },
       firstDispatchAt: null,
     };
     this.coordinators.set(src, fresh);
