@@ -31,6 +31,9 @@ export async function startMetricsServer(port: number): Promise<MetricsServer> {
 
 type Prom = typeof PromClient;
 
+/** Seconds; as the agents have them. */
+const TASK_BUCKETS = [0.25, 0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10];
+
 function createObserver(prom: Prom, registry: InstanceType<Prom["Registry"]>): (event: RunEvent) => void {
   const registers = [registry];
   const counter = <Label extends string>(name: string, help: string, labelNames: Label[]) =>
@@ -43,6 +46,12 @@ function createObserver(prom: Prom, registry: InstanceType<Prom["Registry"]>): (
   const faults = counter("faults_total", "Faults injected, by kind", ["kind", "fake"]);
   const exits = counter("agent_exits_total", "Agent processes that ended, by cause", ["cause"]);
   const tasks = counter("tasks_total", "Outcomes of tasks logged by agents", ["status"]);
+  const latency = new prom.Histogram({
+    name: "failstorm_task_seconds",
+    help: "From intended start to answer, as agents log it",
+    buckets: TASK_BUCKETS,
+    registers,
+  });
   const detections = counter("detections_total", "Peers declared dead, by how it was learned", ["how"]);
   const reconnects = counter("reconnects_total", "Handshakes completed because of a lost link", ["reason"]);
   const takeovers = counter("takeovers_total", "Orphans claimed by a survivor", ["kind"]);
@@ -63,8 +72,10 @@ function createObserver(prom: Prom, registry: InstanceType<Prom["Registry"]>): (
       busy.set(event.busy);
       steal.set(event.steal);
     } else if (event.ev === "fault.injected") faults.inc({ kind: event.kind, fake: String(event.fake) });
-    else if (event.ev === "task.outcome") tasks.inc({ status: event.status });
-    else if (event.ev === "detect.dead") detections.inc({ how: event.how });
+    else if (event.ev === "task.outcome") {
+      tasks.inc({ status: event.status });
+      if (event.status === "answered") latency.observe(event.latencyMs / 1000);
+    } else if (event.ev === "detect.dead") detections.inc({ how: event.how });
     else if (event.ev === "link.up" && event.reason !== "setup") reconnects.inc({ reason: event.reason });
     else if (event.ev === "takeover.claimed") takeovers.inc({ kind: event.kind });
     else if (event.ev === "msg.second") {
