@@ -2,6 +2,7 @@ import {
   agentId,
   createPrng,
   type GradedTask,
+  InputError,
   type PlannedFault,
   type Prng,
   type RunConfig,
@@ -85,6 +86,10 @@ function fullRecording({ scenario }: RunConfig, faults: readonly PlannedFault[])
 async function plan(config: RunConfig): Promise<RunPlan> {
   const prng = createPrng(config.scenario.seed);
   const set = await questionSet(config, prng.fork("corpus"));
+  if (set.questions.length === 0)
+    throw new InputError(
+      `qa.corpus (--corpus) ${config.qa.corpus}: there is no question in it; generate one with failstorm data generate --questions 2000 --out DIR`,
+    );
   const faults = planFaults(config, prng.fork("faults"));
   const schedule: ScheduleFile = {
     version: 1,
