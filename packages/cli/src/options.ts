@@ -48,7 +48,7 @@ const STORM: readonly ConfigOption[] = [
     flags: "--fault <kind>",
     key: "scenario.fault",
     text: true,
-    help: `sigkill, sigstop (SIGCONT later) or sigterm (default: ${scenario.fault})`,
+    help: `sigkill, sigstop (SIGCONT at the end) or sigterm (default: ${scenario.fault})`,
   },
   {
     flags: "--fake-fault",

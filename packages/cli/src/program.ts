@@ -27,7 +27,7 @@ Configuration: command line over environment (FAILSTORM_<SECTION>_<KEY>) over --
 (else configs/failstorm.yaml, which explains every key) over the defaults.
 
 Exit codes: 0 done · 1 the run failed · 2 bad input, nothing was started · 3 an invariant is broken (named)
-            4 regression (diff) · 130 interrupted by Ctrl-C · 143 by SIGTERM
+            4 regression (diff) · 130 interrupted by Ctrl-C · 143 by SIGTERM · 129 by a closed terminal
 `;
 
 const configOption = (): Option =>
@@ -248,7 +248,7 @@ function addData(program: Command, done: Done): void {
     .option("--passages <n>", "how many passages", "2000")
     .option("--shards <n>", "how many shards", "8")
     .option("--seed <n>", "same seed, same data", "7")
-    .requiredOption("--out <dir>", "folder to write; must not exist or be empty")
+    .requiredOption("--out <dir>", "folder to write; must be new, empty, or hold such data, which are replaced")
     .action(async (options: Record<string, string>) => {
       const { generate } = await import("./commands/generate.ts");
       done(await generate(options));
