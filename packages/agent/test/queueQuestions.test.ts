@@ -47,6 +47,14 @@ describe("the questions of a coordinator", () => {
     expect(read.at(-1)).toBe(first.length + 14);
   });
 
+  it("of very many lines that are no questions the first thousand are told, the others counted", async () => {
+    const file = path.join(folder(), "questions.jsonl");
+    writeFileSync(file, `{"id": 1, "q": "fine"}\n${"rubbish\n".repeat(1005)}`);
+    let told = 0;
+    const { badUntold } = await openQuestions({ path: file, kind: "file", onBad: () => void told++, onRead: () => undefined });
+    expect({ told, badUntold }).toEqual({ told: 1000, badUntold: 5 });
+  });
+
   it("at a rate each is due at its time, those before the start at once, and none goes early", async () => {
     const clock = new FakeClock(5000);
     const questions = paced(numbered(4), { rate: 10, t0: 5000, from: 2, clock }).questions()[Symbol.asyncIterator]();

@@ -140,18 +140,25 @@ describe("a sub-coordinator", () => {
   });
 
   it("asks under the run's name, so that a worker of several runs does not give the answers of another", async () => {
-    const { parts, queue: layered, sent } = setUp("sub-coordinator-1", { topology: "layered" });
+    const { parts, queue: layered, sent, of } = setUp("sub-coordinator-1", { topology: "layered" });
     const sub = subCoordinator(parts, layered);
     await sub.handle({ type: "network", nodes });
     const asked = { parts: [{ kind: "data", data: { questions: [{ seq: 0, id: "q1", q: "Why?", attempt: 1 }] } }] } as const;
     const enqueue = vi.fn();
     const request = { payload: asked, from: "coordinator-1", signal: new AbortController().signal };
-    await sub.executor.execute(
-      request as unknown as Parameters<typeof sub.executor.execute>[0],
-      { enqueue } as unknown as Parameters<typeof sub.executor.execute>[1],
-    );
+    const execute = (): Promise<void> =>
+      sub.executor.execute(
+        request as unknown as Parameters<typeof sub.executor.execute>[0],
+        { enqueue } as unknown as Parameters<typeof sub.executor.execute>[1],
+      );
+    // Asked again by a coordinator that was killed meanwhile: once is enough.
+    await Promise.all([execute(), execute()]);
     expect(sent).toMatchObject([{ to: "worker-1", key: "q1/answer/run-7" }]);
-    expect(enqueue.mock.calls[0]?.[0]).toMatchObject({ parts: [answersPart([{ seq: 0, answer: "Why?" }])] });
+    expect(enqueue).toHaveBeenCalledTimes(2);
+    for (const [given] of enqueue.mock.calls) expect(given).toMatchObject({ parts: [answersPart([{ seq: 0, answer: "Why?" }])] });
+    expect(of("queue.result")).toMatchObject([{ question: "q1", worker: "worker-1", status: "answered", attempt: 1 }]);
+    await execute();
+    expect(sent, "it is no longer under way").toHaveLength(2);
     await sub.stop();
   });
 

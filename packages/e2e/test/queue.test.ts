@@ -149,6 +149,11 @@ describe("failstorm queue", { timeout: 60_000 }, () => {
       "sub-coordinator-1",
       "sub-coordinator-2",
     ]);
+    // Who answered, too, is told by those that feed them.
+    const { workers, balance } = run.metrics;
+    const answered = workers.filter(({ worker }) => worker.startsWith("worker-")).map((row) => row.answered);
+    expect(answered.reduce((sum, n) => sum + n, 0)).toBe(40);
+    expect(balance.by_worker).toMatchObject({ n: 4, gini: expect.any(Number) });
     const listed = await sandbox.cli(["list", path.resolve(run.dir, "../../.."), "--json"]);
     expect(JSON.parse(listed.stdout)).toMatchObject({
       runs: [],

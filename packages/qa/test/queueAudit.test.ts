@@ -54,6 +54,22 @@ describe("the audit of a queue", () => {
     expect(story.audit.violations()).toEqual([]);
   });
 
+  it("a sub-coordinator may do a question again that the one above it asks again, but not twice at a time", () => {
+    const by = { source: "file", questions: null, recorded: 0, batch: 1 } as const;
+    const sub = { worker: "sub", endpoint: "http://h:1", protocol: "a2a", external: false };
+    const sent = (story: Story, t: number, message: number): Story =>
+      story.at(t, { ev: "queue.dispatched", message, worker: "w", questions: ["q1"], attempt: 1 }, "sub");
+    const result = { attempt: 1, status: "answered" as const, answer: "x", intendedAt: 0, latencyMs: 1, ...COST };
+    const answered = (story: Story, t: number): Story =>
+      story.at(t, { ev: "queue.result", question: "q1", worker: "w", ...result }, "sub");
+    const story = new Story().at(0, { ev: "queue.opened", ...by, workers: [] }, "sub");
+    story.at(1, { ev: "queue.opened", ...by, workers: [sub] });
+    answered(sent(answered(sent(story, 2, 1), 3), 4, 2), 5);
+    expect(story.broken).toEqual([]);
+    sent(sent(story, 6, 3), 7, 4);
+    expect(story.broken).toEqual(["one-message-at-a-time"]);
+  });
+
   it("a question recorded twice, also by two incarnations of the coordinator", () => {
     const story = new Story().opened(0).sent(1, 1, "a", "q1").answered(2, "a", "q1").opened(100);
     story.sent(101, 1, "b", "q1").answered(102, "b", "q1");

@@ -106,6 +106,9 @@ describe("the invariants of a queue", () => {
     expect(broken({ results: results(2, 0, 1), events: said("q2", "q0") })).toEqual([]);
     expect(broken({ results: results(0), whole: false })).toEqual([]);
     expect(broken({ results: results(0, 5), questions: null })).toEqual([]);
+    // What a sub-coordinator has, the one above it may not have had yet.
+    const opened = { src: "top", inc: 1, t: 0, seq: 0, ev: "queue.opened", workers: [{ worker: "coordinator-1" }] };
+    expect(broken({ whole: false, events: [opened as unknown as RunEvent, ...said("q2")] })).toEqual([]);
   });
 
   it("name what is twice, lost, never asked, or said and not kept", () => {

@@ -19,7 +19,7 @@ import {
 } from "@failstorm/qa";
 import { Refusal } from "../messenger.ts";
 import type { Role, RoleParts } from "../role.ts";
-import { type Cost, Dispatcher } from "./dispatcher.ts";
+import { type Cost, Dispatcher, resultEvent } from "./dispatcher.ts";
 import { NetworkBase } from "./network.ts";
 import { feederConfig, joinNetwork, Neighbours } from "./neighbours.ts";
 import { firstDispatches, type OpenedQuestions, openQuestions, paced } from "./questions.ts";
@@ -30,8 +30,6 @@ const RESULTS = "queue_results.jsonl";
 const STATUS_TIMEOUT_MS = 1000;
 const PROGRESS_MS = 1000;
 const MIN_PROGRESS_MS = 200;
-
-const round = (ms: number): number => Math.round(ms * 1000) / 1000;
 
 /**
  * The coordinator of a queue: hosts the protocol, answers `status` and `dispatch`, pulls questions from their source while workers are free
@@ -125,6 +123,7 @@ export class Coordinator implements Role {
       },
       onRead: (bytes) => tell({ type: "taken", bytes }),
     });
+    this.recorded.rejected += this.questions.badUntold;
   }
 
   private begin(): void {
@@ -208,7 +207,7 @@ export class Coordinator implements Role {
 
   private keep(result: FinishedQuestion, cost: Cost, neighbours: Neighbours): void {
     const { self, recorder, fail } = this.parts;
-    const { id: question, attempts: attempt, finishedAt, worker, status, answer, intendedAt } = result;
+    const { worker } = result;
     const protocol = worker === null ? null : neighbours.protocolOf(worker);
     try {
       this.journal?.record({ ...result, protocol, inc: self.incarnation });
@@ -219,8 +218,7 @@ export class Coordinator implements Role {
       fail(error);
       return;
     }
-    const latencyMs = round(finishedAt - intendedAt);
-    recorder.event({ ev: "queue.result", question, worker, attempt, status, answer, intendedAt, latencyMs, ...cost });
+    recorder.event(resultEvent(result, cost));
     recorder.counters.tasksFinished += 1;
   }
 

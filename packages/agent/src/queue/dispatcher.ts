@@ -54,6 +54,13 @@ const perQuestion = (cost: Cost, questions: number): Cost => ({
 });
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;
 
+/** That a question is finished, as the events have it. */
+export const resultEvent = (result: FinishedQuestion, cost: Cost) => {
+  const { id: question, attempts: attempt, finishedAt, worker, status, answer, intendedAt } = result;
+  const latencyMs = round(finishedAt - intendedAt);
+  return { ev: "queue.result", question, worker, attempt, status, answer, intendedAt, latencyMs, ...cost } as const;
+};
+
 /**
  * Carries out what the engine of a queue decides: messages over the network, timers, events. Each effect is carried out in the engine's
  * order, a record before all that follows it.

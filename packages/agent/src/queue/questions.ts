@@ -8,6 +8,8 @@ export interface OpenedQuestions {
   readonly source: QuestionSource;
   /** Of a file that is still being written. */
   readonly followed: FollowedFile | null;
+  /** Lines that are no questions, beyond those that were told one by one. */
+  readonly badUntold: number;
 }
 
 /** The questions of a run's question file. Throws InputError. */
@@ -20,11 +22,15 @@ export async function openQuestions(options: {
   const { path, kind, onBad, onRead } = options;
   if (kind === "stdin") {
     const followed = followFile(path, onRead);
-    return { source: questionStream(followed.stream, { onBad: ({ line, reason }) => onBad(line, reason) }), followed };
+    return {
+      source: questionStream(followed.stream, { onBad: ({ line, reason }) => onBad(line, reason) }),
+      followed,
+      badUntold: 0,
+    };
   }
-  const { source, bad } = await openQuestionFile(path, { skipBad: true });
+  const { source, bad, badCount } = await openQuestionFile(path, { skipBad: true });
   for (const { line, reason } of bad) onBad(line, reason);
-  return { source: { ...source, kind }, followed: null };
+  return { source: { ...source, kind }, followed: null, badUntold: badCount - bad.length };
 }
 
 /** Gives each question the time it is due, so many per second from the one at place `from` on, which is due at `t0`, and lets none go before. */

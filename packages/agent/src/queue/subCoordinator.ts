@@ -3,12 +3,13 @@ import type { QueueConfig, QueueNode, QueueSpec } from "@failstorm/core";
 import { type FinishedQuestion, QueueEngine } from "@failstorm/qa";
 import type { Role, RoleParts } from "../role.ts";
 import type { AnswerEngine } from "./answerEngine.ts";
-import { Dispatcher } from "./dispatcher.ts";
+import { type Cost, Dispatcher, resultEvent } from "./dispatcher.ts";
 import { engineConfig, joinNetwork, Neighbours, POOL_ATTEMPTS } from "./neighbours.ts";
 import { NetworkBase } from "./network.ts";
 import { Worker } from "./worker.ts";
 
 interface Waiting {
+  readonly id: string;
   readonly resolve: (answer: string | null) => void;
   readonly reject: (error: Error) => void;
 }
@@ -19,6 +20,8 @@ class Pool {
   private readonly queue: QueueConfig;
   private readonly stopping = new AbortController();
   private readonly waiting = new Map<number, Waiting>();
+  /** By question, what it will come to. */
+  private readonly underWay = new Map<string, { readonly q: string; readonly answer: Promise<string | null> }>();
   private dispatcher: Dispatcher | null = null;
   private asked = 0;
 
@@ -27,16 +30,19 @@ class Pool {
     this.queue = queue;
   }
 
-  readonly answer: AnswerEngine = ({ id, q }) =>
-    new Promise((resolve, reject) => {
-      if (this.dispatcher === null) {
-        reject(new Error("the pool is not there yet"));
-        return;
-      }
-      const seq = this.asked++;
-      this.waiting.set(seq, { resolve, reject });
-      this.dispatcher.offer([{ seq, id, q, gold: null }]);
-    });
+  readonly answer: AnswerEngine = async ({ id, q }) => {
+    const { dispatcher, underWay, waiting } = this;
+    if (dispatcher === null) throw new Error("the pool is not there yet");
+    // A coordinator that was killed asks again what the pool is at: once is enough.
+    const known = underWay.get(id);
+    if (known?.q === q) return known.answer;
+    const { promise: answer, resolve, reject } = Promise.withResolvers<string | null>();
+    const seq = this.asked++;
+    waiting.set(seq, { id, resolve, reject });
+    underWay.set(id, { q, answer });
+    dispatcher.offer([{ seq, id, q, gold: null }]);
+    return answer;
+  };
 
   async open(nodes: readonly QueueNode[]): Promise<void> {
     const { parts, queue } = this;
@@ -61,7 +67,7 @@ class Pool {
       // Its workspace is in the run's folder: runs with one seed may ask a worker that runs already different questions under one id.
       run: path.basename(path.resolve(spec.workspaceDir, "..", "..")),
       takesBatches: (worker) => neighbours.takesBatches(worker),
-      onRecord: (result) => this.settle(result),
+      onRecord: (result, cost) => this.settle(result, cost),
       onChange: () => undefined,
       onReturned: (worker) => neighbours.greetAgain(worker, this.stopping.signal),
       // The coordinator above notices that nothing is answered here, and asks others.
@@ -76,9 +82,12 @@ class Pool {
     this.dispatcher?.stop();
   }
 
-  private settle({ seq, status, answer, code }: FinishedQuestion): void {
+  private settle(result: FinishedQuestion, cost: Cost): void {
+    const { seq, status, answer, code } = result;
+    this.parts.recorder.event(resultEvent(result, cost));
     const asker = this.waiting.get(seq);
     this.waiting.delete(seq);
+    if (asker !== undefined) this.underWay.delete(asker.id);
     if (status === "failed") asker?.reject(new Error(`nobody of the pool has answered: ${code ?? "no attempt was made"}`));
     else asker?.resolve(answer);
   }

@@ -30,7 +30,8 @@ const MAX_OF_A_KIND = 20;
 const ref = ({ src, inc, seq }: RunEvent): QueueViolation["events"][number] => ({ src, inc, seq });
 
 /**
- * Checks a queue from its events, given one after the other in order of time:
+ * Checks a queue from its events, given one after the other in order of time. What comes to a sub-coordinator a second time, because the one
+ * above has died or has waited long enough, it may ask and answer a second time: the first and the fourth are about the one that keeps results.
  * - `result-once`: a question has one result among the events of its coordinator, over all its incarnations;
  * - `asked-before-answered`: an answer's question was dispatched to that worker by the same incarnation of the coordinator;
  * - `none-from-the-dead`: no answer to a message that was sent before its worker's death comes after it (but for what was under way);
@@ -45,6 +46,8 @@ export class QueueAudit {
   /** By coordinator: ids of questions with a result. */
   private readonly results = new Map<string, Set<string>>();
   private readonly deaths = new Map<string, { readonly at: number; readonly event: RunEvent }>();
+  /** Whom others feed: of those that feed others themselves, the sub-coordinators. */
+  private readonly fed = new Set<string>();
   /** Agents that were started again since their last death. */
   private readonly revived = new Set<string>();
 
@@ -62,6 +65,7 @@ export class QueueAudit {
         return;
       case "queue.opened":
         this.desks.set(event.src, { open: new Map(), quarantined: new Map() });
+        for (const { worker } of event.workers) this.fed.add(worker);
         return;
       case "queue.dispatched":
         return this.dispatched(event);
@@ -117,7 +121,7 @@ export class QueueAudit {
   private result(event: RunEventOf<"queue.result">): void {
     const { src, question, worker } = event;
     if (this.recorded(src).has(question)) this.report("result-once", `${question} was recorded again`, [event]);
-    this.recorded(src).add(question);
+    if (!this.fed.has(src)) this.recorded(src).add(question);
     const desk = this.desk(src);
     const sent = desk.open.get(question)?.filter((own) => own.worker === worker) ?? [];
     desk.open.delete(question);

@@ -50,9 +50,12 @@ export function checkQueue({ results, questions, whole, events }: CheckedQueue):
     whole && questions !== null ? Array.from({ length: questions }, (_, seq) => seq).filter((seq) => !seen.has(seq)) : [];
   const said = new Set<string>();
   const audit = new QueueAudit();
+  // Sub-coordinators say results, too, and keep none.
+  const fed = new Set<string>();
   for (const event of events) {
     audit.add(event);
-    if (event.ev === "queue.result") said.add(event.question);
+    if (event.ev === "queue.opened") for (const { worker } of event.workers) fed.add(worker);
+    if (event.ev === "queue.result" && !fed.has(event.src)) said.add(event.question);
   }
   const unkept = [...said].filter((id) => !ids.has(id));
   return {
