@@ -41,7 +41,10 @@ const NO_VERDICT: ReadonlySet<CommErrorCode> = new Set(["aborted", "refused", "u
 
 interface Attempts<T> {
   readonly name: MemberName;
+  /** Its traffic is that of all attempts. */
   readonly value: T;
+  /** Of the attempt that succeeded. */
+  readonly ms: number;
   readonly failed: readonly { readonly protocol: string; readonly code: CommErrorCode }[];
 }
 
@@ -61,14 +64,14 @@ export class Calls {
     const { order, choice } = router.handshake(dst, mesh.dialled(dst), now());
     if (choice !== null) onRoute(choice);
     const run = async (backend: CommBackend) => introduced(await backend.connect(src, dst, options));
-    const { name, value, failed } = await this.inTurn(
+    const { name, value, ms, failed } = await this.inTurn(
       dst,
       order.filter(isMember),
       { kind: "handshake", another: ANOTHER_MAY_CONNECT, options },
       run,
     );
     this.sessions.met(dst, name, value.peer.incarnation);
-    const moved = router.connected(dst, name, { ms: value.traffic.ms, failed }, now());
+    const moved = router.connected(dst, name, { ms, failed }, now());
     if (moved !== null) onRoute(moved);
     if (value.recovered === undefined) return value;
     const recovered = value.recovered.map(({ workId, state }) => ({ workId: workIdOf(name, workId), state }));
@@ -186,7 +189,7 @@ export class Calls {
       try {
         const value = await this.by(peer, name, { kind, timed: true }, run);
         const traffic = together(name, [...moved, value.traffic]) ?? value.traffic;
-        return { name, value: { ...value, traffic }, failed };
+        return { name, value: { ...value, traffic }, ms: value.traffic.ms, failed };
       } catch (error) {
         failure ??= error;
         const code = codeOf(error);

@@ -1,0 +1,31 @@
+import { type CommBackend, CommError, type Traffic } from "@failstorm/core";
+import { expect, test, vi } from "vitest";
+import type { Adapters } from "../../src/meta/adapters.ts";
+import { Calls } from "../../src/meta/calls.ts";
+import type { MetaConfig } from "../../src/meta/config.ts";
+import type { Mesh } from "../../src/meta/mesh.ts";
+import type { Router } from "../../src/meta/router.ts";
+
+const trafficOf = (ms: number): Traffic => ({ bytesSent: 10, bytesReceived: 20, roundTrips: 1, firstByteAt: 5, ms });
+
+test("[meta-fallback] a handshake that another had tried in vain is measured by itself, and costs its caller both", async () => {
+  const backends = {
+    a2a: {
+      connect: () => Promise.reject(Object.assign(new CommError("protocol", "agent-1", "no card"), { traffic: trafficOf(900) })),
+    },
+    acp: { connect: async () => ({ peer: { agentId: "agent-1", incarnation: 1, capabilities: [] }, traffic: trafficOf(7) }) },
+  } as unknown as Record<string, CommBackend>;
+  const connected = vi.fn(() => null);
+  const hosted = ["a2a", "acp"];
+  const calls = new Calls({
+    mesh: { dialled: () => hosted, hosted: () => hosted } as unknown as Mesh,
+    adapters: { get: (name: string) => backends[name] } as unknown as Adapters,
+    router: { handshake: () => ({ order: hosted, choice: null }), connected, observe: () => {} } as unknown as Router,
+    config: {} as MetaConfig,
+    now: () => 1,
+    onRoute: () => {},
+  });
+  const { traffic } = await calls.connect("agent-0", "agent-1");
+  expect(traffic).toMatchObject({ ms: 907, bytesSent: 20, roundTrips: 2, protocol: "acp" });
+  expect(connected).toHaveBeenCalledWith("agent-1", "acp", { ms: 7, failed: [{ protocol: "a2a", code: "protocol" }] }, 1);
+});
