@@ -205,7 +205,7 @@ export class Coordinator {
     worker: AgentId,
     body: Body,
     requirements: Requirements,
-    { target = null, limitMs }: { readonly target?: AgentId; readonly limitMs?: number } = {},
+    { target = null, limitMs }: { readonly target?: AgentId | null; readonly limitMs?: number } = {},
   ): Promise<TaskResult> {
     const { backend, attemptTimeoutMs } = this.options;
     this.inFlight.set(worker, this.loadOf(worker) + 1);
