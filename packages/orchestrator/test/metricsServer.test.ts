@@ -10,7 +10,7 @@ it("serves what agents log of their tasks, with latencies", async () => {
   probe.close();
   await once(probe, "close");
   const server = await startMetricsServer(port);
-  const of = { t: 0, src: "agent-0", inc: 1, seq: 0, ev: "task.outcome", attempt: 1, evidence: [], orphanOf: null } as const;
+  const of = { t: 0, src: "agent-0", inc: 1, seq: 0, ev: "task.outcome" as const, attempt: 1, evidence: [], orphanOf: null };
   server.observe({ ...of, task: "t-0", status: "answered", answer: "Oslo", latencyMs: 700 });
   server.observe({ ...of, task: "t-1", status: "expired", answer: null, latencyMs: 10_000 });
   const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
