@@ -504,7 +504,7 @@ describe("an experiment's folder", () => {
     expect(page).toContain("arXiv:2510.17149");
     expect(page).toMatch(/14\.74.*14\.57.*98\.85.*8\.00/s);
     expect(page).toMatch(/ours, mean of 3 runs.*100\.00.*90\.00.*90\.00.*2\.50.*5\.00/s);
-    const drawn = [...entries].reverse();
+    const drawn = entries.toReversed();
     const rows = comparisonTables(analyse(plan, drawn, RESAMPLES)).find(({ id }) => id === "published")?.rows ?? [];
     expect(rows.map(([protocol]) => protocol?.value)).toEqual(["a2a", "a2a", "simple_json"]);
     const late = { ...windows, post: null, recoverySeconds: null };

@@ -90,7 +90,7 @@ export function openExperiment(
 function leaves(value: unknown, at = ""): Map<string, string> {
   if (at === "output") return new Map();
   if (typeof value !== "object" || value === null || Array.isArray(value)) return new Map([[at, JSON.stringify(value)]]);
-  return new Map(Object.entries(value).flatMap(([key, below]) => [...leaves(below, at === "" ? key : `${at}.${key}`)]));
+  return new Map(Object.entries(value).flatMap(([key, below]) => Array.from(leaves(below, at === "" ? key : `${at}.${key}`))));
 }
 
 /**
