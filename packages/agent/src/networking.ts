@@ -142,7 +142,7 @@ function createMembership(
     },
     gossip: async (to, entries) => {
       const request = { op: "gossip", entries: [...entries] } as const;
-      const signal = AbortSignal.timeout(heartbeatTimeoutMs);
+      const signal = AbortSignal.timeout(Math.ceil(heartbeatTimeoutMs));
       // Indirect probes are asked for when a peer's life is in doubt.
       const cause = entries.some((entry) => "probe" in entry) ? "excess_heartbeat" : "ledger";
       const replies = await messenger().askAll(

@@ -147,10 +147,7 @@ describe("a sub-coordinator", () => {
     const enqueue = vi.fn();
     const request = { payload: asked, from: "coordinator-1", signal: new AbortController().signal };
     const execute = (): Promise<void> =>
-      sub.executor.execute(
-        request as unknown as Parameters<typeof sub.executor.execute>[0],
-        { enqueue } as unknown as Parameters<typeof sub.executor.execute>[1],
-      );
+      sub.executor.execute(request as unknown as Parameters<typeof sub.executor.execute>[0], { enqueue });
     // Asked again by a coordinator that was killed meanwhile: once is enough.
     await Promise.all([execute(), execute()]);
     expect(sent).toMatchObject([{ to: "worker-1", key: "q1/answer/run-7" }]);
@@ -180,10 +177,7 @@ describe("a worker", () => {
       const questions = words.map((q, seq) => ({ seq, id: `q${seq}`, q, attempt: 1 }));
       const enqueue = vi.fn();
       const request = { payload: { parts: [{ kind: "data", data: { questions } }] }, signal: new AbortController().signal };
-      await worker.executor.execute(
-        request as unknown as Parameters<typeof worker.executor.execute>[0],
-        { enqueue } as unknown as Parameters<typeof worker.executor.execute>[1],
-      );
+      await worker.executor.execute(request as unknown as Parameters<typeof worker.executor.execute>[0], { enqueue });
       return enqueue.mock.calls[0]?.[0];
     };
     const given = [

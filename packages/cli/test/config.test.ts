@@ -406,6 +406,12 @@ describe("time scale", () => {
     });
     expect(config.tasks).toMatchObject({ deadlineMs: 1000, thinkTimeMs: 30, attemptTimeoutMs: 400, rate: 2 });
   });
+
+  it("leaves whole what becomes the deadline of a request", async () => {
+    const { config } = await load({ flags: [flag("--time-scale", "scenario.time_scale", "0.12345")] });
+    expect(config.network.connectionTimeoutMs).toBe(1235);
+    expect(config.tasks.attemptTimeoutMs).toBe(494);
+  });
 });
 
 describe("network settings", () => {

@@ -18,10 +18,10 @@ describe("a receiver whose handlers are all at work", () => {
   it("still gets the answers that they wait for", async () => {
     const { world, a, b } = await worldOfTwo();
     a.onMessage("Query", () => "a's part");
-    b.onMessage("Query", async () => `b with ${String(await b.sendQuery("a", null, { timeoutMs: 1_000 }))}`);
+    b.onMessage("Query", async () => `b with ${JSON.stringify(await b.sendQuery("a", null, { timeoutMs: 1_000 }))}`);
     const answer = a.sendQuery("b", null, { timeoutMs: 5_000 });
     await world.clock.advance(100);
-    expect(await Promise.race([answer, Promise.resolve("nothing yet")])).toBe("b with a's part");
+    expect(await Promise.race([answer, Promise.resolve("nothing yet")])).toBe('b with "a\'s part"');
   });
 
   it("still says that it lives", async () => {

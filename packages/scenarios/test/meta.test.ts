@@ -121,7 +121,7 @@ describe("a meta network in this process, over real sockets", () => {
   it("gives a task up at its deadline, also where an attempt may take longer", { timeout: 15_000 }, async () => {
     const silent: AgentExecutor = { execute: () => new Promise(() => undefined), cancel: async () => undefined };
     const config = { ...configOf(), tasks: { attemptTimeoutMs: 8000.5, deadlineMs: 700 } } as RunConfig;
-    const deaf = await open({ executorOf: () => silent } as Partial<MetaNetworkOptions["agents"]>, config);
+    const deaf = await open({ executorOf: () => silent }, config);
     try {
       await deaf.installOutboundAdapters();
       const startedAt = systemClock.now();

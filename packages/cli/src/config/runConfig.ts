@@ -50,7 +50,8 @@ export function toRunConfig(settings: ResolvedSettings, protocol: ResolvedProtoc
       customEdges: network.custom_edges.map(([a, b]) => [agentId(a), agentId(b)] as const),
       redundancyLevel: network.redundancy_level,
       basePort: network.base_port,
-      connectionTimeoutMs: ms(network.connection_timeout),
+      // Whole: deadlines of requests take no fraction of a millisecond.
+      connectionTimeoutMs: Math.ceil(ms(network.connection_timeout)),
       heartbeatIntervalMs: ms(network.heartbeat_interval),
       heartbeatTimeoutMs: ms(network.heartbeat_timeout),
       detector: network.detector,
@@ -65,7 +66,7 @@ export function toRunConfig(settings: ResolvedSettings, protocol: ResolvedProtoc
       deadlineMs: ms(tasks.deadline),
       thinkTimeMs: ms(tasks.think_time),
       ttl: tasks.ttl,
-      attemptTimeoutMs: ms(tasks.attempt_timeout),
+      attemptTimeoutMs: Math.ceil(ms(tasks.attempt_timeout)),
     },
     qa: {
       source: qa.corpus !== null ? "corpus" : qa.document !== null ? "document" : "generated",

@@ -52,7 +52,7 @@ const isName = (value: unknown): value is string => typeof value === "string" &&
 
 /** Why the receiver would take a message for a broken packet, and end the link; null when it would not. */
 export function objectionTo({ ttlMs, correlationId, replyTo }: AgentMessage): string | null {
-  if (!isTime(ttlMs)) return `the time to live is ${ttlMs}: it must be a number of ms, from 0 up`;
+  if (!isTime(ttlMs)) return `the time to live is ${String(ttlMs)}: it must be a number of ms, from 0 up`;
   const isLong = (correlationId !== null && !isName(correlationId)) || (replyTo !== null && !isName(replyTo));
   return isLong ? `correlationId and replyTo have ${MAX_NAME} characters at most` : null;
 }

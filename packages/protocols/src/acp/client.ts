@@ -150,13 +150,14 @@ export class AcpClient {
   }
 
   /** The events of a stream, as they come and unread. acp-sdk's reader takes the stream apart. */
-  async *events(path: string, body: object, { peer, base, signal }: Line): AsyncGenerator<unknown> {
+  async *events(path: string, body: object, { peer, base, signal }: Line): AsyncGenerator {
     const { createEventSource } = await import("acp-sdk/client/sse");
     const headers = { "Content-Type": "application/json" };
     const options = { method: "POST", headers, body: JSON.stringify(body), ...(signal ? { signal } : {}) };
-    const { response, consume } = await createEventSource({ url: base + path, fetch: this.client.fetch, options });
+    const source = await createEventSource({ url: base + path, fetch: this.client.fetch, options });
+    const { response } = source;
     if (!response.ok) readAnswer({ status: response.status, body: Buffer.from(await response.arrayBuffer()) }, peer);
-    for await (const { data } of consume()) yield JSON.parse(data) as unknown;
+    for await (const { data } of source.consume()) yield JSON.parse(data) as unknown;
   }
 
   private failureOf(error: unknown, peer: AgentId, signal: AbortSignal | undefined): CommError {
