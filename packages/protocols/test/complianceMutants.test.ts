@@ -104,6 +104,7 @@ const MUTANTS: readonly Mutant[] = [
     name: "executes repetitions that it says it knows",
     red: ["contract-idempotent", "contract-idempotent-at-once", "contract-replay"],
     section: { idempotency: false },
+    protocol: declares("idempotency", true),
   },
   {
     name: "knows repetitions without saying so",
