@@ -4,14 +4,14 @@ import type { OwnMeteredClient } from "@failstorm/protocols";
 import type { FastifyPluginAsync } from "fastify";
 import type { Recorder } from "./recorder.ts";
 
-const PATH = "/_failstorm/held";
-const INCARNATION_HEADER = "x-failstorm-incarnation";
+export const HELD_PATH = "/_failstorm/held";
+export const INCARNATION_HEADER = "x-failstorm-incarnation";
 const REOPEN_MS = 200;
 
 /** The server's side of a held-open stream: headers that say who answers, then nothing, for as long as the process lives. */
 export function heldStreamHost(incarnation: number): FastifyPluginAsync {
   return async (server) => {
-    server.get(PATH, (_request, reply) => {
+    server.get(HELD_PATH, (_request, reply) => {
       reply.hijack();
       reply.raw.writeHead(200, { [INCARNATION_HEADER]: String(incarnation), "content-type": "application/octet-stream" });
       reply.raw.flushHeaders();
@@ -83,7 +83,7 @@ export class HeldStreams {
     const { signal } = held.abort;
     try {
       const stream = await client.measure({ peer, kind: "probe", cause: "heartbeat" }, () =>
-        client.hold(urlOf(peer) + PATH, signal),
+        client.hold(urlOf(peer) + HELD_PATH, signal),
       );
       onStanding();
       const { bytesSent, bytesReceived, roundTrips } = stream.traffic;

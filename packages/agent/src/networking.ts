@@ -22,6 +22,7 @@ import {
 } from "@failstorm/network";
 import type { OwnMeteredClient } from "@failstorm/protocols";
 import { ClosedPeers } from "./closedPeers.ts";
+import { CompilerPause } from "./compilerPause.ts";
 import { HeldStreams } from "./heldStreams.ts";
 import { Links } from "./links.ts";
 import { measured } from "./measured.ts";
@@ -198,6 +199,7 @@ function createStreams(
   closed: ClosedPeers,
 ): HeldStreams {
   const { client, clock, recorder, spec } = options;
+  const compilerPause = new CompilerPause(clock);
   return new HeldStreams({
     client,
     clock,
@@ -207,7 +209,10 @@ function createStreams(
       return `http://${node?.address ?? spec.host}:${node?.port ?? 0}`;
     },
     onClosed: (peer, incarnation) => {
-      if (spec.config.network.transportSignals) closed.add(peer);
+      if (spec.config.network.transportSignals) {
+        compilerPause.extend();
+        closed.add(peer);
+      }
       membership.feed({ kind: "closed", peer, incarnation });
     },
     isAlive: (peer, incarnation) => membership.view.isLive(peer) && membership.view.incarnationOf(peer) === incarnation,

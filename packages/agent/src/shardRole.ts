@@ -45,6 +45,7 @@ class ShardRole implements Role {
       case "roster":
         this.loaded = this.loadWork(message.roster);
         await this.loaded;
+        await this.rehearse();
         return { type: "prepared" };
       case "broadcast":
         return { type: "indexed", ...(await (await this.loaded).broadcast(message.t0)) };
@@ -74,6 +75,14 @@ class ShardRole implements Role {
     this.parse = (data) => agentRequestSchema.safeParse(data).data ?? null;
     this.agent = new Agent(this.parts, roster);
     return this.agent;
+  }
+
+  /** One that comes back has no time for it. */
+  private async rehearse(): Promise<void> {
+    const { spec, clock, self } = this.parts;
+    if (self.incarnation > 1) return;
+    const { rehearseDeaths } = await import("./rehearseDeaths.ts");
+    await rehearseDeaths(spec, clock);
   }
 
   private present(): Agent {

@@ -19,6 +19,7 @@ await Promise.all([
   import("./agentProcess.ts"),
   import("./shardRole.ts"),
   import("./agent.ts"),
+  import("./rehearseDeaths.ts"),
   import("@failstorm/core/requests.ts"),
 ]);
 await loadMetrics({ agent: "warm", incarnation: "0", protocol: protocolName });

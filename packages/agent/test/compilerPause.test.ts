@@ -1,0 +1,19 @@
+import { FakeClock } from "@failstorm/core";
+import { expect, test } from "vitest";
+import { CompilerPause } from "../src/compilerPause.ts";
+
+test("lasts until 200 ms after the last sign of a death, and is switched once each way", async () => {
+  const clock = new FakeClock();
+  const flags: string[] = [];
+  const pause = new CompilerPause(clock, (flag) => flags.push(flag));
+  pause.extend();
+  expect(flags).toEqual(["--no-maglev", "--no-turbofan"]);
+  await clock.advance(150);
+  pause.extend();
+  await clock.advance(199);
+  expect(flags).toHaveLength(2);
+  await clock.advance(1);
+  expect(flags.slice(2)).toEqual(["--maglev", "--turbofan"]);
+  pause.extend();
+  expect(flags.slice(4)).toEqual(["--no-maglev", "--no-turbofan"]);
+});
