@@ -21,7 +21,7 @@ export interface Role {
   readonly executor: AgentExecutor;
   /** Further routes of its port. */
   readonly routes: readonly FastifyPluginAsync[];
-  /** Whether it is to be struck, or to lose others: then it rehearses that (`rehearseLoss`) and keeps its descriptors in order (`LowDescriptors`). */
+  /** Whether it is to be struck, or to lose others: then it rehearses that (`rehearseLoss`, `rehearseDeaths`) and keeps its descriptors in order (`LowDescriptors`). */
   readonly inStorm: boolean;
   capabilities(): readonly string[];
   tasksInFlight(): number;
