@@ -112,6 +112,7 @@ export class Agent {
     // On a machine that has too much to do a push may time out; the ledgers of a run are to end equal all the same.
     for (let attempt = 1; attempt <= FINAL_PUSHES && !(await this.work.ledgerSync.pushAll()); attempt++)
       await this.parts.clock.sleep(RETRY_MS * this.parts.spec.config.scenario.timeScale);
+    await this.work.ledgerSync.compareAll();
   }
 
   /** Lets the last ledger entries travel: where links are few they go hop by hop. */

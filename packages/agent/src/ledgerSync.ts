@@ -7,12 +7,16 @@ import { Refusal } from "./messenger.ts";
 const PUSH_TIMEOUT_MS = 3_000;
 /** Every so many pushes, digests are compared with one peer, which heals what pushes lost. */
 const ANTI_ENTROPY_EVERY = 10;
+/** At the end of a run, digests are compared with at most so many. */
+const LAST_COMPARED = 8;
 
 /** Replicates the ledger: batched pushes of what is new, and anti-entropy by digest now and then and after a restart. */
 export class LedgerSync {
   private rounds = 0;
   private stopped = false;
   private eager = false;
+  private readonly underWay = new Map<AgentId, Promise<boolean>>();
+  private readonly next = new Map<AgentId, Promise<boolean>>();
   private readonly options: {
     readonly clock: Clock;
     readonly prng: Prng;
@@ -51,13 +55,23 @@ export class LedgerSync {
   }
 
   /**
-   * Pushes what is new to every receiver; resolves when all have answered or failed, with whether all have it. What failed goes with the
-   * next push.
+   * Pushes what is new to every receiver; resolves when all have answered or failed, with whether all have it, what an earlier push still
+   * carries included. What failed goes with the next push.
    */
   async pushAll(): Promise<boolean> {
     if (!this.options.enabled) return true;
     const delivered = await Promise.all(this.options.receivers(this.eager).map((peer) => this.push(peer)));
     return delivered.every(Boolean);
+  }
+
+  /**
+   * The end of a run: digests are compared with the others. Somebody who died between two of its pushes has told some and not the rest, and
+   * where everybody is pushed to, nobody passes that on.
+   */
+  async compareAll(): Promise<void> {
+    if (!this.options.enabled) return;
+    const others = this.options.prng.shuffle(this.options.receivers(true)).slice(0, LAST_COMPARED);
+    await Promise.all(others.map((peer) => this.antiEntropyWith(peer)));
   }
 
   /**
@@ -91,7 +105,30 @@ export class LedgerSync {
     return { entries: this.options.enabled ? this.options.ledger.diff(decoded) : [] };
   }
 
-  private async push(peer: AgentId): Promise<boolean> {
+  /**
+   * One push to a peer at a time: what the one under way carries is no longer new, so that whoever did not wait for it would hold for
+   * delivered what has not arrived. All who ask meanwhile get the one after it.
+   */
+  private push(peer: AgentId): Promise<boolean> {
+    const underWay = this.underWay.get(peer);
+    if (underWay === undefined) return this.pushNow(peer);
+    const next =
+      this.next.get(peer) ??
+      underWay.then(() => {
+        this.next.delete(peer);
+        return this.pushNow(peer);
+      });
+    this.next.set(peer, next);
+    return next;
+  }
+
+  private pushNow(peer: AgentId): Promise<boolean> {
+    const push = this.deliver(peer).finally(() => this.underWay.delete(peer));
+    this.underWay.set(peer, push);
+    return push;
+  }
+
+  private async deliver(peer: AgentId): Promise<boolean> {
     const { ledger, messenger } = this.options;
     const delta = ledger.takeDelta(peer);
     if (delta.entries.length === 0) return true;
@@ -111,8 +148,11 @@ export class LedgerSync {
   private async antiEntropyWithOne(): Promise<void> {
     const receivers = this.options.receivers(false);
     if (receivers.length === 0) return;
-    const peer = this.options.prng.pick(receivers);
-    // A failure is made up for by the next round.
+    await this.antiEntropyWith(this.options.prng.pick(receivers));
+  }
+
+  /** A failure is made up for by the next round, or by another peer. */
+  private async antiEntropyWith(peer: AgentId): Promise<void> {
     await this.reconcile(peer, "ledger", AbortSignal.timeout(PUSH_TIMEOUT_MS)).catch(() => {});
   }
 }
