@@ -62,14 +62,14 @@ test("a push is done when what an earlier one still carries has arrived too", as
   ledger.recordStarted({ task: "t-0", attempt: 1 }, TASKS_MS);
   const first = sync.pushAll();
   let second: boolean | null = null;
-  void sync.pushAll().then((delivered) => {
-    second = delivered;
-  });
+  const later = (async () => {
+    second = await sync.pushAll();
+  })();
   await flush();
   expect(second, "t-0 has not arrived").toBeNull();
   wire.shift()?.pass();
   expect(await first).toBe(true);
-  await flush();
+  await later;
   expect(second).toBe(true);
   expect(wire, "there was nothing else to push").toEqual([]);
   expect(of("agent-1").ledger.size).toBe(1);

@@ -68,7 +68,7 @@ const TIMELINE: readonly ConfigOption[] = [
   {
     flags: "--restart-after <s>",
     key: "scenario.restart_after",
-    help: "victims are started again this long after the fault (default: 20 s, or a third of what is left)",
+    help: "victims are started again this long after the fault (default: 20 s, or a third of what is left; not with sigstop)",
   },
   { flags: "--no-restart", key: "scenario.restart_after", help: "victims stay dead", toValue: () => "never" },
   { flags: "--cycles <n>", key: "scenario.cycles", help: `how many storms (default: ${scenario.cycles})` },

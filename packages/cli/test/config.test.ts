@@ -265,6 +265,11 @@ describe("bad input", () => {
       /^--restart-after 70: .*give less than 60, or --no-restart/,
     ],
     [
+      "a restart of those that only stop",
+      { set: ["scenario.fault=sigstop", "scenario.restart_after=10"] },
+      /^--set scenario.restart_after=10: victims of sigstop are .* continued at the end of the run; leave it out, or strike with --fault sigkill$/,
+    ],
+    [
       "timeout within the interval",
       { set: ["network.heartbeat_interval=3"] },
       /^network.heartbeat_timeout 3 \(default\): must be longer than the heartbeat interval \(3 s\)/,

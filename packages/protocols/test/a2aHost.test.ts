@@ -48,16 +48,19 @@ describe("the card", () => {
     expect((await fetch(card, { headers: { "if-none-match": etag } })).status).toBe(200);
   });
 
-  test("[a2a-legacy-card] has the fields of 0.3 for those who speak it, and for all who name no version when configured", async () => {
+  test("[a2a-legacy-card] has the fields of 0.3 beside those of 1.0 for those who speak it or name no version, and not for those of 1.0", async () => {
     const { url } = await serve(a2aPeer("agent-1"));
     const old = { protocolVersion: "0.3.0", url, preferredTransport: "JSONRPC" };
     const path = `${url}/.well-known/agent-card.json`;
     expect((await rest(path, { headers: { "a2a-version": "0.3" } })).body).toMatchObject(old);
     expect((await rest(`${url}/.well-known/agent.json`)).body).toMatchObject(old);
-    expect((await rest(path)).body).not.toHaveProperty("protocolVersion");
-    expect(await (await fetch(path)).json()).not.toHaveProperty("protocolVersion");
-    const lenient = await serve(a2aPeer("agent-2", { section: { legacy_card: true } }));
-    expect(await (await fetch(`${lenient.url}/.well-known/agent-card.json`)).json()).toHaveProperty("protocolVersion");
+    const both = await fetch(path);
+    expect(both.headers.get("vary")).toBe("A2A-Version");
+    const { body: plain } = await rest(path, { headers: { "a2a-version": "1.0" } });
+    expect(plain).not.toHaveProperty("protocolVersion");
+    expect(await both.json()).toEqual({ ...plain, ...old });
+    const strict = await serve(a2aPeer("agent-2", { section: { legacy_card: false } }));
+    expect(await (await fetch(`${strict.url}/.well-known/agent-card.json`)).json()).not.toHaveProperty("protocolVersion");
   });
 });
 

@@ -71,7 +71,8 @@ export function fillIn(
   const cycle_interval = scenario.cycle_interval === "auto" ? left / scenario.cycles : scenario.cycle_interval;
   const lastFault = fault_time + (scenario.cycles - 1) * cycle_interval;
   const cycleLeft = scenario.cycles > 1 ? Math.min(cycle_interval, scenario.runtime - lastFault) : scenario.runtime - lastFault;
-  const autoRestart = Math.min(RESTART_AFTER_SECONDS, cycleLeft / 3);
+  // Whoever was only stopped is not started again.
+  const autoRestart = scenario.fault === "sigstop" ? null : Math.min(RESTART_AFTER_SECONDS, cycleLeft / 3);
   const restart = { auto: autoRestart, never: null } as const;
   const thinking = settings.llm.type === null ? ATTEMPT_TIMEOUT_THINK_TIMES * tasks.think_time : settings.llm.timeout;
   return {
@@ -123,7 +124,11 @@ const checkVictims: Check = ({ scenario }, name, { problems, notes }) => {
 };
 
 const checkTimeline: Check = ({ scenario, network, tasks }, name, { problems, notes }) => {
-  const { runtime, fault_time, cycles, cycle_interval, restart_after, recovery_duration, warmup } = scenario;
+  const { runtime, fault, fault_time, cycles, cycle_interval, restart_after, recovery_duration, warmup } = scenario;
+  if (fault === "sigstop" && restart_after !== null)
+    problems.push(
+      `${name("scenario.restart_after", restart_after)}: victims of sigstop are the same processes all along, continued at the end of the run; leave it out, or strike with --fault sigkill`,
+    );
   const last = fault_time + (cycles - 1) * cycle_interval;
   if (fault_time >= runtime)
     problems.push(

@@ -57,20 +57,19 @@ export function buildCard(self: AgentDescription, options: CardOptions): Record<
   };
 }
 
-/** The card with the fields that clients of 0.3 look for beside those of 1.0 (0.3 spec §5.5). */
+/** The card of 1.0 with the fields that clients of 0.3 look for beside it (0.3 spec §5.5): what either reads of it is its own. */
 export function withLegacyFields(card: Record<string, unknown>): Record<string, unknown> {
   const [{ url }] = card["supportedInterfaces"] as [{ url: string }];
-  const { extendedAgentCard, ...capabilities } = card["capabilities"] as Record<string, unknown>;
-  const { securitySchemes, ...rest } = card;
+  const { extendedAgentCard } = card["capabilities"] as { extendedAgentCard?: boolean };
+  const schemes = card["securitySchemes"] as { bearer: Record<string, unknown> } | undefined;
   return {
-    ...rest,
+    ...card,
     protocolVersion: "0.3.0",
     url,
     preferredTransport: "JSONRPC",
-    capabilities,
-    ...(securitySchemes === undefined
+    ...(schemes === undefined
       ? {}
-      : { securitySchemes: { bearer: { type: "http", scheme: "bearer" } }, security: [{ bearer: [] }] }),
+      : { securitySchemes: { bearer: { ...schemes.bearer, type: "http", scheme: "bearer" } }, security: [{ bearer: [] }] }),
     ...(extendedAgentCard === true ? { supportsAuthenticatedExtendedCard: true } : {}),
   };
 }

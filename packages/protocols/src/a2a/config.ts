@@ -41,7 +41,7 @@ export function parseA2aConfig(section: unknown): A2aConfig {
   return {
     retainMs,
     pushNotifications: flag(given, "push_notifications", true),
-    legacyCard: flag(given, "legacy_card", false),
+    legacyCard: flag(given, "legacy_card", true),
     bearerTokens: tokens(given["bearer_tokens"]),
   };
 }

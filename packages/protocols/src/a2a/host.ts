@@ -44,8 +44,8 @@ function parseBodies(server: FastifyInstance): void {
 /** The card's routes; public, whoever asks. */
 function cardRoutes(server: FastifyInstance, card: () => Record<string, unknown>, { context, config }: HostOptions): void {
   const serve = (always: boolean) => async (request: FastifyRequest) => {
-    const version = request.headers["a2a-version"];
-    const legacy = always || (version === undefined ? config.legacyCard : String(version).startsWith("0.3"));
+    const version = String(request.headers["a2a-version"] ?? "").trim();
+    const legacy = always || (version === "" ? config.legacyCard : version.startsWith("0.3"));
     const json = JSON.stringify(legacy ? withLegacyFields(card()) : card());
     return { json, etag: etagOf(context.describeSelf(), json) };
   };
@@ -57,7 +57,7 @@ function cardRoutes(server: FastifyInstance, card: () => Record<string, unknown>
     server.get(url, async (request, reply) => {
       const { json, etag } = await content(request);
       // Takeovers change the card: it is asked for again each time, but need not be sent again.
-      reply.header("etag", etag).header("cache-control", "max-age=0");
+      reply.header("etag", etag).header("cache-control", "max-age=0").header("vary", "A2A-Version");
       return isKnown(request.headers["if-none-match"], etag) ? reply.code(304).send() : reply.type("application/json").send(json);
     });
   }

@@ -48,7 +48,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   [spec("4.4, 8")]: {
     card: "One per agent: tools and shards as skills; id and incarnation in the extension urn:failstorm:agent:v1.",
     "card-caching": "An ETag of the card's content; a card that is known is not sent again.",
-    "legacy-card": "The fields of 0.3 beside them, for those who ask for 0.3 or at /.well-known/agent.json.",
+    "legacy-card": "The fields of 0.3 beside them, for those who name no version or 0.3, or ask at /.well-known/agent.json.",
   },
   [spec("4.6")]: { extension: "The extension is confirmed to who asks for it, others are ignored." },
   [spec("8.3.2, 3.3.4")]: {

@@ -146,7 +146,9 @@ export function setup({ run, metrics }: RunView): Html {
   const manifest = run.manifest ?? {};
   const part = (name: string): Readonly<Record<string, unknown>> =>
     typeof manifest[name] === "object" && manifest[name] !== null ? (manifest[name] as Record<string, unknown>) : {};
-  const s = (ms: number | null): string => (ms === null ? "never" : `${ms / 1000} s`);
+  const s = (ms: number): string => `${ms / 1000} s`;
+  const restarted = scenario.restartAfterMs === null ? "never restarted" : `restarted after ${s(scenario.restartAfterMs)}`;
+  const afterwards = scenario.fault === "sigstop" ? "continued at the end" : restarted;
   const facts: [string, string][] = [
     [
       "protocol",
@@ -154,7 +156,7 @@ export function setup({ run, metrics }: RunView): Html {
     ],
     [
       "storm",
-      `${scenario.fault} to ${scenario.killCount}${scenario.killProtocol === undefined ? "" : ` of those that host ${scenario.killProtocol}`} at about ${s(scenario.faultTimeMs)} of ${s(scenario.runtimeMs)}, ${scenario.cycles === 1 ? "once" : `${scenario.cycles} times`}; restarted after ${s(scenario.restartAfterMs)}`,
+      `${scenario.fault} to ${scenario.killCount}${scenario.killProtocol === undefined ? "" : ` of those that host ${scenario.killProtocol}`} at about ${s(scenario.faultTimeMs)} of ${s(scenario.runtimeMs)}, ${scenario.cycles === 1 ? "once" : `${scenario.cycles} times`}; ${afterwards}`,
     ],
     ["hosts", describeHosts(scenario)],
     [
