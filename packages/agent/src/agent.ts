@@ -20,6 +20,8 @@ export interface AgentParts {
   readonly backend: CommBackend;
 }
 
+/** So many of the first write the whole ledger at the end: one of them may have died in the last moment. */
+const LEDGER_SPEAKERS = 2;
 /** So often the last ledger entries are pushed to those who have not answered. */
 const FINAL_PUSHES = 5;
 const RETRY_MS = 100;
@@ -129,7 +131,7 @@ export class Agent {
     this.work.ledgerSync.stop();
     this.networking.stop();
     const { live } = this.networking.membership.view;
-    const speaks = live[0]?.id === this.parts.self.agentId;
+    const speaks = live.slice(0, LEDGER_SPEAKERS).some(({ id }) => id === this.parts.self.agentId);
     const outcomes = this.work.ledger
       .outcomes()
       .map(({ task, status, owner, incarnation, attempt }) => [task, `${status}|${owner}|${incarnation}|${attempt}`] as const);

@@ -206,7 +206,7 @@ const agentEvents = [
     /** The protocol's own counters (`ProtocolHooks.extraMetrics`). */
     protocol: z.record(z.string(), z.number()).optional(),
   }),
-  /** At the end: what this agent's ledger says. `outcomes` maps task → `status|owner|incarnation|attempt`, only from one agent. */
+  /** At the end: what this agent's ledger says. `outcomes` maps task → `status|owner|incarnation|attempt`, only from the first agents alive. */
   event("ledger.final", {
     digest: z.string(),
     entries: z.number(),

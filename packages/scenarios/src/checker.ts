@@ -16,6 +16,7 @@ import {
   checkSteps,
   checkTasksLost,
   warnOfLedgerLag,
+  warnOfUncheckedLedger,
 } from "./taskInvariants.ts";
 
 export type { CheckedRun, EventRef, Violation } from "./checkedRun.ts";
@@ -44,7 +45,7 @@ const INVARIANTS = [
   checkLedgersEqual,
 ];
 
-const WARNINGS = [warnOfSmallStorm, warnOfSaturation, warnOfExits, warnOfLedgerLag];
+const WARNINGS = [warnOfSmallStorm, warnOfSaturation, warnOfExits, warnOfLedgerLag, warnOfUncheckedLedger];
 
 /**
  * Checks the invariants of a run, at its end or on replay, from its events alone; of a run that broke off, as far as they can

@@ -146,3 +146,11 @@ export function warnOfLedgerLag(evidence: Evidence): Violation[] {
   const message = `the ledgers differ at the end by ${difference.missing} entries; the last ${difference.recent} were made too late to reach everybody`;
   return [{ invariant: "ledgers-equal", message, events: evidence.of("ledger.final").map(refTo) }];
 }
+
+export function warnOfUncheckedLedger({ of, whole }: Evidence): Violation[] {
+  const finals = of("ledger.final");
+  if (!whole || finals.some((event) => event.outcomes !== null)) return [];
+  const message =
+    "no agent that wrote its whole ledger lived to the end: whether the ledger agrees with what was logged is not known";
+  return [{ invariant: "ledger-agrees", message, events: finals.map(refTo) }];
+}

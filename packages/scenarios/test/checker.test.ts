@@ -292,6 +292,11 @@ describe("warnings", () => {
     expect(broken(run)).toEqual([]);
   });
 
+  it("a ledger that nobody wrote whole is said to be unchecked", () => {
+    const run = breaking((story) => story.without(({ event }) => event.ev === "ledger.final" && event.outcomes !== null));
+    expect(checkRun(run)).toMatchObject({ violations: [], warnings: [{ invariant: "ledger-agrees" }] });
+  });
+
   it("ledgers that differ by entries made just before the end are explained", () => {
     const story = new Story().ends("d2", 7);
     const task = story.task(118_000, "agent-0");
