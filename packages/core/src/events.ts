@@ -221,7 +221,7 @@ const agentEvents = [
     source: z.enum(["generated", "file", "stdin"]),
     questions: z.number().nullable(),
     recorded: z.number(),
-    batch: z.number(),
+    batch: z.union([z.number(), z.literal("auto")]),
     workers: z.array(z.object({ worker: z.string(), endpoint: z.string(), protocol: z.string(), external: z.boolean() })),
   }),
   /** A message with questions leaves for a worker. `message` counts per incarnation; `attempt` is the highest among its questions. */

@@ -20,8 +20,8 @@ export interface QueueConfig {
   readonly source: "generated" | "file" | "stdin";
   /** Questions to generate. */
   readonly count: number;
-  /** Questions in one message. */
-  readonly batch: number;
+  /** Questions in one message, at most; `auto`: as many as come back at once. */
+  readonly batch: number | "auto";
   /** Messages on their way to one worker at a time. */
   readonly concurrency: number;
   /** Questions due per second, open loop; null = as fast as workers are free. */

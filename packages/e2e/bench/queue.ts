@@ -64,6 +64,9 @@ async function startServers(): Promise<{ readonly urls: readonly string[]; end()
   }
 }
 
+/** Questions in one message: the default, and the fewest. */
+const ONE = 1;
+
 interface Queue {
   readonly perSecond: number;
   /** The largest the coordinator was, and what its half-way size was, MB. */
@@ -71,11 +74,9 @@ interface Queue {
   readonly halfWayMb: number;
 }
 
-const BATCH = 8;
-
 async function queueOnce(
   urls: readonly string[],
-  { questions, file, batch = 1 }: { readonly questions: number; readonly file: string; readonly batch?: number },
+  { questions, file, batch = "auto" }: { readonly questions: number; readonly file: string; readonly batch?: number | "auto" },
   { workDir, signal }: BenchContext,
 ): Promise<Queue> {
   const results = path.join(workDir, "queue-runs");
@@ -129,7 +130,7 @@ async function runBench(context: BenchContext): Promise<BenchOutcome> {
     return file;
   };
   const servers = await startServers();
-  const pairs: { readonly queue: number; readonly raw: number; readonly batched: number }[] = [];
+  const pairs: { readonly queue: number; readonly raw: number; readonly single: number }[] = [];
   let many: Queue;
   try {
     const file = fileOf(QUESTIONS);
@@ -137,9 +138,11 @@ async function runBench(context: BenchContext): Promise<BenchOutcome> {
     for (let repeat = 1; repeat <= repeats; repeat++) {
       const raw = await rawOnce(servers.urls, `${clock.wall()}`);
       const { perSecond } = await queueOnce(servers.urls, { questions: QUESTIONS, file }, context);
-      const batched = await queueOnce(servers.urls, { questions: QUESTIONS, file, batch: BATCH }, context);
-      pairs.push({ queue: perSecond, raw, batched: batched.perSecond });
-      progress(`${repeat}/${repeats}: queue ${perSecond.toFixed(0)}/s, raw ${raw.toFixed(0)}/s`);
+      const single = await queueOnce(servers.urls, { questions: QUESTIONS, file, batch: ONE }, context);
+      pairs.push({ queue: perSecond, raw, single: single.perSecond });
+      progress(
+        `${repeat}/${repeats}: queue ${perSecond.toFixed(0)}/s, one a message ${single.perSecond.toFixed(0)}/s, raw ${raw.toFixed(0)}/s`,
+      );
     }
     many = await queueOnce(servers.urls, { questions: MANY_QUESTIONS, file: fileOf(MANY_QUESTIONS) }, context);
   } finally {
@@ -170,8 +173,8 @@ async function runBench(context: BenchContext): Promise<BenchOutcome> {
         pairs.map(({ raw }) => raw),
       ),
       of(
-        `coordinator, ${BATCH} questions a message`,
-        pairs.map(({ batched }) => batched),
+        "coordinator, one question a message",
+        pairs.map(({ single }) => single),
       ),
       {
         measure: `coordinator's memory over ${MANY_QUESTIONS} questions`,
@@ -186,7 +189,7 @@ async function runBench(context: BenchContext): Promise<BenchOutcome> {
     ],
     details: [],
     notes: [
-      `${SERVERS} workers of ours (failstorm agent, simple_json, echo), the same processes for both sides; ${CONCURRENCY} messages at a time to each, one question a message. The raw clients are one process with undici.request and the same envelopes; it keeps nothing. The coordinator writes each result with write(2) before it goes on, its events too, and counts every byte.`,
+      `${SERVERS} workers of ours (failstorm agent, simple_json, echo), the same processes for both sides; ${CONCURRENCY} messages at a time to each. The coordinator runs at its defaults, so as many questions go in a message as come back at once (at most 16); the raw clients send one a message. They are one process with undici.request and the same envelopes; it keeps nothing. The coordinator writes each result with write(2) before it goes on, its events too, and counts every byte.`,
     ],
     doubt: null,
     data: { pairs, many },

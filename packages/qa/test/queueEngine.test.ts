@@ -11,6 +11,7 @@ import { describe, expect, it } from "vitest";
 
 const CONFIG: QueueEngineConfig = {
   ...QUEUE_DEFAULTS,
+  batch: 1,
   deadlineMs: 100,
   backoff: { baseMs: 10, factor: 2, maxMs: 80, jitter: 0 },
 };
@@ -19,7 +20,7 @@ const question = (seq: number): QueueQuestion => ({ seq, id: `q${seq}`, q: `what
 const questions = (count: number, from = 0): QueueQuestion[] => Array.from({ length: count }, (_, i) => question(from + i));
 
 function start(
-  options: { config?: Partial<QueueEngineConfig>; workers?: readonly [string, number][]; done?: DoneSet } = {},
+  options: { config?: Partial<QueueEngineConfig>; workers?: readonly (readonly [string, number])[]; done?: DoneSet } = {},
 ): QueueEngine {
   const engine = new QueueEngine({
     config: { ...CONFIG, ...options.config },
@@ -65,6 +66,62 @@ describe("who gets which question", () => {
     engine.offer(questions(9, 6), 1);
     for (const seq of [0, 1]) expect(sends(engine.answered({ message: 1, worker: "a", seq, answer: "x" }, 5))).toEqual([]);
     expect(sends(engine.answered({ message: 1, worker: "a", seq: 2, answer: "x" }, 6))).toEqual(["a:6+7+8+9"]);
+  });
+
+  describe("with batch: auto", () => {
+    /** Answers all of a message `ms` after it was sent; returns what is sent then. */
+    const answerAll = (engine: QueueEngine, sent: QueueEffect[], now: number): QueueEffect[] =>
+      of(sent, "send").flatMap(({ message, worker, questions: asked }) =>
+        asked.flatMap(({ question: { seq } }) => engine.answered({ message, worker, seq, answer: "x" }, now)),
+      );
+    const sizes = (engine: QueueEngine, first: QueueEffect[], latencies: readonly number[]): number[] => {
+      let [now, sent] = [0, first];
+      return latencies.map((ms) => {
+        now += ms;
+        sent = answerAll(engine, sent, now);
+        return of(sent, "send")[0]?.questions.length ?? 0;
+      });
+    };
+    const one = { workers: [["a", 1]] as const, config: { batch: "auto" as const, window: 1000, deadlineMs: 1000 } };
+
+    it("a worker that answers at once gets one more each time, up to 16; one that does not, fewer", () => {
+      const engine = start(one);
+      const quick = Array.from({ length: 17 }, () => 2);
+      expect(sizes(engine, engine.offer(questions(400), 0), quick)).toEqual([
+        2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 16, 16,
+      ]);
+      const slow = start(one);
+      expect(sizes(slow, slow.offer(questions(400), 0), [2, 2, 2, 25, 60, 60, 60, 10])).toEqual([2, 3, 4, 4, 2, 1, 1, 2]);
+    });
+
+    it("a worker that thinks gets one at a time", () => {
+      const engine = start(one);
+      expect(sizes(engine, engine.offer(questions(9), 0), [100, 100, 30])).toEqual([1, 1, 1]);
+    });
+
+    it("a message that was not full says nothing about fuller ones, and after a failure it is one again", () => {
+      const engine = start(one);
+      const first = engine.offer(questions(2), 0);
+      const second = answerAll(engine, first, 1);
+      expect(sends(second)).toEqual(["a:1"]);
+      answerAll(engine, second, 2);
+      const third = engine.offer(questions(10, 2), 3);
+      expect(sends(third)).toEqual(["a:2+3"]);
+      const [lost] = of(third, "send");
+      const after = engine.failed({ message: lost?.message ?? 0, code: "closed", detail: "" }, 4);
+      expect(sends(after)).toEqual(["a:4"]);
+    });
+
+    it("a stranger, who takes one question a message, gets no more", () => {
+      const engine = new QueueEngine({
+        config: { ...CONFIG, ...one.config },
+        prng: createPrng(1),
+        now: 0,
+        takesBatches: () => false,
+      });
+      engine.addWorker("a", 1, 0);
+      expect(sizes(engine, engine.offer(questions(9), 0), [1, 1, 1])).toEqual([1, 1, 1]);
+    });
   });
 
   it("asks the source for what fits into the window, and no further ahead than the lead", () => {

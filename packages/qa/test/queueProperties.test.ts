@@ -107,7 +107,7 @@ class Coordinator {
         const seqs = effect.questions.map(({ question }) => question.seq);
         expect(this.quarantined).not.toContain(effect.worker);
         expect(openAt(effect.worker)).toBeLessThan(this.concurrency);
-        expect(seqs.length).toBeLessThanOrEqual(this.config.batch);
+        expect(seqs.length).toBeLessThanOrEqual(this.config.batch === "auto" ? 16 : this.config.batch);
         for (const { attempt } of effect.questions) expect(attempt).toBeLessThanOrEqual(this.config.maxAttempts);
         for (const seq of seqs) {
           expect(this.journal.map((line) => line.seq)).not.toContain(seq);
@@ -207,7 +207,7 @@ describe("any interleaving of answers, failures, deaths, duplicates and restarts
       fc.property(
         fc.record({
           count: fc.integer({ min: 1, max: 24 }),
-          batch: fc.integer({ min: 1, max: 4 }),
+          batch: fc.oneof(fc.integer({ min: 1, max: 4 }), fc.constant("auto" as const)),
           window: fc.integer({ min: 1, max: 12 }),
           lead: fc.integer({ min: 1, max: 16 }),
           maxAttempts: fc.integer({ min: 1, max: 4 }),

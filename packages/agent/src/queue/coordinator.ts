@@ -161,7 +161,13 @@ export class Coordinator implements Role {
       batch: queue.batch,
       workers: neighbours.described(),
     });
-    this.engine = new QueueEngine({ config: feederConfig(queue), prng: prng.fork("queue"), now: clock.now(), done: replay.done });
+    this.engine = new QueueEngine({
+      config: feederConfig(queue),
+      prng: prng.fork("queue"),
+      now: clock.now(),
+      done: replay.done,
+      takesBatches: (worker) => neighbours.takesBatches(worker),
+    });
     this.dispatcher = this.createDispatcher(this.engine, neighbours);
     this.iterator = (await this.timed(questions.source, fed, replay.recorded))[Symbol.asyncIterator]();
     this.report();
@@ -192,7 +198,7 @@ export class Coordinator implements Role {
       recorder,
       run: path.basename(spec.resultsDir ?? ""),
       takesBatches: (worker) => neighbours.takesBatches(worker),
-      onRecord: (result, cost) => this.keep(result, cost, neighbours),
+      onRecords: (results, cost) => this.keep(results, cost, neighbours),
       onChange: () => this.pull(),
       onReturned: (worker) => neighbours.greetAgain(worker, this.stopping.signal),
       onStarved: (open, sinceMs) =>
@@ -205,12 +211,13 @@ export class Coordinator implements Role {
     });
   }
 
-  private keep(result: FinishedQuestion, cost: Cost, neighbours: Neighbours): void {
+  private keep(results: readonly FinishedQuestion[], cost: Cost, neighbours: Neighbours): void {
     const { self, recorder, fail } = this.parts;
-    const { worker } = result;
-    const protocol = worker === null ? null : neighbours.protocolOf(worker);
+    const protocolOf = (worker: string | null): string | null => (worker === null ? null : neighbours.protocolOf(worker));
     try {
-      this.journal?.record({ ...result, protocol, inc: self.incarnation });
+      this.journal?.record(
+        ...results.map((result) => ({ ...result, protocol: protocolOf(result.worker), inc: self.incarnation })),
+      );
     } catch (error) {
       this.dispatcher?.stop();
       // What could not be kept is not done: the queue is not closed over it.
@@ -218,8 +225,8 @@ export class Coordinator implements Role {
       fail(error);
       return;
     }
-    recorder.event(resultEvent(result, cost));
-    recorder.counters.tasksFinished += 1;
+    for (const result of results) recorder.event(resultEvent(result, cost));
+    recorder.counters.tasksFinished += results.length;
   }
 
   /** Takes questions from the source while the engine wants some; closes the queue when all is done. */

@@ -27,8 +27,8 @@ export interface DispatcherOptions {
   readonly recorder: Recorder;
   /** Whether a worker takes several questions in one message. */
   readonly takesBatches: (worker: AgentId) => boolean;
-  /** A question is finished: keep it before anything else. `cost`: its share of the message that brought the answer. */
-  readonly onRecord: (result: FinishedQuestion, cost: Cost) => void;
+  /** Questions are finished: keep them before anything else. `cost`: the share of each of the message that brought the answers. */
+  readonly onRecords: (results: readonly FinishedQuestion[], cost: Cost) => void;
   /** Something has changed: perhaps more questions are wanted, perhaps all is done. */
   readonly onChange: () => void;
   /** There has been no worker for too long. */
@@ -104,17 +104,27 @@ export class Dispatcher {
     if (this.stopped) return;
     // A message leaves in a later turn than this one: its event is in the file by then.
     this.options.recorder.together(() => {
-      for (const effect of effects) this.carryOut(effect, ending);
+      const records: FinishedQuestion[] = [];
+      const keep = (): void => {
+        if (records.length > 0) this.options.onRecords(records.splice(0), ending.cost);
+      };
+      for (const effect of effects) {
+        if (effect.type === "record") {
+          records.push(effect.result);
+          continue;
+        }
+        keep();
+        this.carryOut(effect, ending);
+      }
+      keep();
     });
     this.arm();
     this.options.onChange();
   }
 
-  private carryOut(effect: QueueEffect, { cost, asked }: Ending): void {
-    const { recorder, clock, onRecord, onStarved, onReturned } = this.options;
+  private carryOut(effect: Exclude<QueueEffect, { type: "record" }>, { cost, asked }: Ending): void {
+    const { recorder, clock, onStarved, onReturned } = this.options;
     switch (effect.type) {
-      case "record":
-        return onRecord(effect.result, cost);
       case "send":
         return void this.send(effect);
       case "cancel":
@@ -173,8 +183,12 @@ export class Dispatcher {
     const read = readAnswer(asked, ended.parts, ended.text);
     if ("garbage" in read) return this.failed(message, { code: "garbage", detail: read.garbage }, seqs, ending);
     const { engine, clock } = this.options;
-    for (const { seq, answer } of read.answers)
-      this.apply(engine.answered({ message, worker, seq, answer }, clock.now()), ending);
+    const now = clock.now();
+    // What one message has answered is kept in one write.
+    this.apply(
+      read.answers.flatMap(({ seq, answer }) => engine.answered({ message, worker, seq, answer }, now)),
+      ending,
+    );
     const answered = new Set(read.answers.map(({ seq }) => seq));
     const missing = seqs.filter((seq) => !answered.has(seq));
     const detail = "the answer is not about this question";

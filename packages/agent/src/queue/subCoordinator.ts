@@ -60,14 +60,21 @@ class Pool {
     });
     const config = { ...engineConfig(queue), maxAttempts: POOL_ATTEMPTS, window: Number.MAX_SAFE_INTEGER };
     this.dispatcher = new Dispatcher({
-      engine: new QueueEngine({ config, prng: prng.fork(`queue/${self.agentId}`), now: clock.now() }),
+      engine: new QueueEngine({
+        config,
+        prng: prng.fork(`queue/${self.agentId}`),
+        now: clock.now(),
+        takesBatches: (worker) => neighbours.takesBatches(worker),
+      }),
       network,
       clock,
       recorder,
       // Its workspace is in the run's folder: runs with one seed may ask a worker that runs already different questions under one id.
       run: path.basename(path.resolve(spec.workspaceDir, "..", "..")),
       takesBatches: (worker) => neighbours.takesBatches(worker),
-      onRecord: (result, cost) => this.settle(result, cost),
+      onRecords: (results, cost) => {
+        for (const result of results) this.settle(result, cost);
+      },
       onChange: () => undefined,
       onReturned: (worker) => neighbours.greetAgain(worker, this.stopping.signal),
       // The coordinator above notices that nothing is answered here, and asks others.

@@ -98,7 +98,10 @@ async function validateQueue(request: ConfigRequest): Promise<number> {
       "processes",
       `1 coordinator, ${workers} workers (${engine})${external.length > 0 ? `, and ${external.join(", ")} (not asked)` : ""}`,
     ],
-    ["questions", `${questions === "generated" ? `${count} generated` : questions}, ${batch} in a message`],
+    [
+      "questions",
+      `${questions === "generated" ? `${count} generated` : questions}, ${batch === "auto" ? "as many in a message as come back at once" : `${batch} in a message`}`,
+    ],
     ["seed", String(config.scenario.seed)],
     ["results", shownPath(config.output.dir)],
   ];

@@ -50,7 +50,11 @@ const WORK: readonly QueueOption[] = [
     key: "queue.skip_bad_lines",
     help: "leave out lines that are no questions, and say which",
   },
-  { flags: "--batch <n>", key: "queue.batch", help: `questions in one message (default: ${D.batch})` },
+  {
+    flags: "--batch <n>",
+    key: "queue.batch",
+    help: "questions in one message, at most (default: auto, as many as a worker gives back at once)",
+  },
   { flags: "--concurrency <n>", key: "queue.concurrency", help: `messages at one worker at a time (default: ${D.concurrency})` },
   { flags: "--rate <x>", key: "queue.rate", help: "questions due per second (default: as fast as workers are free)" },
   { flags: "--deadline <s>", key: "queue.deadline", help: `of one message, in seconds (default: ${D.deadline})` },

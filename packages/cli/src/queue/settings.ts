@@ -16,7 +16,7 @@ export const QUEUE_SETTINGS = {
   questions: "generated",
   count: 1000,
   skip_bad_lines: false,
-  batch: 1,
+  batch: "auto" as number | "auto",
   concurrency: 1,
   rate: null as number | null,
   deadline: 10,
@@ -56,7 +56,9 @@ const queueSchema = z.strictObject({
   questions: z.string({ error: 'must be a file, "generated", or "-" for the standard input' }).min(1).default(D.questions),
   count: whole(1, 10_000_000, 1000).default(D.count),
   skip_bad_lines: flag.default(D.skip_bad_lines),
-  batch: whole(1, 1000, 8).default(D.batch),
+  batch: z
+    .union([z.literal("auto"), whole(1, 1000, 8)], { error: 'must be a whole number from 1 to 1000, for example 8, or "auto"' })
+    .default(D.batch),
   concurrency: whole(1, 1000, 2).default(D.concurrency),
   rate: z
     .union([number(0.001, 1_000_000, 50), z.null()], { error: "must be questions per second, for example 50" })

@@ -3,8 +3,11 @@ import type { QueueQuestion } from "./question.ts";
 
 /** How a queue is worked off. All times in ms. */
 export interface QueueEngineConfig {
-  /** Questions of one message, at most. Fewer go out when fewer wait than the free workers could take. */
-  readonly batch: number;
+  /**
+   * Questions of one message, at most. Fewer go out when fewer wait than the free workers could take. `auto`: by worker, as many as come back
+   * at once (see WorkerPool).
+   */
+  readonly batch: number | "auto";
   /** A message without an answer after this long has failed. */
   readonly deadlineMs: number;
   /** Messages a question may be in before it is recorded as failed. */
@@ -29,7 +32,7 @@ export interface QueueEngineConfig {
 }
 
 export const QUEUE_DEFAULTS: QueueEngineConfig = {
-  batch: 1,
+  batch: "auto",
   deadlineMs: 10_000,
   maxAttempts: 5,
   backoff: { baseMs: 50, factor: 2, maxMs: 2000, jitter: 0.5 },

@@ -9,9 +9,13 @@ import { WorkerPool } from "./workerPool.ts";
 interface Message {
   readonly id: number;
   readonly worker: string;
+  readonly sentAt: number;
   readonly deadlineAt: number;
+  readonly questions: number;
   /** Its questions that are in flight in it. */
   readonly open: Set<OpenQuestion>;
+  /** Answers that came in it. */
+  answers: number;
 }
 
 /** Finished questions that are remembered, to say of a duplicate what it is a duplicate of. */
@@ -35,6 +39,7 @@ export class QueueEngine {
   private readonly config: QueueEngineConfig;
   private readonly prng: Prng;
   private readonly done: DoneSet;
+  private readonly takesBatches: (worker: string) => boolean;
   private readonly open = new OpenQuestions();
   private readonly pool: WorkerPool;
   /** In the order they were sent: with one deadline for all, that of their deadlines too. */
@@ -48,12 +53,22 @@ export class QueueEngine {
   private starved = false;
   private readonly counts = { recorded: 0, failed: 0, duplicates: 0, strays: 0 };
 
-  /** `done`: what earlier incarnations have recorded. It becomes the engine's own. */
-  constructor(options: { config: QueueEngineConfig; prng: Prng; now: number; done?: DoneSet }) {
+  /**
+   * `done`: what earlier incarnations have recorded. It becomes the engine's own. `takesBatches`: whether a worker understands several questions
+   * in a message (default: all do); `auto` finds no larger ones for those that do not.
+   */
+  constructor(options: {
+    config: QueueEngineConfig;
+    prng: Prng;
+    now: number;
+    done?: DoneSet;
+    takesBatches?: (worker: string) => boolean;
+  }) {
     checkConfig(options.config);
     this.config = options.config;
     this.prng = options.prng;
     this.done = options.done ?? new DoneSet();
+    this.takesBatches = options.takesBatches ?? (() => true);
     this.pool = new WorkerPool(options.config);
     this.noWorkerSince = options.now;
   }
@@ -169,10 +184,10 @@ export class QueueEngine {
 
   private dispatch(now: number, effects: QueueEffect[]): void {
     while (this.open.readyCount > 0 && this.pool.freeSlots > 0) {
-      const share = Math.min(this.config.batch, Math.ceil(this.open.readyCount / this.pool.freeSlots));
+      const share = Math.ceil(this.open.readyCount / this.pool.freeSlots);
       const sent = this.pool.free().some((worker) => {
         const alone = this.pool.activeCount === 1;
-        const taken = this.open.ready(share, (open) => alone || open.avoid !== worker);
+        const taken = this.open.ready(Math.min(share, this.batchOf(worker)), (open) => alone || open.avoid !== worker);
         if (taken.length > 0) effects.push(this.send(worker, taken, now));
         return taken.length > 0;
       });
@@ -181,9 +196,21 @@ export class QueueEngine {
     }
   }
 
+  private batchOf(worker: string): number {
+    return this.config.batch === "auto" && !this.takesBatches(worker) ? 1 : this.pool.batchOf(worker);
+  }
+
   private send(worker: string, taken: readonly OpenQuestion[], now: number): QueueEffect {
     this.lastMessage += 1;
-    const message = { id: this.lastMessage, worker, deadlineAt: now + this.config.deadlineMs, open: new Set(taken) };
+    const message = {
+      id: this.lastMessage,
+      worker,
+      sentAt: now,
+      deadlineAt: now + this.config.deadlineMs,
+      questions: taken.length,
+      open: new Set(taken),
+      answers: 0,
+    };
     for (const open of taken) this.open.send(open, message.id, worker, now);
     this.inFlight += taken.length;
     this.messages.set(message.id, message);
@@ -264,8 +291,12 @@ export class QueueEngine {
     if (message === undefined) return effects;
     message.open.delete(open);
     this.inFlight -= 1;
-    if (this.closeIfEmpty(message) && message.id !== sent?.message)
-      effects.push({ type: "cancel", message: message.id, worker: message.worker, reason: "answered" });
+    const isOwn = message.id === sent?.message;
+    if (isOwn && status !== "failed") message.answers += 1;
+    if (!this.closeIfEmpty(message)) return effects;
+    if (!isOwn) effects.push({ type: "cancel", message: message.id, worker: message.worker, reason: "answered" });
+    else if (message.answers === message.questions)
+      this.pool.answeredWhole(message.worker, message.questions, now - message.sentAt);
     return effects;
   }
 
@@ -326,8 +357,9 @@ export class QueueEngine {
 
 function checkConfig(config: QueueEngineConfig): void {
   for (const name of ["batch", "maxAttempts", "quarantineAfter", "window", "lead"] as const) {
-    if (!Number.isInteger(config[name]) || config[name] < 1)
-      throw new RangeError(`queue ${name} ${config[name]}: must be a whole number, at least 1`);
+    const value = config[name];
+    if (value !== "auto" && !(Number.isInteger(value) && value >= 1))
+      throw new RangeError(`queue ${name} ${value}: must be a whole number, at least 1`);
   }
   if (!(config.deadlineMs > 0)) throw new RangeError(`queue deadlineMs ${config.deadlineMs}: must be above 0`);
 }

@@ -33,10 +33,10 @@ export interface Replay {
 export interface Journal {
   readonly path: string;
   /**
-   * Appends one line with write(2): once this returns, a SIGKILL does not undo it. Throws RunError: `JOURNAL_NOT_WRITTEN` (disk full, …),
+   * Appends a line for each with one write(2): once this returns, a SIGKILL does not undo it. Throws RunError: `JOURNAL_NOT_WRITTEN` (disk full, …),
    * `JOURNAL_CUT` (somebody shortened the file: results are gone), `JOURNAL_REPLACED` (another file stands in its place).
    */
-  record(result: QueueResult): void;
+  record(...results: readonly QueueResult[]): void;
   /** Whether the file is still where it belongs; one that was deleted or moved away is made anew. Call it now and then; throws as `record`. */
   check(): void;
   /** check, fsync and close; a later record throws. */
@@ -131,13 +131,13 @@ function createJournal(path: string, firstFd: number, onRecreated: () => void): 
   };
   return {
     path,
-    record(result) {
-      sinceCheck += 1;
+    record(...results) {
+      sinceCheck += results.length;
       if (sinceCheck >= RECORDS_PER_CHECK) check();
       else if (fstatSync(fd).nlink === 0) recreate();
-      const line = `${JSON.stringify(result)}\n`;
+      const lines = results.map((result) => `${JSON.stringify(result)}\n`).join("");
       try {
-        size += writeWhole(fd, line);
+        size += writeWhole(fd, lines);
       } catch (error) {
         throw notWritten(path, error);
       }

@@ -24,7 +24,16 @@ interface PoolWorker {
   sent: number;
   /** Quarantines since its last answer: each waits longer for its first probe. */
   relapses: number;
+  /** Questions of one message to it, at most, when that is `auto`. */
+  batch: number;
 }
+
+/**
+ * How `auto` finds the questions of one message: additive increase while full messages come back at once, multiplicative decrease when they do
+ * not (as Clipper does for batches under a latency goal: Crankshaw et al., NSDI 2017, §4.3). A worker that thinks longer than that gets one
+ * question at a time, so that the next free worker takes the next one and a death takes one down.
+ */
+const AUTO_BATCH = { most: 16, quickMs: 10, slowMs: 40 } as const;
 
 /**
  * Messages a worker may have now. After a failure, one at a time until it has answered: a death takes down all it has at once, and what is sent
@@ -77,7 +86,7 @@ export class WorkerPool {
   }
 
   add(id: string, concurrency: number): void {
-    this.workers.set(id, { id, concurrency, health: { kind: "active", failures: 0 }, load: 0, sent: 0, relapses: 0 });
+    this.workers.set(id, { id, concurrency, health: { kind: "active", failures: 0 }, load: 0, sent: 0, relapses: 0, batch: 1 });
     this.active += 1;
     this.slots += concurrency;
   }
@@ -110,12 +119,25 @@ export class WorkerPool {
     });
   }
 
+  /** Questions of the next message to it, at most. */
+  batchOf(id: string): number {
+    return this.config.batch === "auto" ? this.get(id).batch : this.config.batch;
+  }
+
+  /** Every question of a message was answered, `ms` after it was sent. */
+  answeredWhole(id: string, questions: number, ms: number): void {
+    const worker = this.get(id);
+    if (ms > AUTO_BATCH.slowMs) worker.batch = Math.ceil(worker.batch / 2);
+    else if (ms <= AUTO_BATCH.quickMs && questions >= worker.batch) worker.batch = Math.min(AUTO_BATCH.most, worker.batch + 1);
+  }
+
   /** One message failed. Returns the quarantine, when this was the last straw. */
   failed(id: string, code: string, now: number): QueueEffect[] {
     const { health } = this.get(id);
     if (health.kind !== "active") return [];
     const failures = health.failures + 1;
     this.change(id, (worker) => {
+      worker.batch = 1;
       worker.health = { kind: "active", failures };
     });
     return failures >= this.config.quarantineAfter || code === "refused" ? this.quarantine(id, code, now) : [];

@@ -89,7 +89,7 @@ export const queueMetricsSchema = z
     seed: z.number().nullable(),
     coordinator: z.string().nullable(),
     source: z.enum(["generated", "file", "stdin"]).nullable(),
-    batch: count.nullable(),
+    batch: z.union([count, z.literal("auto")]).nullable(),
     rate_per_s: z.number().nullable().describe("questions due per second (open loop); null = as fast as workers are free"),
     partial: z.boolean().describe("the queue was not closed: interrupted, starved, or still going on"),
     questions: count.nullable().describe("of the source; null = an endless stream"),
