@@ -108,7 +108,7 @@ describe("who gets which question", () => {
       const third = engine.offer(questions(10, 2), 3);
       expect(sends(third)).toEqual(["a:2+3"]);
       const [lost] = of(third, "send");
-      const after = engine.failed({ message: lost?.message ?? 0, code: "closed", detail: "" }, 4);
+      const after = engine.failed({ message: lost?.message ?? 0, code: "garbage", detail: "" }, 4);
       expect(sends(after)).toEqual(["a:4"]);
     });
 
