@@ -48,6 +48,12 @@ interface Attempts<T> {
   readonly failed: readonly { readonly protocol: string; readonly code: CommErrorCode }[];
 }
 
+/** What a failure says of the protocol. */
+function outcomeOf(code: CommErrorCode, timed: boolean): Sample["outcome"] {
+  if (code === "remote") return "answered";
+  return code === "timeout" && !timed ? "overdue" : "lost";
+}
+
 const codeOf = (error: unknown): CommErrorCode | null => (error instanceof CommError ? error.code : null);
 
 /** What goes out to peers: each operation by one of the peer's protocols, as the router says. */
@@ -165,8 +171,7 @@ export class Calls {
     } catch (error) {
       const code = codeOf(error);
       if (code === "refused") router.died(peer);
-      const outcome = code === "remote" ? "answered" : "lost";
-      if (code !== null && !NO_VERDICT.has(code)) observe({ kind, ms: 0, outcome, timed: false });
+      if (code !== null && !NO_VERDICT.has(code)) observe({ kind, ms: 0, outcome: outcomeOf(code, timed), timed: false });
       throw markFailure(error, name);
     }
   }

@@ -52,13 +52,13 @@ function membersIn(given: Given, hosted: ReadonlySet<string>): MetaConfig["membe
     const config = parseMember(name, section["config"]);
     const enabled = section["enabled"] ?? (hosted.has(name) || (section["agent_count"] ?? null) !== null || BY_DEFAULT.has(name));
     if (typeof enabled !== "boolean") throw new InputError(`${path}.enabled: say true or false, not ${JSON.stringify(enabled)}`);
-    if (!enabled) continue;
     const count = section["agent_count"] ?? null;
+    if (!enabled && count === 0) continue;
     if (count === 0)
       throw new InputError(`${path}.agent_count: 0 agents host no protocol; give it 1 or more, or say ${path}.enabled: false`);
     if (count !== null && (typeof count !== "number" || !Number.isInteger(count) || count < 1))
       throw new InputError(`${path}.agent_count: ${JSON.stringify(count)} is not a whole number from 1 up`);
-    members.set(name, { count, config });
+    if (enabled) members.set(name, { count, config });
   }
   if (members.size === 0)
     throw new InputError(`meta.protocols: all are disabled; enable at least one of ${MEMBER_NAMES.join(", ")}`);
@@ -111,6 +111,10 @@ function routerIn(given: Given): RouterConfig {
   keysOf(given, path, ["per", "prefer", "dwell", "margin", "loss_penalty", "explore_every", "large"]);
   const number = (key: string, byDefault: number, range: Parameters<typeof numberIn>[2]): number =>
     numberIn(given[key] ?? byDefault, `${path}.${key}`, range);
+  if (given["explore_every"] === 1)
+    throw new InputError(
+      `${path}.explore_every: 1 leaves no message to the protocol that was chosen; give 2 or more, or 0 for none`,
+    );
   return {
     per: oneOf(given["per"] ?? "message", `${path}.per`, ["message", "link"]),
     prefer: listed(given["prefer"] ?? [], `${path}.prefer`, MEMBER_NAMES),

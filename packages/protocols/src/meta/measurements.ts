@@ -3,8 +3,11 @@ export interface Sample {
   /** What kind of message it was: only equal kinds are compared. */
   readonly kind: string;
   readonly ms: number;
-  /** `answered`: with an answer, the peer's error included; `lost`: with none, or with one that is not of this protocol. */
-  readonly outcome: "answered" | "lost";
+  /**
+   * `answered`: with an answer, the peer's error included; `lost`: with none, or with one that is not of this protocol; `overdue`: with none in
+   * time, where the time is the work's: it may be the work that was slow.
+   */
+  readonly outcome: "answered" | "lost" | "overdue";
   /** false: its time is the work's more than the protocol's, and says nothing of the latter. */
   readonly timed: boolean;
 }
@@ -60,6 +63,8 @@ const EFFECTIVE = 2 / LATENCY_WEIGHT - 1;
 const LOSS_WEIGHT = 0.1;
 /** A loss counts half after this long: what nobody sends by any more would else be shunned for ever. */
 const LOSS_HALF_LIFE_MS = 30_000;
+/** A row of losses is forgotten when nothing has been sent for so long: what nobody tries any more may be whole again. */
+const ROW_FORGOTTEN_MS = 30_000;
 /** Answers further apart are not compared: the load of the machine, which both see, has changed meanwhile. */
 const SIDE_BY_SIDE_MS = 2_000;
 /** Below this an answer's time is no time. */
@@ -104,12 +109,13 @@ export class Measurements {
 
   add(peer: string, protocol: string, { kind, ms, outcome, timed }: Sample, nowMs: number): void {
     const key = `${peer} ${protocol}`;
-    const lost = outcome === "lost";
-    const inARow = lost ? this.lostInARow(peer, protocol) + 1 : 0;
-    const share = this.lossOf(key, nowMs) * (1 - LOSS_WEIGHT) + (lost ? LOSS_WEIGHT : 0);
+    const inARow = outcome === "answered" ? 0 : this.lostInARow(peer, protocol, nowMs) + 1;
+    const before = this.lossOf(key, nowMs);
+    // Who carries the work would else answer for it: the others, which carry none, lose none of it.
+    const share = outcome === "overdue" ? before : before * (1 - LOSS_WEIGHT) + (outcome === "lost" ? LOSS_WEIGHT : 0);
     this.losses.set(key, { share, at: nowMs, inARow });
     this.tried.set(key, nowMs);
-    if (!lost && timed) this.compareWithOthers(peer, protocol, kind, { ms, at: nowMs, comparedWith: new Set() });
+    if (outcome === "answered" && timed) this.compareWithOthers(peer, protocol, kind, { ms, at: nowMs, comparedWith: new Set() });
   }
 
   /** A handshake that completed; `afterLoss`: with a peer that had been lost. */
@@ -131,8 +137,10 @@ export class Measurements {
     for (const key of this.losses.keys()) if (key.startsWith(`${peer} `)) this.losses.delete(key);
   }
 
-  lostInARow(peer: string, protocol: string): number {
-    return this.losses.get(`${peer} ${protocol}`)?.inARow ?? 0;
+  /** What was overdue is among them. */
+  lostInARow(peer: string, protocol: string, nowMs: number): number {
+    const { inARow, at } = this.losses.get(`${peer} ${protocol}`) ?? { inARow: 0, at: nowMs };
+    return nowMs - at < ROW_FORGOTTEN_MS ? inARow : 0;
   }
 
   /** When it was last tried with this peer; -Infinity: never. */

@@ -66,8 +66,9 @@ const LINK = "link";
 /**
  * Which of a peer's protocols carries what. There is a route for the link (handshakes, probes, messages that need nothing) and one
  * for each choice of protocols that some needs leave. A route stands for `dwellMs` at least, is then compared once in as long,
- * and is left only for one that is cheaper by `margin` and by more than chance; at once when it has lost several messages in a row, or with the peer's death, which ends all that was set up. Cost is the
- * latency measured for equal kinds of message, and the share lost times `lossPenaltyMs`. No clock and no I/O: instants are given, in ms.
+ * and is left only for one that is cheaper by `margin` and by more than chance; at once when it has lost several messages in a row, for one
+ * that has not, or with the peer's death, which ends all that was set up. Cost is the latency measured for equal kinds of message, and
+ * the share lost times `lossPenaltyMs`. No clock and no I/O: instants are given, in ms.
  */
 export class Router {
   private readonly settings: RouterSettings;
@@ -100,7 +101,7 @@ export class Router {
     }
     const anew = this.reconsider(peer, route, able, demand.large, nowMs);
     if (anew !== null) choices.push(anew);
-    const aside = demand.timed ? this.explore(peer, route, able) : null;
+    const aside = demand.timed ? this.explore(peer, route, able, nowMs) : null;
     return { kind: "route", protocol: aside ?? route.protocol, choices, unmet };
   }
 
@@ -131,9 +132,13 @@ export class Router {
     }: { readonly ms: number; readonly failed: readonly { readonly protocol: string; readonly code: string }[] },
     nowMs: number,
   ): RouteChoice | null {
-    this.measured.handshake(protocol, took, this.lost.delete(peer));
+    const isBack = this.lost.delete(peer);
+    this.measured.handshake(protocol, took, isBack);
+    // Handshakes that nobody answered while it was away were lost by whichever protocol had to try.
+    if (isBack) this.measured.forgive(peer);
     const route = this.routes.get(`${peer} ${LINK}`);
-    if (route === undefined || route.protocol === protocol) return null;
+    // A route that has been moved while the handshake was under way is not moved back by it.
+    if (route === undefined || !failed.some((attempt) => attempt.protocol === route.protocol)) return null;
     const words = failed.map((attempt) => `${attempt.protocol} (${attempt.code})`).join(", ");
     return this.move(peer, route, protocol, `it answered the handshake where ${words} failed`, nowMs);
   }
@@ -199,13 +204,13 @@ export class Router {
     return { able, unmet, why: by.join("; ") };
   }
 
-  /** Every so-many-th message goes by what was tried longest ago. */
-  private explore(peer: string, route: Route, able: readonly string[]): string | null {
+  /** Every so-many-th message goes by what was tried longest ago; not by what is known to lose them. */
+  private explore(peer: string, route: Route, able: readonly string[], nowMs: number): string | null {
     const { exploreEvery } = this.settings;
     if (able.length < 2 || exploreEvery === 0) return null;
     route.carried += 1;
     if (route.carried % exploreEvery !== 0) return null;
-    const others = able.filter((protocol) => protocol !== route.protocol);
+    const others = able.filter((protocol) => protocol !== route.protocol && this.isSound(peer, protocol, nowMs));
     const tried = (protocol: string): number => this.measured.lastTried(peer, protocol);
     return others.toSorted((a, b) => (tried(a) < tried(b) ? -1 : 1))[0] ?? null;
   }
@@ -213,20 +218,24 @@ export class Router {
   /** Leaves the route where another is better by enough, for long enough. */
   private reconsider(peer: string, route: Route, able: readonly string[], large: boolean, nowMs: number): RouteChoice | null {
     const others = able.filter((protocol) => protocol !== route.protocol);
-    if (others.length === 0) return null;
-    const inARow = this.measured.lostInARow(peer, route.protocol);
-    const sound = others.filter((protocol) => this.measured.lostInARow(peer, protocol) < inARow);
+    const inARow = this.measured.lostInARow(peer, route.protocol, nowMs);
+    // Not for one that loses as well: where nothing gets through the route would go to and fro.
+    const sound = others.filter((protocol) => this.isSound(peer, protocol, nowMs));
     if (inARow >= LOST_IN_A_ROW && sound.length > 0)
       return this.move(peer, route, this.first(sound), `${route.protocol} has lost ${inARow} in a row`, nowMs);
     if (nowMs - route.comparedMs < this.settings.dwellMs) return null;
     route.comparedMs = nowMs;
-    const gains = others.flatMap((protocol) => {
+    const gains = sound.flatMap((protocol) => {
       const compared = this.measured.compare(peer, [protocol, route.protocol], large, nowMs);
       return compared === null ? [] : [{ protocol, compared, gain: this.gain(compared) }];
     });
     const [best] = gains.toSorted((a, b) => b.gain - a.gain);
     if (best === undefined || best.gain < this.settings.margin) return null;
     return this.move(peer, route, best.protocol, this.gainReason(route.protocol, best.compared, best.gain), nowMs);
+  }
+
+  private isSound(peer: string, protocol: string, nowMs: number): boolean {
+    return this.measured.lostInARow(peer, protocol, nowMs) < LOST_IN_A_ROW;
   }
 
   /** By which share the first is cheaper than the second; 0 where it is not, or by too little to matter. Latencies that differ by chance are equal. */

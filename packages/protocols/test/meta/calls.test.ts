@@ -29,3 +29,29 @@ test("[meta-fallback] a handshake that another had tried in vain is measured by 
   expect(traffic).toMatchObject({ ms: 907, bytesSent: 20, roundTrips: 2, protocol: "acp" });
   expect(connected).toHaveBeenCalledWith("agent-1", "acp", { ms: 7, failed: [{ protocol: "a2a", code: "protocol" }] }, 1);
 });
+
+test.each([
+  ["tool", "timeout", "overdue"],
+  ["lookup", "timeout", "lost"],
+  ["tool", "reset", "lost"],
+  ["tool", "remote", "answered"],
+  ["tool", "aborted", null],
+] as const)("[meta-route-loss] a %s that fails with %s says of its protocol: %s", async (kind, code, outcome) => {
+  const observe = vi.fn();
+  const hosted = ["a2a", "acp"];
+  const calls = new Calls({
+    mesh: { dialled: () => hosted, hosted: () => hosted } as unknown as Mesh,
+    adapters: { get: () => ({ send: () => Promise.reject(new CommError(code, "agent-1", "no")) }) } as unknown as Adapters,
+    router: {
+      message: () => ({ kind: "route", protocol: "a2a", choices: [], unmet: [] }),
+      observe,
+    } as unknown as Router,
+    config: { router: { largeChars: 1000 } } as MetaConfig,
+    now: () => 1,
+    onRoute: () => {},
+  });
+  await expect(calls.send("agent-0", "agent-1", { text: "x" }, { kind })).rejects.toMatchObject({ code });
+  expect(observe.mock.calls.map(([, , sample]) => (sample as { outcome: string }).outcome)).toEqual(
+    outcome === null ? [] : [outcome],
+  );
+});

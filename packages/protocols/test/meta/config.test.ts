@@ -101,6 +101,8 @@ describe("the section", () => {
     [{ router: { prefer: ["mcp"] } }, /^meta\.router\.prefer: "mcp" is none of a2a/],
     [{ router: { margin: 1 } }, /^meta\.router\.margin: 1 is not a number from 0\.01 to 0\.99/],
     [{ router: { dwell: -1 } }, /^meta\.router\.dwell: -1 is not a number from 0 up \(seconds\)/],
+    [{ router: { explore_every: 1 } }, /^meta\.router\.explore_every: 1 leaves no message .*give 2 or more, or 0 for none/],
+    [{ protocols: { acp: { enabled: false, agent_count: "two" } } }, /^meta\.protocols\.acp\.agent_count: "two" is not a whole/],
     [{ router: { explore_every: 0.5 } }, /^meta\.router\.explore_every: 0\.5 is not a whole number/],
   ])("[meta-config] %j is bad input that names key, value and remedy", (section, message) => {
     expect(() => protocol.parseConfig(section)).toThrow(message);

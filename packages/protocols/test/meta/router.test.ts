@@ -43,8 +43,8 @@ function answers(on: Router, by: Readonly<Record<string, number>>, options: Answ
       on.observe(peer, protocol, { kind, ms, outcome: "answered", timed: true }, at);
 }
 
-function losses(on: Router, protocol: string, n: number, at = 0): void {
-  for (let i = 0; i < n; i++) on.observe("agent-1", protocol, { kind: "lookup", ms: 0, outcome: "lost", timed: false }, at);
+function losses(on: Router, protocol: string, n: number, at = 0, outcome: "lost" | "overdue" = "lost"): void {
+  for (let i = 0; i < n; i++) on.observe("agent-1", protocol, { kind: "lookup", ms: 0, outcome, timed: false }, at);
 }
 
 describe("the first choice", () => {
@@ -261,6 +261,42 @@ describe("losses", () => {
     expect(lossy(150_000), "0.3 % of a second are less").toBe("quick");
   });
 
+  test("[meta-route-loss] where nothing gets through, the route does not go to and fro", () => {
+    const on = router();
+    const taken: string[] = [];
+    for (let at = 0; at < 60_000; at += 500) {
+      const { protocol } = routed(on.message("agent-1", ["quick", "safe"], PLAIN, at));
+      if (taken.at(-1) !== protocol) taken.push(protocol);
+      losses(on, protocol, 1, at);
+    }
+    // Back once half a minute is over: what was left may be whole again.
+    expect(taken).toEqual(["quick", "safe", "quick"]);
+  });
+
+  test("[meta-route-loss] [meta-route-explore] what loses is not explored for half a minute", () => {
+    const on = router({ exploreEvery: 2 });
+    const explored = (at: number): string => {
+      on.message("agent-1", ["quick", "safe"], PLAIN, at);
+      return routed(on.message("agent-1", ["quick", "safe"], PLAIN, at)).protocol;
+    };
+    expect(explored(0)).toBe("safe");
+    losses(on, "safe", 3, 0);
+    expect([explored(1), explored(29_999), explored(30_000)]).toEqual(["quick", "quick", "safe"]);
+  });
+
+  test("[meta-route-loss] what is overdue for the work's sake is no share lost, but a row of it ends a route", () => {
+    const on = router();
+    on.message("agent-1", ALL, PLAIN, 0);
+    answers(on, { quick: 10, safe: 10 });
+    for (let i = 0; i < 20; i++) {
+      losses(on, "quick", 2, 0, "overdue");
+      answers(on, { quick: 10 }, { n: 1 });
+    }
+    expect(routed(on.message("agent-1", ALL, PLAIN, DWELL)).protocol).toBe("quick");
+    losses(on, "quick", 3, DWELL, "overdue");
+    expect(routed(on.message("agent-1", ALL, PLAIN, DWELL + 1)).protocol).toBe("safe");
+  });
+
   test("[meta-route-death] what was lost with a process is not held against the protocol", () => {
     const on = router();
     on.message("agent-1", ALL, PLAIN, 0);
@@ -313,6 +349,25 @@ describe("after a death", () => {
     on.handshake("agent-1", ALL, 1);
     expect(on.connected("agent-1", "quick", done, 2)).toBeNull();
     expect(routed(on.message("agent-1", ALL, PLAIN, 3)).protocol).toBe("quick");
+  });
+
+  test("[meta-route-death] what its handshakes lost while it was away is not held against the protocol", () => {
+    const on = router();
+    on.handshake("agent-1", ALL, 0);
+    answers(on, { quick: 10, safe: 9 });
+    on.died("agent-1");
+    losses(on, "quick", 8, 10);
+    on.connected("agent-1", "quick", done, 20);
+    expect(routed(on.message("agent-1", ALL, PLAIN, DWELL)).protocol).toBe("quick");
+  });
+
+  test("[meta-route-hysteresis] a handshake that ends after the route was moved does not move it back", () => {
+    const on = router();
+    expect(on.handshake("agent-1", ALL, 0).order[0]).toBe("quick");
+    losses(on, "quick", 3, 1);
+    expect(routed(on.message("agent-1", ALL, PLAIN, 2)).protocol).toBe("safe");
+    expect(on.connected("agent-1", "quick", done, 3)).toBeNull();
+    expect(routed(on.message("agent-1", ALL, PLAIN, 4)).protocol).toBe("safe");
   });
 
   test("[meta-route-fallback] a handshake that another protocol had to complete is a choice", () => {
