@@ -37,7 +37,7 @@ export function createModelSteps(
     apiKey: takeLlmKey(process.env),
     clock,
     prng: prng.fork(`llm/${self.agentId}/${self.incarnation}`),
-    sharedBy: scenario.agentCount,
+    share: { index: spec.index, of: scenario.agentCount },
     onCall: (event) => recorder.event(event),
     onProblem: (message) => recorder.event({ ev: "log", level: "warning", message }),
   });

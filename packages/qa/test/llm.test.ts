@@ -28,7 +28,7 @@ const PASSAGE = { id: "p7", title: "Chile", text: "Santiago is the capital of Ch
 /** Asks one question of a model behind a server that follows the script. */
 async function ask(
   script: readonly Turn[],
-  options: { config?: Partial<LlmConfig>; lookup?: boolean; signal?: AbortSignal; key?: string | null; sharedBy?: number } = {},
+  options: { config?: Partial<LlmConfig>; lookup?: boolean; signal?: AbortSignal; key?: string | null; of?: number } = {},
 ) {
   const clock = instantClock();
   await using server = await startEndpoint(clock, ...script);
@@ -39,7 +39,7 @@ async function ask(
     apiKey: options.key === undefined ? KEY : options.key,
     clock,
     prng: createPrng(1),
-    sharedBy: options.sharedBy ?? 1,
+    share: { index: 0, of: options.of ?? 1 },
     onCall: (event) => events.push(event),
     onProblem: (message) => problems.push(message),
   });
@@ -235,7 +235,7 @@ describe("time", () => {
 
 it("a limit of requests is the whole run's: one of two processes makes half of them", async () => {
   const script = [says("hm"), says("hm"), answers("x")];
-  const { asked } = await ask(script, { config: { requestsPerMinute: 60 }, sharedBy: 2 });
+  const { asked } = await ask(script, { config: { requestsPerMinute: 60 }, of: 2 });
   expect(asked.map(({ at }) => at - (asked[0]?.at ?? 0))).toEqual([0, 2_000, 4_000]);
 });
 

@@ -27,7 +27,7 @@ async function step(tool: Tool, input: unknown, options: { script: Turn[]; inMes
     apiKey: null,
     clock,
     prng: createPrng(1),
-    sharedBy: 1,
+    share: { index: 0, of: 1 },
     onCall: () => {},
   });
   const did: unknown[] = [];

@@ -72,7 +72,7 @@ async function modelEngine(parts: RoleParts<QueueSpec>, lookup: Lookup | null): 
     apiKey: takeLlmKey(process.env),
     clock,
     prng: prng.fork(`llm/${self.agentId}`),
-    sharedBy: Math.max(1, queue?.workers ?? 1),
+    share: { index: spec.index, of: Math.max(1, queue?.workers ?? 1) },
     onCall: (event) => recorder.event(event),
     onProblem: (message) => recorder.event({ ev: "log", level: "warning", message }),
   });

@@ -32,6 +32,8 @@ export interface Ended<T> {
 const MAX_CALLS_PER_ROUND = 8;
 /** Characters of what a function gives back; more would crowd the model's context. */
 const MAX_RESULT = 16_000;
+/** Of a function's name, by OpenAI's rules. */
+const MAX_NAME = 64;
 
 /**
  * Lets the model work on a task: it may call functions, sees what they give, and ends with a result, within the rounds it has. A
@@ -64,13 +66,31 @@ export async function converse<T>(task: Task<T>): Promise<Ended<T>> {
     messages.push({
       role: "assistant",
       content: reply.text === "" ? null : reply.text,
-      tool_calls: reply.calls.map(({ id, name, input }) => ({ id, type: "function", function: { name, arguments: input } })),
+      tool_calls: reply.calls.map(asHistory),
     });
     for (const [index, call] of reply.calls.entries()) {
       const content = index < MAX_CALLS_PER_ROUND ? await runCall(functions, call) : problem("too many calls at a time");
       if (signal.aborted) return without("aborted");
       messages.push({ role: "tool", tool_call_id: call.id, content });
     }
+  }
+}
+
+/**
+ * A call as the provider takes it back. Some refuse the whole conversation for a name or an input that is none, although it was their model
+ * that made it up.
+ */
+function asHistory({ id, name, input }: FunctionCall) {
+  const named = name.replaceAll(/[^\w-]/g, "_").slice(0, MAX_NAME) || "unnamed";
+  return { id, type: "function" as const, function: { name: named, arguments: isJson(input) ? input : "{}" } };
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 

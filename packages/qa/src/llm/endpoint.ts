@@ -49,6 +49,9 @@ export interface Endpoint {
   }): Promise<Attempt>;
 }
 
+/** Characters of what a provider says of a failure. */
+const MAX_DETAIL = 200;
+
 /** Stands for a key where the endpoint wants none; the header that would carry it is left out. */
 const NO_KEY = "none";
 
@@ -64,6 +67,8 @@ interface EndpointOptions {
  * would not be recorded; logging; and headers from variables of the environment that belong to another provider.
  */
 async function createClient({ config, apiKey, fetch }: EndpointOptions): Promise<OpenAI> {
+  // The client takes it from there by itself, and no option says otherwise.
+  if (config.type !== "openai") delete process.env["OPENAI_CUSTOM_HEADERS"];
   const { default: Client } = await import("openai");
   return new Client({
     apiKey: apiKey ?? NO_KEY,
@@ -86,7 +91,7 @@ export function connectEndpoint(options: EndpointOptions): Endpoint {
   return {
     async ask({ messages, functions, mayCall, signal }) {
       const patience = AbortSignal.timeout(Math.max(1, Math.ceil(config.timeoutMs)));
-      const said: Said = { text: "", calls: [], finish: null, usage: null };
+      const said: Said = { text: "", calls: [], finish: null, usage: null, failed: false };
       const body = requestBody(config, messages, functions, mayCall);
       let code: number | null = null;
       try {
@@ -98,9 +103,10 @@ export function connectEndpoint(options: EndpointOptions): Endpoint {
           code = response.status;
           await collectStream(data, said);
         } else {
-          const { data, response } = await completions.create(body, send).withResponse();
-          code = response.status;
-          readCompletion(data, said);
+          const sent = completions.create(body, send);
+          // Known before the body, which may break off.
+          code = (await sent.asResponse()).status;
+          readCompletion(await sent, said);
         }
         signal.throwIfAborted();
         patience.throwIfAborted();
@@ -141,17 +147,23 @@ function requestBody(
   };
 }
 
-function statusOf({ finish, text, calls }: Said): LlmStatus {
+function statusOf({ finish, text, calls, failed }: Said): LlmStatus {
+  if (failed) return "server_error";
   if (finish === "length") return "length";
   if (finish === "content_filter") return "filtered";
   if (finish !== null) return "ok";
   return text === "" && calls.length === 0 ? "garbage" : "cut";
 }
 
-/** A server may repeat what it was sent, the key included: no word of it goes further. */
+/** A server may repeat what it was sent, the key included: no word of it goes further, nor the half of it that a cut would leave. */
 const ended = (said: Said, how: Omit<Attempt, "text" | "calls" | "usage">, apiKey: string | null): Attempt => ({
   ...how,
-  detail: how.detail === null ? null : withoutSecret(how.detail, apiKey),
+  detail:
+    how.detail === null
+      ? null
+      : withoutSecret(how.detail, apiKey)
+          .replaceAll(/[\s\p{Cc}]+/gu, " ")
+          .slice(0, MAX_DETAIL),
   text: withoutSecret(said.text, apiKey),
   calls: said.calls.map((call) => ({
     id: withoutSecret(call.id, apiKey),

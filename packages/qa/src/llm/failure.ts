@@ -4,8 +4,6 @@ import { ReplyTooLarge } from "./boundedFetch.ts";
 
 type Failure = Omit<Attempt, "text" | "calls" | "usage">;
 
-const MAX_DETAIL = 200;
-
 /** What the client's error is in our words. `began`: part of the reply had come. */
 export function classify(
   error: unknown,
@@ -41,7 +39,7 @@ function statusOfCode(code: number): LlmStatus {
 
 /** What a provider says to a refused key may show parts of the key: it is not passed on. */
 const explain = (code: number, message: unknown): string =>
-  code === 401 || code === 403 || typeof message !== "string" ? "" : `: ${message.replace(/^\d{3} /, "").slice(0, MAX_DETAIL)}`;
+  code === 401 || code === 403 || typeof message !== "string" ? "" : `: ${message.replace(/^\d{3} /, "")}`;
 
 /** A 429 of another kind: there is no credit left, and waiting brings none. */
 const isExhausted = (error: unknown): boolean => (error as { code?: unknown }).code === "insufficient_quota";
@@ -51,16 +49,17 @@ function readShouldRetry(headers: Headers): boolean | null {
   return said === "true" ? true : said === "false" ? false : null;
 }
 
-/** RFC 9110 §10.2.3 (seconds, or a date), and OpenAI's finer `retry-after-ms`. */
+/**
+ * RFC 9110 §10.2.3 (seconds, or a date), and OpenAI's finer `retry-after-ms`. No time to come (0, a negative number, a date gone by) is
+ * none: with it every attempt would follow the one before at once.
+ */
 function readRetryAfter(headers: Headers, wallMs: () => number): number | null {
   const ms = Number(headers.get("retry-after-ms") ?? Number.NaN);
-  if (ms >= 0) return ms;
-  const said = headers.get("retry-after");
-  if (said === null || said.trim() === "") return null;
+  if (ms > 0) return ms;
+  const said = headers.get("retry-after")?.trim() ?? "";
   const seconds = Number(said);
-  if (seconds >= 0) return seconds * 1000;
-  const at = Date.parse(said);
-  return Number.isNaN(at) ? null : Math.max(0, at - wallMs());
+  const delayMs = Number.isNaN(seconds) ? Date.parse(said) - wallMs() : seconds * 1000;
+  return delayMs > 0 ? delayMs : null;
 }
 
 function hasCause(error: unknown, matches: (cause: Error) => boolean): boolean {

@@ -1,6 +1,6 @@
 import type { Clock, LlmConfig, LlmStatus, NewEvent, Prng } from "@failstorm/core";
 import { type Attempt, connectEndpoint, type Message, type OfferedFunction } from "./endpoint.ts";
-import { createRateLimit } from "./rateLimit.ts";
+import { createRateLimit, type Share } from "./rateLimit.ts";
 
 /** What a request is made for; it stands in the request's events. */
 export interface Purpose {
@@ -36,8 +36,8 @@ export interface ModelOptions {
   readonly apiKey: string | null;
   readonly clock: Clock;
   readonly prng: Prng;
-  /** Processes of the run that share the rate limit. */
-  readonly sharedBy: number;
+  /** Which of the processes of the run that share the rate limit this is. */
+  readonly share: Share;
   /** Told of every attempt when it has ended. */
   readonly onCall: (event: LlmCallEvent) => void;
   /** Told, once for each kind, what only the user can put right. No secret is in it. */
@@ -70,7 +70,7 @@ export function openModel(options: ModelOptions): Model {
   const { onProblem = () => {} } = options;
   const endpoint = connectEndpoint({ ...options, wallMs: () => clock.wall() });
   const complained = new Set<LlmStatus>();
-  const limit = createRateLimit(clock, config.requestsPerMinute === null ? null : config.requestsPerMinute / options.sharedBy);
+  const limit = createRateLimit(clock, config.requestsPerMinute, options.share);
 
   const attempt = async (request: ModelRequest, number: number): Promise<Attempt> => {
     try {
@@ -119,11 +119,12 @@ export function openModel(options: ModelOptions): Model {
       for (let number = 1; ; number++) {
         const ended = await attempt(request, number);
         const again = ended.shouldRetry ?? RETRIED.has(ended.status);
-        if (!again || number > config.retries) return ended;
+        if (!again) return ended;
         const delayMs = delayBefore(number, ended);
         if (delayMs > MAX_RETRY_AFTER_MS) return ended;
-        // Too many requests is too many from this whole process.
+        // Too many requests is too many from this whole process, also where this one is not made again.
         if (ended.status === "rate_limited") limit.pause(delayMs);
+        if (number > config.retries) return ended;
         try {
           await clock.sleep(delayMs, request.signal);
         } catch {

@@ -8,6 +8,8 @@ export interface Said {
   /** `stop`, `tool_calls`, `length`, …; null until the reply is whole. */
   finish: string | null;
   usage: Attempt["usage"];
+  /** The provider said that it failed, with the code of a success. */
+  failed: boolean;
 }
 
 const MAX_CALLS = 64;
@@ -24,13 +26,13 @@ const contentOf = (content: unknown): string =>
 
 function usageOf(value: unknown): Attempt["usage"] {
   const { prompt_tokens: prompt, completion_tokens: completion } = asObject(value);
-  const isCount = (count: unknown): count is number => typeof count === "number" && Number.isFinite(count) && count >= 0;
+  const isCount = (count: unknown): count is number => Number.isSafeInteger(count) && Number(count) >= 0;
   return isCount(prompt) && isCount(completion) ? { prompt, completion } : null;
 }
 
 /** Reads an answer given in one piece. What is none leaves `said` as it was. */
 export function readCompletion(completion: unknown, said: Said): void {
-  const { choices, usage } = asObject(completion);
+  const { choices, usage, error } = asObject(completion);
   const choice = asObject(asList(choices)[0]);
   const message = asObject(choice["message"]);
   said.usage = usageOf(usage);
@@ -44,6 +46,7 @@ export function readCompletion(completion: unknown, said: Said): void {
     });
   const isReply = typeof choice["message"] === "object" && choice["message"] !== null;
   said.finish = isReply ? asText(choice["finish_reason"]) || "stop" : null;
+  said.failed = !isReply && error !== undefined && error !== null;
 }
 
 /** Adds what a stream brings, piece by piece, so that a stream that breaks leaves what had come. */
@@ -59,13 +62,20 @@ export async function collectStream(stream: AsyncIterable<ChatCompletionChunk>, 
   }
 }
 
-/** The pieces of a call share its `index`; the first has id and name, the others more of the input. */
+/**
+ * The pieces of a call share its `index`; the first has id and name, the others more of the input. Some servers repeat id and name in every
+ * piece, make up an id for each, or number all calls 0 or not at all: a name with an id of its own is another call.
+ */
 function addCall(piece: Readonly<Record<string, unknown>>, said: Said): void {
   const { index: given, id, function: called } = piece;
   const { name, arguments: input } = asObject(called);
-  const index = typeof given === "number" && Number.isInteger(given) && given >= 0 ? given : Math.max(0, said.calls.length - 1);
+  const at = typeof given === "number" && Number.isInteger(given) && given >= 0 ? given : Math.max(0, said.calls.length - 1);
+  const { id: knownId = "", name: knownName = "" } = said.calls[at] ?? {};
+  const isAnother = knownName !== "" && asText(name) !== "" && asText(id) !== "" && asText(id) !== knownId;
+  const index = isAnother ? said.calls.length : at;
   if (index >= MAX_CALLS) return;
   while (said.calls.length <= index) said.calls.push({ id: `call-${said.calls.length}`, name: "", input: "" });
   const known = said.calls[index] as FunctionCall;
-  said.calls[index] = { id: asText(id) || known.id, name: known.name + asText(name), input: known.input + asText(input) };
+  const more = known.name === asText(name) ? "" : asText(name);
+  said.calls[index] = { id: asText(id) || known.id, name: known.name + more, input: known.input + asText(input) };
 }
