@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
-import { access, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { access, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { InputError, RunError } from "@failstorm/core";
+import { InputError, makeFolder, RunError } from "@failstorm/core";
 import { calibrate, type Question } from "./calibrate.ts";
 import type { QuestionSet } from "./corpus.ts";
-import { encodeDocument, type Passage, parseDocument } from "./document.ts";
+import { encodeDocument, parseDocument } from "./document.ts";
 import { type JsonLine, jsonLines, readInput } from "./jsonLines.ts";
 import { DEFAULT_TOP_K } from "./pipeline.ts";
 import { dealOut, loadShardedCorpus, withExpectedAnswers } from "./shardedCorpus.ts";
@@ -68,7 +68,7 @@ export async function writeDataSet(dir: string, set: QuestionSet, origin: DataSe
   };
   let made: string | null = null;
   try {
-    await mkdir(dirname(target), { recursive: true });
+    makeFolder(dirname(target));
     made = await mkdtemp(join(dirname(target), `.${basename(target)}-`));
     await writeFile(join(made, DOCUMENT), set.document, { flush: true });
     await writeFile(join(made, QUESTIONS), questions, { flush: true });
@@ -102,7 +102,8 @@ async function replaceFolder(made: string, target: string): Promise<void> {
   await rm(old, { recursive: true, force: true });
 }
 
-async function refuseForeignFolder(dir: string): Promise<void> {
+/** Throws InputError when `dir` is no place for a data set: no folder, or one with other files. Nothing happens when it is not there. */
+export async function refuseForeignFolder(dir: string): Promise<void> {
   let names: string[];
   try {
     names = await readdir(dir);
@@ -200,14 +201,14 @@ async function reshard(set: QuestionSet, dir: string, shardCount: number, topK: 
   const shards = set.shardCount === shardCount ? held : dealOut(held.flat(), shardCount);
   const document = encodeDocument(shards);
   if (!set.calibrated) return { ...set, document, shardCount, questions: await withExpectedAnswers(set.questions, shards, topK) };
-  const candidates = set.questions.filter(({ evidence }) => liesApart(evidence, shards));
+  const holder = new Map(shards.flatMap((passages, shard) => passages.map(({ id }) => [id, shard] as const)));
+  const candidates = set.questions.filter(({ evidence }) => liesApart(evidence, holder, shardCount));
   const questions = await calibrate({ shards, candidates, topK, wanted: null });
   if (questions.length === 0)
     throw new InputError(`corpus ${dir}: no question is left over ${shardCount} shards; ${REMEDY} for that many`);
   return { document, shardCount, questions, calibrated: true };
 }
 
-function liesApart(evidence: readonly string[], shards: readonly (readonly Passage[])[]): boolean {
-  const holders = new Set(evidence.map((id) => shards.findIndex((passages) => passages.some((passage) => passage.id === id))));
-  return holders.size >= Math.min(evidence.length, shards.length);
+function liesApart(evidence: readonly string[], holder: ReadonlyMap<string, number>, shardCount: number): boolean {
+  return new Set(evidence.map((id) => holder.get(id))).size >= Math.min(evidence.length, shardCount);
 }

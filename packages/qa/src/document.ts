@@ -22,16 +22,27 @@ export function encodeDocument(shards: readonly (readonly Passage[])[]): Uint8Ar
   return Buffer.concat(chunks);
 }
 
-/** The lines of `bytes` with their numbers (from 1), without making one string of the whole; empty lines are left out. */
-export function* numberedLines(bytes: Uint8Array): Generator<{ readonly line: number; readonly text: string }> {
-  const decoder = new TextDecoder();
+/**
+ * The lines of `bytes` with their numbers (from 1), without making one string of the whole; empty lines are left out. `text` is null where
+ * a line is not UTF-8: read all the same, its letters would silently be others.
+ */
+export function* numberedLines(bytes: Uint8Array): Generator<{ readonly line: number; readonly text: string | null }> {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
   let start = 0;
   for (let line = 1; start < bytes.length; line++) {
     const newline = bytes.indexOf(NEWLINE, start);
     const end = newline === -1 ? bytes.length : newline;
-    const text = decoder.decode(bytes.subarray(start, end)).trim();
+    const text = decode(decoder, bytes.subarray(start, end));
     if (text !== "") yield { line, text };
     start = end + 1;
+  }
+}
+
+function decode(decoder: InstanceType<typeof TextDecoder>, line: Uint8Array): string | null {
+  try {
+    return decoder.decode(line).trim();
+  } catch {
+    return null;
   }
 }
 
@@ -52,7 +63,8 @@ export function parseDocument(bytes: Uint8Array, only?: ReadonlySet<number>): Pa
   return shards;
 }
 
-function parseLine(line: number, text: string): { shard: number; passage: Passage } {
+function parseLine(line: number, text: string | null): { shard: number; passage: Passage } {
+  if (text === null) throw brokenLine(line, "it is not UTF-8");
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -1,6 +1,6 @@
 export { calibrate, type Question } from "./calibrate.ts";
 export { type CorpusOptions, generateCorpus, type QuestionSet } from "./corpus.ts";
-export { type DataSetOrigin, loadCorpus, readDataSet, writeDataSet } from "./dataSet.ts";
+export { type DataSetOrigin, loadCorpus, readDataSet, refuseForeignFolder, writeDataSet } from "./dataSet.ts";
 export { encodeDocument, type Passage, parseDocument } from "./document.ts";
 export { type Answer, answerQuestion, DEFAULT_TOP_K, type PipelinePorts } from "./pipeline.ts";
 export { answerWithModel, type ModelAnswer } from "./llm/answer.ts";

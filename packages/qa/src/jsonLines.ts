@@ -25,6 +25,7 @@ export function* jsonLines(file: string, bytes: Uint8Array, form: string): Gener
   for (const { line, text } of numberedLines(bytes)) {
     const broken = (why: string, cause?: unknown): InputError =>
       new InputError(`${file}:${line}: ${why}; mend the line or take it out; a line looks like ${form}`, { cause });
+    if (text === null) throw broken("it is not UTF-8");
     let fields: unknown;
     try {
       fields = JSON.parse(text);

@@ -3,7 +3,7 @@ import { followHop } from "./chain.ts";
 import { type Plan, type PlannedHop, planQuestion } from "./questionGrammar.ts";
 import { relationById } from "./relations.ts";
 import type { Schema } from "./schema.ts";
-import { type FoundSentence, type FoundTriple, toolOutputs } from "./toolInputs.ts";
+import { type FoundSentence, type FoundTriple, MAX_LENGTH, toolOutputs } from "./toolInputs.ts";
 
 /** How the pipeline has its steps done: by whichever agent serves the tool. */
 export interface PipelinePorts {
@@ -37,7 +37,9 @@ export async function answerQuestion(
 ): Promise<Answer> {
   const topK = options.topK ?? DEFAULT_TOP_K;
   const plan = planQuestion(question);
-  return plan === null ? answerFreely(question, ports, topK) : followPlan(plan, ports, topK);
+  return plan === null || plan.start.length > MAX_LENGTH.name
+    ? answerFreely(question, ports, topK)
+    : followPlan(plan, ports, topK);
 }
 
 async function call<T>(ports: PipelinePorts, tool: Tool, step: string, input: unknown, output: Schema<T>): Promise<T> {
@@ -51,7 +53,7 @@ async function followPlan(plan: Plan, ports: PipelinePorts, topK: number): Promi
     const found = await findTriples(entity, hop, index + 1, ports, topK);
     const end = followHop(entity, hop, found);
     // A broken chain still goes to the reasoner: that there is no answer is its verdict, and tells how far the evidence goes.
-    if (end === null) break;
+    if (end === null || end.name.length > MAX_LENGTH.name) break;
     triples.push(...found.filter((triple) => triple.passage === end.passage));
     entity = end.name;
   }
@@ -101,7 +103,7 @@ async function answerFreely(question: string, ports: PipelinePorts, topK: number
     );
     for (const sentence of extracted.sentences) sentences.set(`${sentence.passage} ${sentence.text}`, sentence);
     const bridges = new Set(mentioned.triples.map((triple) => triple.object));
-    query = [question, ...[...bridges].slice(0, MAX_BRIDGES)].join(" ");
+    query = [question, ...[...bridges].slice(0, MAX_BRIDGES)].join(" ").slice(0, MAX_LENGTH.words);
   }
   const best = [...sentences.values()].toSorted((a, b) => b.score - a.score).slice(0, MAX_OPEN_SENTENCES);
   return call(ports, "reason", "reason", { mode: "open", question, sentences: best }, toolOutputs.reason);

@@ -7,9 +7,10 @@ import { encodeDocument, type Passage } from "./document.ts";
 import { type JsonLine, jsonLines, readInput } from "./jsonLines.ts";
 import { DEFAULT_TOP_K } from "./pipeline.ts";
 import { normalizeAnswer } from "./scores.ts";
+import { MAX_LENGTH } from "./toolInputs.ts";
 
 const FORM = `{"group_id": 0, "question": "…?", "content": "Title: text | Title: text", "answer": "…"}`;
-const SHARD_FILE = /^shard(\d+)\.jsonl$/;
+const SHARD_FILE = /^shard(0|[1-9]\d*)\.jsonl$/;
 
 /** One line of one shard file. */
 interface Row {
@@ -83,6 +84,7 @@ function readRow(line: JsonLine, shard: number, row: number): Row {
   const { group_id: group, question, content, answer } = line.fields;
   if (typeof group !== "number" && typeof group !== "string") throw line.broken(`"group_id" is missing`);
   if (typeof question !== "string" || question.trim() === "") throw line.broken(`"question" must be a text that is not empty`);
+  if (question.length > MAX_LENGTH.words) throw line.broken(tooLong("question", question, MAX_LENGTH.words));
   if (typeof answer !== "string") throw line.broken(`"answer" must be a text`);
   if (typeof content !== "string") throw line.broken(`"content" must be a text`);
   const passages: { id: string; title: string; text: string }[] = [];
@@ -95,12 +97,26 @@ function readRow(line: JsonLine, shard: number, row: number): Row {
     if (last !== undefined && last.title === title) last.text += ` ${text}`;
     else passages.push({ id: `q${row}.s${shard}.${passages.length}`, title, text });
   }
+  for (const { title, text } of passages) {
+    if (title.length > MAX_LENGTH.name) throw line.broken(tooLong("title of a passage", title, MAX_LENGTH.name));
+    if (text.length > MAX_LENGTH.passage) throw line.broken(tooLong("text of a passage", text, MAX_LENGTH.passage));
+  }
   return { group: String(group), question, answer, passages, source: line };
 }
+
+/** What the tools would refuse later, when nobody can tell any more where it came from. */
+const tooLong = (what: string, text: string, most: number): string =>
+  `the ${what} has ${text.length} characters, at most ${most} can be used (${JSON.stringify(text.slice(0, 40))} …)`;
 
 function checkGroups(dir: string, names: readonly string[], files: readonly (readonly Row[])[]): void {
   const first = files[0] ?? [];
   if (first.length === 0) throw new InputError(`corpus ${dir}: shard0.jsonl has no question; add lines like ${FORM}`);
+  const lines = new Map<string, number>();
+  for (const { group, source } of first) {
+    const before = lines.get(group);
+    if (before !== undefined) throw source.broken(`its group_id ${group} is already that of line ${before}`);
+    lines.set(group, source.line);
+  }
   for (const [shard, rows] of files.entries()) {
     for (const [index, row] of rows.entries()) {
       const group = first[index]?.group;

@@ -1,9 +1,11 @@
 import { byMode, finiteNumber, list, object, oneOf, text, wholeNumber } from "./schema.ts";
 
 // Limits keep a damaged or hostile message from costing more than a step may.
-const name = text(500);
-const words = text(10_000);
-const passageText = text(200_000);
+/** Characters of a name (an id, a title, an entity), of a question or query, of a passage. */
+export const MAX_LENGTH = { name: 500, words: 10_000, passage: 200_000 } as const;
+const name = text(MAX_LENGTH.name);
+const words = text(MAX_LENGTH.words);
+const passageText = text(MAX_LENGTH.passage);
 const MAX_HITS = 1000;
 const MAX_SENTENCES = 200;
 const MAX_HOPS = 8;

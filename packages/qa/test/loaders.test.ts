@@ -75,6 +75,22 @@ describe("loadShardedCorpus", () => {
       [SHARD0, [SHARD1[0] ?? "", row(1, "Who built the Clifton Bridge?", "A: b", "Telford")]],
       /shard1\.jsonl:2: .*another answer/,
     ],
+    ["a group twice", [[SHARD0[0] ?? "", "", SHARD0[0] ?? ""]], /shard0\.jsonl:3: its group_id 0 is already that of line 1/],
+    [
+      "a huge passage",
+      [[row(0, "q?", `A: ${"b ".repeat(150_000)}`, "b")]],
+      /shard0\.jsonl:1: the text of a passage has 299999 char/,
+    ],
+    [
+      "a huge title",
+      [[row(0, "q?", `${"A".repeat(501)}: b`, "b")]],
+      /shard0\.jsonl:1: the title of a passage has 501 characters/,
+    ],
+    [
+      "a huge question",
+      [[row(0, "q".repeat(10_001), "A: b", "b")]],
+      /shard0\.jsonl:1: the question has 10001 characters, at most/,
+    ],
     ["a line missing", [SHARD0, SHARD1.slice(0, 1)], /shard1\.jsonl has 1 questions, shard0\.jsonl has 2/],
     ["empty", [[]], /shard0\.jsonl has no question/],
   ])("refuses a corpus with %s", async (_what, shards, message) => {
@@ -82,6 +98,16 @@ describe("loadShardedCorpus", () => {
     const refused = loadShardedCorpus({ dir, shards: 1 });
     await expect(refused).rejects.toThrow(InputError);
     await expect(refused).rejects.toThrow(message);
+  });
+
+  it("takes a byte order mark, CRLF, and passages as large as they may be, in capitals; refuses what is no UTF-8", async () => {
+    const shout = `A: ${"SHOUTING NAMES ".repeat(13_000)}`;
+    const lines = [row(0, `What is the capital of ${"x".repeat(9_000)}?`, shout, "b"), row(1, "Who?", "B: b", "b")];
+    await writeFile(join(dir, "shard0.jsonl"), `\uFEFF${lines.join("\r\n")}\r\n\r\n`);
+    expect((await loadShardedCorpus({ dir, shards: 1 })).questions.map(({ id }) => id)).toEqual(["0.0", "1.0"]);
+    const latin = Buffer.from(`${SHARD0[0]}\n${row(1, "Where is São Tomé?", "A: b", "b")}\n`, "latin1");
+    await writeFile(join(dir, "shard0.jsonl"), latin);
+    await expect(loadShardedCorpus({ dir, shards: 1 })).rejects.toThrow(/shard0\.jsonl:2: it is not UTF-8; mend the line/);
   });
 
   it("refuses a folder with a gap, without shards, or that is not there", async () => {
@@ -142,6 +168,30 @@ describe("loadDocument", () => {
     ]);
   });
 
+  it("keeps what stands under a heading apart, blank lines or not, and cuts what has no end", async () => {
+    const endless = `${"word ".repeat(60_000)}${"x".repeat(3_000)}`;
+    const text = `\uFEFF# Rivers\nThe Thames flows.\n## Bridges\nBrunel built it.\rIn 1864.\n#${"h".repeat(900)}\n${endless}`;
+    await writeFile(join(dir, "text.md"), text);
+    await writeFile(join(dir, "q.jsonl"), `{"q":"What is the capital of ${"y".repeat(9_000)}?","answer":"Thames"}`);
+    const set = await loadDocument({ file: join(dir, "text.md"), questionsFile: join(dir, "q.jsonl"), shards: 2 });
+    const passages = parseDocument(set.document)
+      .flat()
+      .toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    expect(passages.slice(0, 2)).toMatchObject([
+      { title: "Rivers", text: "The Thames flows." },
+      { title: "Bridges", text: "Brunel built it. In 1864." },
+    ]);
+    const cut = passages.slice(2);
+    expect(Math.max(...cut.map((passage) => passage.text.length))).toBeLessThanOrEqual(601);
+    expect(
+      cut
+        .map((passage) => passage.text)
+        .join(" ")
+        .replaceAll(/\s/g, ""),
+    ).toBe(endless.replaceAll(" ", ""));
+    expect(cut[0]?.title).toHaveLength(500);
+  });
+
   it("names what is wrong", async () => {
     const [file, questionsFile] = [join(dir, "text.md"), join(dir, "q.jsonl")];
     const load = (shards = 1): Promise<unknown> => loadDocument({ file, questionsFile, shards });
@@ -154,8 +204,12 @@ describe("loadDocument", () => {
     await expect(load(2)).rejects.toThrow(/1 passages do not fill 2 shards/);
     await writeFile(questionsFile, `{"id":1,"q":"a?","answer":"b"}\n{"id":"1","q":"c?","answer":"d"}`);
     await expect(load()).rejects.toThrow(/q\.jsonl:2: the id "1" is already taken/);
+    await writeFile(questionsFile, `{"q":"${"a".repeat(10_001)}","answer":"b"}`);
+    await expect(load()).rejects.toThrow(/q\.jsonl:1: "question" has 10001 characters/);
     await writeFile(questionsFile, "\n");
     await expect(load()).rejects.toThrow(/there is no question/);
+    await writeFile(file, "\uFEFF \n# Only a heading\n");
+    await expect(load()).rejects.toThrow(/0 passages do not fill 1 shards/);
   });
 });
 
@@ -210,6 +264,8 @@ describe("data sets on disk", () => {
     await expect(writeDataSet(join(dir, "thesis.tex"), await generated, { seed: 7 })).rejects.toThrow(InputError);
     const failed = writeDataSet(join(dir, "thesis.tex", "set"), await generated, { seed: 7 });
     await expect(failed).rejects.toThrow(/cannot be written|is not a folder/);
+    // Node's own way of making folders never comes back from there.
+    await expect(writeDataSet("/proc/absent/set", await generated, { seed: 7 })).rejects.toThrow(/cannot be written/);
     expect(await readdir(dir)).toEqual(["thesis.tex"]);
   });
 });
