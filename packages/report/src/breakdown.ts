@@ -57,10 +57,17 @@ export function phaseRows(run: RunRecord, timeline: Timeline, tasks: readonly Ta
     ["warmup", timeline.loadFromMs],
     ["pre", run.config.scenario.warmupMs],
   ];
-  for (const storm of timeline.storms) {
+  for (const [i, storm] of timeline.storms.entries()) {
     const fault = storm.at - timeline.t0;
     const cycle = timeline.storms.length > 1 ? `-${storm.cycle}` : "";
-    marks.push([`exposed${cycle}`, fault - deadlineMs], [`outage${cycle}`, fault], [`after${cycle}`, fault + 30_000]);
+    // What is short is cut: the next storm, and the end, come when they come.
+    const nextAt = timeline.storms[i + 1]?.at;
+    const cut = (nextAt === undefined ? end : nextAt - timeline.t0) - deadlineMs;
+    marks.push(
+      [`exposed${cycle}`, fault - deadlineMs],
+      [`outage${cycle}`, fault],
+      [`after${cycle}`, Math.max(fault, Math.min(fault + 30_000, cut))],
+    );
   }
   marks.push(["tail", end - deadlineMs]);
   const rows: PhaseRow[] = [];

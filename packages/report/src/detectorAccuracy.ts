@@ -86,7 +86,9 @@ function monitoredTime(run: RunRecord, timeline: Timeline, struckAt: ReadonlyMap
     for (const one of byAgent.get(monitor) ?? []) {
       for (const other of byAgent.get(peer) ?? []) {
         const start = Math.max(from, one.upAt, other.upAt);
-        const end = Math.min(timeline.endAt, one.goneAt, struckAt.get(`${peer}/${other.inc}`) ?? Number.POSITIVE_INFINITY);
+        // One that stands still (SIGSTOP) monitors nobody.
+        const ends = [`${monitor}/${one.inc}`, `${peer}/${other.inc}`].map((id) => struckAt.get(id) ?? Number.POSITIVE_INFINITY);
+        const end = Math.min(timeline.endAt, one.goneAt, ...ends);
         total += Math.max(0, end - start);
       }
     }

@@ -15,7 +15,7 @@ export interface Measure {
   readonly pick: (metrics: FailstormMetrics) => number | null;
   /** Of a measure that is a statistic over members: the members that got there, and all. */
   readonly spread?: (metrics: FailstormMetrics) => { readonly reached: number; readonly total: number } | null;
-  /** Of a measure that does not count from the fault: how long it was watched for when it was not reached, ms. */
+  /** Of a measure that is watched for another time than `until_ms` after the fault: for how long, when it was not reached; ms. */
   readonly watched?: (metrics: FailstormMetrics) => number | null;
   /** Multiplies what `pick` gives to come to `unit`. */
   readonly factor: number;
@@ -99,6 +99,7 @@ const RECOVERY: readonly Measure[] = [
     better: "lower",
     definition: `Until the survivors' links equal those of the repaired topology, which the reader of the events computes from who lived, and everybody has greeted the replacements. ${FROM}`,
     pick: (m) => m.reconnected_ms,
+    watched: (m) => m.reconnected_watched_ms ?? null,
   }),
   measure({
     key: "takeover_ms.task.p50",

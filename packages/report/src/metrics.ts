@@ -116,6 +116,9 @@ function invalidBecause(run: RunRecord, timeline: Timeline, storms: readonly Sto
   const because: string[] = [];
   if (timeline.partial !== null) because.push(`partial: ${timeline.partial}`);
   if (!Number.isFinite(timeline.loadFromMs)) because.push("the load never started");
+  // A line cut short by the death of its writer is left out when the files are merged; what is broken in here has been recorded whole.
+  const damaged = run.badLines.filter(({ file }) => file === "events.ndjson").length;
+  if (damaged > 0) because.push(`damaged: ${damaged} lines of events.ndjson cannot be read`);
   if (storms.length === 0 && run.schedule.faults.some((fault) => fault.victims.length > 0))
     because.push(noStormReason(run, timeline));
   for (const storm of storms) {

@@ -2,7 +2,7 @@ import { type AgentId, type RunEventOf, WORK_STATES } from "@failstorm/core";
 import type { RunRecord } from "./run.ts";
 import type { StormMetrics } from "./schema.ts";
 import { type Spread, spreadOf, toMicroseconds } from "./spread.ts";
-import { type Life, lifeAt, livesAt, type Storm, type Timeline, type Victim } from "./timeline.ts";
+import { type Life, livesAt, type Storm, type Timeline, type Victim } from "./timeline.ts";
 import { expectedLinks } from "./topology.ts";
 
 /**
@@ -26,8 +26,9 @@ const RECONNECT_REASONS: ReadonlySet<RunEventOf<"link.up">["reason"]> = new Set(
 /**
  * From the *before* stamp of the victim concerned to the first byte of the earliest reconnect handshake (by a survivor, because
  * of a link lost to a victim) that completed. A repair with a new neighbour that names no victim counts from the first stamp.
+ * With `run`, a storm that left nothing to repair is told from one that was not recovered from.
  */
-export function measureRecovery(timeline: Timeline, storm: Storm): Measured {
+export function measureRecovery(timeline: Timeline, storm: Storm, run: RunRecord | null = null): Measured {
   const survivors = new Set(storm.survivors.map((life) => life.agent));
   const victims = new Map(storm.victims.map((victim) => [victim.agent, victim]));
   let first: number | null = null;
@@ -38,10 +39,32 @@ export function measureRecovery(timeline: Timeline, storm: Storm): Measured {
     if (first === null || up.startedAt - since < first) first = up.startedAt - since;
   }
   if (first !== null) return { value: toMicroseconds(first), reason: null };
-  const isAlone = survivors.size < 2 && storm.victims.every((victim) => returnedAt(timeline, storm, victim) >= storm.until);
-  return isAlone
-    ? missing("nothing to repair: the one survivor had nobody left to shake hands with")
-    : unreached("no survivor completed a handshake because of a lost link");
+  if (storm.victims.every((victim) => returnedAt(timeline, storm, victim) >= storm.until)) {
+    if (survivors.size < 2) return missing("nothing to repair: the one survivor had nobody left to shake hands with");
+    if (run !== null && isWhole(run, timeline, storm)) return missing(WHOLE);
+  }
+  return unreached("no survivor completed a handshake because of a lost link");
+}
+
+const WHOLE = "nothing to repair: no link had to be added, and each victim's only neighbour took over from it itself";
+
+/**
+ * Whether the links among the survivors are those of the repaired topology by themselves, and every victim had at most one neighbour, who has
+ * taken over himself (a leaf of a star whose centre does).
+ */
+function isWhole(run: RunRecord, timeline: Timeline, storm: Storm): boolean {
+  const { topology, customEdges } = run.config.network;
+  const left = new Set(storm.survivors.map((life) => life.agent));
+  const before = new Set(linksAtFault(run, timeline, storm));
+  const claims = standingClaims(timeline, storm.until);
+  return (
+    expectedLinks(topology, timeline.ids, left, customEdges).every(([a, b]) => before.has(`${a}-${b}`)) &&
+    storm.victims.every(({ agent, inc }) => {
+      const [one, ...others] = [...left].filter((survivor) => before.has(`${survivor}-${agent}`));
+      const own = claims.filter((claim) => claim.from === agent && claim.fromInc === inc);
+      return one === undefined || (others.length === 0 && own.length > 0 && own.every(({ src }) => src === one));
+    })
+  );
 }
 
 function victimConcerned(up: RunEventOf<"link.up">, victims: ReadonlyMap<AgentId, Victim>): Victim | undefined {
@@ -74,14 +97,24 @@ export function measureRecoveredWork(timeline: Timeline, storm: Storm): StormMet
  * `withRestarted` false: among the survivors, before the first victim is back; true: with the restarted victims.
  */
 export function measureReconnected(run: RunRecord, timeline: Timeline, storm: Storm, withRestarted: boolean): Measured {
-  const returns = storm.victims.map((victim) => returnedAt(timeline, storm, victim)).filter((at) => at < storm.until);
+  const returns = returnsOf(timeline, storm);
   if (withRestarted && returns.length === 0) return missing("no victim came back within the interval");
   const from = withRestarted ? Math.max(...returns) : storm.at;
   const until = withRestarted ? storm.until : Math.min(storm.until, ...returns);
   const lives = (withRestarted ? livesAt(timeline, from) : storm.survivors).filter((life) => life.goneAt >= until);
   const wanted = wantedLinks(run, timeline, storm, lives, withRestarted ? null : until);
-  return firstEquality(timeline, { from, until, since: storm.at, lives, wanted });
+  const measured = firstEquality(timeline, { from, until, since: storm.at, lives, wanted });
+  if (withRestarted || returns.length === 0 || measured.reason === null || !measured.censored) return measured;
+  const back = ((until - storm.at) / 1000).toFixed(1);
+  return unreached(`a victim was back ${back} s after the fault, and until then ${measured.reason}`);
 }
+
+const returnsOf = (timeline: Timeline, storm: Storm): number[] =>
+  storm.victims.map((victim) => returnedAt(timeline, storm, victim)).filter((at) => at < storm.until);
+
+/** How long the survivors' links can become those of the repaired topology, ms: until the first victim is back. */
+export const repairWatchedMs = (timeline: Timeline, storm: Storm): number =>
+  toMicroseconds(Math.min(storm.until, ...returnsOf(timeline, storm)) - storm.at);
 
 /** When a victim was up again: its next incarnation, or the same after SIGCONT; Infinity = never, and after a fake fault. */
 function returnedAt(timeline: Timeline, storm: Storm, victim: Victim): number {
@@ -117,7 +150,7 @@ function wantedLinks(
   }
   const failovers = new Set<string>();
   if (claimsUntil !== null) {
-    const neighboursBefore = new Set(linksOfVictims(run, timeline, storm));
+    const neighboursBefore = new Set(linksAtFault(run, timeline, storm));
     for (const claim of standingClaims(timeline, claimsUntil)) {
       const victim = storm.victims.find((victim) => victim.agent === claim.from && victim.inc === claim.fromInc);
       if (victim === undefined || inc.get(claim.src) !== claim.inc) continue;
@@ -131,7 +164,7 @@ function wantedLinks(
 }
 
 /** Claims of shards and tools made by then and not given up again (a claim in a view that was still changing is). */
-function standingClaims(timeline: Timeline, until: number): RunEventOf<"takeover.claimed">[] {
+export function standingClaims(timeline: Timeline, until: number): RunEventOf<"takeover.claimed">[] {
   const released = timeline.index.of("takeover.released").filter((event) => event.t <= until);
   return timeline.index
     .of("takeover.claimed")
@@ -144,8 +177,8 @@ function standingClaims(timeline: Timeline, until: number): RunEventOf<"takeover
     );
 }
 
-/** `survivor-victim` for every link that a victim had when it was hit. */
-function linksOfVictims(run: RunRecord, timeline: Timeline, storm: Storm): string[] {
+/** `a-b` and `b-a` for every link there was when the fault came. */
+function linksAtFault(run: RunRecord, timeline: Timeline, storm: Storm): string[] {
   const { topology, customEdges } = run.config.network;
   const live = new Set([...storm.survivors, ...storm.victims].map((member) => member.agent));
   return expectedLinks(topology, timeline.ids, live, customEdges).flatMap(([a, b]) => [`${a}-${b}`, `${b}-${a}`]);
@@ -239,7 +272,7 @@ function rejoinOf(run: RunRecord, timeline: Timeline, storm: Storm, victim: Vict
   const peers = edges.filter((edge) => edge.includes(victim.agent)).map(([a, b]) => (a === victim.agent ? b : a));
   const open = new Set<string>();
   for (const peer of peers) {
-    open.add(direction(victim.agent, peer, lifeAt(timeline, peer, storm.until - 0.001)?.inc ?? 0));
+    open.add(direction(victim.agent, peer, atEnd.find((other) => other.agent === peer)?.inc ?? 0));
     open.add(direction(peer, victim.agent, life.inc));
   }
   let last = life.upAt;

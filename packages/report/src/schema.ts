@@ -72,6 +72,10 @@ export const stormSchema = z.object({
   transport_notice_ms: spread,
   recovery_ms: ms,
   reconnected_ms: ms.describe("links equal those of the repaired topology among the survivors"),
+  reconnected_watched_ms: z
+    .number()
+    .optional()
+    .describe("how long reconnected_ms was watched for: until the first victim was back, or until_ms"),
   reconnected_all_ms: ms.describe("links equal those of the topology with the restarted victims"),
   takeover_ms: z.object({ shard: spread, tool: spread, task: spread.describe("right answers to orphaned tasks") }),
   service_gap_ms: ms,

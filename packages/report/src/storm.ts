@@ -1,6 +1,13 @@
 import type { RunRecord } from "./run.ts";
 import { measureDetection, measureTransportNotice } from "./detection.ts";
-import { type Measured, measureReconnected, measureRecoveredWork, measureRecovery, measureRejoin } from "./reconnection.ts";
+import {
+  type Measured,
+  measureReconnected,
+  measureRecoveredWork,
+  measureRecovery,
+  measureRejoin,
+  repairWatchedMs,
+} from "./reconnection.ts";
 import type { StormMetrics } from "./schema.ts";
 import type { Spread } from "./spread.ts";
 import { toMicroseconds } from "./spread.ts";
@@ -12,6 +19,13 @@ import { measureFaultBytes } from "./traffic.ts";
 
 /** Post window of success_rate_drop: to so long after the fault (never scaled), or to a deadline before the end. */
 const POST_HORIZON_MS = 30_000;
+
+/** Intended starts in it are the time around and after the fault. CLOCK_MONOTONIC, [from, to). */
+export function postWindow(run: RunRecord, storm: Storm): { readonly from: number; readonly to: number } {
+  const { deadlineMs } = run.config.tasks;
+  const from = storm.at - deadlineMs;
+  return { from, to: Math.max(from, Math.min(storm.at + POST_HORIZON_MS, storm.until - deadlineMs)) };
+}
 
 /** A run of the same schedule without a fault, graded. */
 export interface Control {
@@ -67,8 +81,9 @@ export function measureStorm(options: {
     affected_tasks: affected.length,
     detection_ms: { ...detection_ms, pairs: [...detection_ms.pairs] },
     transport_notice_ms,
-    recovery_ms: value("recovery_ms", measureRecovery(timeline, storm)),
+    recovery_ms: value("recovery_ms", measureRecovery(timeline, storm, run)),
     reconnected_ms: value("reconnected_ms", measureReconnected(run, timeline, storm, false)),
+    reconnected_watched_ms: repairWatchedMs(timeline, storm),
     reconnected_all_ms: value("reconnected_all_ms", measureReconnected(run, timeline, storm, true)),
     takeover_ms,
     service_gap_ms: value("service_gap_ms", measureServiceGap(storm, affected)),
@@ -130,16 +145,16 @@ function measureSuccess(
   control: Control | null,
   steadyMs: number | null,
 ): Success {
-  const { deadlineMs } = run.config.tasks;
-  const lastStart = storm.until - deadlineMs;
-  const from = storm.at - deadlineMs;
-  const to = Math.min(storm.at + POST_HORIZON_MS, lastStart);
-  const post = goodputIn(tasks, from, Math.max(from, to));
+  const { from, to } = postWindow(run, storm);
+  const post = goodputIn(tasks, from, to);
+  const lastStart = storm.until - run.config.tasks.deadlineMs;
   const after_steady_state = goodputIn(tasks, storm.at + (steadyMs ?? Number.POSITIVE_INFINITY), lastStart);
   const within = tasks.filter((task) => task.intendedAt >= from && task.intendedAt < to);
   const rates = { pre, post, after_steady_state, paired: control === null ? null : pairWith(within, control) };
   if (pre.rate === null || pre.good === 0) return { drop: null, reason: "no good task before the fault", rates };
-  if (post.rate === null) return { drop: null, reason: "no task falls into the time after the fault", rates };
+  // Those that were due before the fault alone say nothing of what came after it.
+  if (to <= storm.at || post.rate === null)
+    return { drop: null, reason: "no task that was due after the fault had its deadline before the end", rates };
   return { drop: (pre.rate - post.rate) / pre.rate, reason: null, rates };
 }
 

@@ -1,5 +1,5 @@
 import type { RunRecord } from "./run.ts";
-import type { Measured } from "./reconnection.ts";
+import { type Measured, standingClaims } from "./reconnection.ts";
 import { type Spread, spreadOf, toMicroseconds } from "./spread.ts";
 import { type AffectedTask, isRight } from "./tasks.ts";
 import type { Storm, Timeline, Victim } from "./timeline.ts";
@@ -23,22 +23,34 @@ export function measureTakeover(timeline: Timeline, storm: Storm, affected: read
   };
 }
 
+type SeatEvent = { kind: string; id: string; from: string; fromInc: number; t: number; src: string };
+
+/** Which claims and services are of a shard or tool seat that the victim left: its own, and those it had itself taken over before. */
+export function seatsOf(timeline: Timeline, storm: Storm, victim: Victim): (event: SeatEvent) => boolean {
+  const held = new Set(
+    standingClaims(timeline, victim.before)
+      .filter((claim) => claim.src === victim.agent && claim.inc === victim.inc)
+      .map(({ kind, id, from, fromInc }) => `${kind} ${id} ${from} ${fromInc}`),
+  );
+  return ({ kind, id, from, fromInc, t, src }) =>
+    kind !== "task" &&
+    ((from === victim.agent && fromInc === victim.inc) || held.has(`${kind} ${id} ${from} ${fromInc}`)) &&
+    src !== victim.agent &&
+    t >= victim.before &&
+    t <= storm.until;
+}
+
 function servedAfter(timeline: Timeline, storm: Storm, victim: Victim, kind: "shard" | "tool"): (number | null)[] {
+  const home = timeline.lives.find((life) => life.agent === victim.agent && life.inc === victim.inc);
   const byId = new Map<string, number | null>();
-  const concerns = (event: { kind: string; from: string; fromInc: number; t: number; src: string }): boolean =>
-    event.kind === kind &&
-    event.from === victim.agent &&
-    event.fromInc === victim.inc &&
-    event.src !== victim.agent &&
-    event.t >= victim.before &&
-    event.t <= storm.until;
+  if (kind === "shard" && !storm.fake && typeof home?.shard === "number") byId.set(String(home.shard), null);
+  const isSeat = seatsOf(timeline, storm, victim);
+  const concerns = (event: SeatEvent): boolean => event.kind === kind && isSeat(event);
   for (const claim of timeline.index.of("takeover.claimed")) if (concerns(claim)) byId.set(claim.id, null);
   for (const served of timeline.index.of("takeover.served")) {
     if (concerns(served) && (byId.get(served.id) ?? null) === null) byId.set(served.id, toMicroseconds(served.t - victim.before));
   }
-  if (byId.size > 0) return [...byId.values()];
-  const home = timeline.lives.find((life) => life.agent === victim.agent && life.inc === victim.inc);
-  if (storm.fake) return [];
+  if (byId.size > 0 || storm.fake) return [...byId.values()];
   const stillHeld = kind === "tool" && storm.survivors.some((life) => life.homeTool === home?.homeTool);
   return stillHeld ? [] : [null];
 }

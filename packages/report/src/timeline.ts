@@ -33,7 +33,7 @@ export interface Storm {
   readonly at: number;
   /** The earliest of: the next storm, `recovery_duration`, the end of the run. */
   readonly until: number;
-  /** Agents alive at the fault that are no victims of this cycle. */
+  /** Agents alive at the fault that are no victims of this cycle, and do not stand still (SIGSTOP) since an earlier one. */
   readonly survivors: readonly Life[];
 }
 
@@ -44,8 +44,9 @@ export interface Timeline {
   readonly loadFromMs: number;
   readonly lives: readonly Life[];
   readonly storms: readonly Storm[];
-  /** t0 + runtime, or the last event when the record ends before that. */
+  /** t0 + runtime, or where the record ends or breaks off before that. */
   readonly endAt: number;
+  /** Of a record that broke off: the last moment before the agents were ended. */
   readonly lastEventAt: number;
   /** Null, or why the record is not of a whole run. */
   readonly partial: string | null;
@@ -65,9 +66,10 @@ export function livesAt(timeline: Timeline, at: number): Life[] {
 export function readTimeline(run: RunRecord): Timeline {
   const index = indexEvents(run.events);
   const load = index.of("run.load").at(0);
-  const lastEventAt = run.events.at(-1)?.t ?? 0;
   const t0 = load?.t0 ?? run.events[0]?.t ?? 0;
   const finished = index.of("run.finished").at(-1);
+  const lastEvent = run.events.at(-1)?.t ?? 0;
+  const lastEventAt = finished?.status === "done" ? lastEvent : Math.min(lastEvent, brokenOffAt(index));
   const endAt = Math.min(t0 + run.config.scenario.runtimeMs, lastEventAt);
   const ids = Array.from({ length: run.config.scenario.agentCount }, (_, i) => agentId(i));
   const lives = readLives(index);
@@ -91,6 +93,21 @@ export function readTimeline(run: RunRecord): Timeline {
 }
 
 const key = (agent: AgentId, inc: number): string => `${agent}/${inc}`;
+
+/**
+ * From when on a record that broke off only shows how the agents were ended, so that what did not happen means nothing: the
+ * orchestrator's order to stop, or, where it had died, the first agent that left for that.
+ */
+function brokenOffAt(index: EventIndex): number {
+  const ordered = index.of("run.phase").find(({ phase }) => phase === "end");
+  if (ordered !== undefined) return ordered.t;
+  const struck = new Set(index.of("fault.injected").map(({ agent, agentInc }) => key(agent, agentInc)));
+  // An exit that the orchestrator saw was before its own.
+  const seen = (stop: RunEventOf<"agent.stopping">): boolean =>
+    index.of("agent.exited").some((exit) => exit.agent === stop.src && exit.t >= stop.t);
+  const left = index.of("agent.stopping").find((stop) => !struck.has(key(stop.src, stop.inc)) && !seen(stop));
+  return left?.t ?? Number.POSITIVE_INFINITY;
+}
 
 type Ending = { readonly at: number; readonly by: "fault" | "stop" | "unexpected" };
 
@@ -163,10 +180,25 @@ function readStorms(run: RunRecord, timeline: Timeline): Storm[] {
       victims,
       at,
       until: Math.min(started[i + 1]?.at ?? Number.POSITIVE_INFINITY, recoveredBy, timeline.endAt),
-      survivors: livesAt(timeline, at).filter((life) => first?.fake === true || !struck.has(life.agent)),
+      survivors: livesAt(timeline, at).filter(
+        (life) => (first?.fake === true || !struck.has(life.agent)) && !isStopped(timeline, life, at),
+      ),
     };
   });
 }
+
+const isStopped = (timeline: Timeline, { agent, inc }: Life, at: number): boolean =>
+  timeline.index
+    .of("fault.injected")
+    .some(
+      (fault) =>
+        fault.kind === "sigstop" &&
+        !fault.fake &&
+        fault.agent === agent &&
+        fault.agentInc === inc &&
+        fault.before < at &&
+        backAt(timeline, fault) > at,
+    );
 
 /** When a victim served again: continued after a stop, or with a newer incarnation after its anti-entropy. */
 function backAt(timeline: Timeline, fault: RunEventOf<"fault.injected">): number {

@@ -32,13 +32,20 @@ export interface Reconciliation {
 
 const bytesOf = (event: { bytesSent: number; bytesReceived: number }): number => event.bytesSent + event.bytesReceived;
 
+/** The seconds of the run that a storm's bytes are counted over. A second in which the next storm fell is that one's. */
+export function secondsOf(timeline: Timeline, storm: Storm): { readonly first: number; readonly last: number } {
+  const until = Math.floor((storm.until - timeline.t0) / 1000);
+  const isNext = timeline.storms.some((other) => other !== storm && other.at === storm.until);
+  return { first: Math.floor((storm.at - timeline.t0) / 1000), last: isNext ? until - 1 : until };
+}
+
 /**
  * Bytes that the fault caused, on the survivors' client sockets (TCP payload, headers included). Seconds are whole: the one in
  * which the fault fell belongs to the time after it.
  */
 export function measureFaultBytes(timeline: Timeline, storm: Storm): FaultBytes {
   const survivors = new Set(storm.survivors.map((life) => life.agent));
-  const faultSecond = Math.floor((storm.at - timeline.t0) / 1000);
+  const { first: faultSecond, last: lastCounted } = secondsOf(timeline, storm);
   const lastSecond = Math.floor((storm.until - timeline.t0) / 1000);
   const seconds = Math.max(
     0,
@@ -53,7 +60,7 @@ export function measureFaultBytes(timeline: Timeline, storm: Storm): FaultBytes 
     const offset = event.second - faultSecond;
     if (offset >= -seconds && offset < 0) before += bytes;
     if (offset >= 0 && offset < seconds) after += bytes;
-    if (offset >= 0 && event.second <= lastSecond && event.cause in by_cause) by_cause[event.cause as FaultCause] += bytes;
+    if (offset >= 0 && event.second <= lastCounted && event.cause in by_cause) by_cause[event.cause as FaultCause] += bytes;
   }
   return {
     total: Object.values(by_cause).reduce((sum, bytes) => sum + bytes, 0),

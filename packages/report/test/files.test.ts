@@ -45,8 +45,10 @@ describe("readRun", () => {
       ["events.ndjson", 3],
     ]);
     expect(record.events).toHaveLength(run.events.length);
+    const sound = computeMetrics(run.build());
     expect(computeMetrics(record)).toEqual({
-      ...computeMetrics(run.build()),
+      ...sound,
+      invalid_because: ["damaged: 2 lines of events.ndjson cannot be read", ...sound.invalid_because],
       events: { n: run.events.length, bad_lines: 2, warnings: 0, errors: 0 },
     });
   });

@@ -31,6 +31,16 @@ describe("goodput and success-rate drop", () => {
     expect(late.work).toMatchObject({ right: 238, good: 198 });
   });
 
+  it("says nothing of a drop when no task due after the fault had its deadline before the end", () => {
+    const config = buildConfig({ scenario: { faultTimeMs: 60_000, runtimeMs: 70_000 } });
+    const builder = new RunBuilder(config).kill(60_000, "agent-3");
+    for (let at = 1000; at < 70_000; at += 500) builder.served(at, "agent-0");
+    const metrics = computeMetrics(builder.finish(80_000).build());
+    expect(metrics.success_rate).toMatchObject({ pre: { n: 40 }, post: { n: 20, good: 20 } });
+    expect(metrics.success_rate_drop).toBeNull();
+    expect(metrics.reasons["success_rate_drop"]).toMatch(/no task that was due after the fault/);
+  });
+
   it("compares with a control of the same schedule task by task", () => {
     const storm = run((builder, at) => builder.served(at, "agent-0", { answer: "Rome" })).build();
     const control = run((builder, at) => builder.served(at, "agent-0")).build();
@@ -178,6 +188,14 @@ describe("bytes", () => {
     expect(bytes?.window).toEqual({ seconds: 30, before: 1000, after: 7325 });
   });
 
+  it("counts a second in which the next storm fell for that one alone", () => {
+    const run = new RunBuilder().kill(60_000, "agent-3").kill(80_500, "agent-2", { cycle: 1 });
+    for (const at of [79, 80, 81])
+      run.at(at * 1000 + 1001, { ...second, second: at, kind: "tool", cause: "retry", bytesSent: 10 ** (at - 79) }, "agent-0");
+    const { storms } = computeMetrics(run.finish().build());
+    expect(storms.map((storm) => storm.bytes_reconnect.total)).toEqual([1, 110]);
+  });
+
   it("reconciles what was attributed with what the sockets counted over the survivors' whole lives", () => {
     const sample = (bytesSent: number, socketBytesSent: number) =>
       ({
@@ -257,6 +275,44 @@ describe("flags", () => {
   });
 });
 
+describe("phases", () => {
+  const phases = (run: RunBuilder): unknown[] =>
+    computeMetrics(run.finish().build()).phases.map(({ phase, from_ms, to_ms }) => [phase, from_ms / 1000, to_ms / 1000]);
+
+  it("follow each other; what there is no time for is cut, never the tail", () => {
+    expect(phases(new RunBuilder().kill(60_000, "agent-3"))).toEqual([
+      ["warmup", 1, 30],
+      ["pre", 30, 50],
+      ["exposed", 50, 60],
+      ["outage", 60, 90],
+      ["after", 90, 110],
+      ["tail", 110, 120],
+    ]);
+    const short = buildConfig({ scenario: { faultTimeMs: 20_000, runtimeMs: 45_000, warmupMs: 5000 } });
+    expect(phases(new RunBuilder(short).kill(20_000, "agent-3")).slice(2)).toEqual([
+      ["exposed", 10, 20],
+      ["outage", 20, 35],
+      ["tail", 35, 45],
+    ]);
+    expect(phases(new RunBuilder().kill(60_000, "agent-3").kill(80_000, "agent-2", { cycle: 1 })).slice(2)).toEqual([
+      ["exposed-0", 50, 60],
+      ["outage-0", 60, 70],
+      ["exposed-1", 70, 80],
+      ["outage-1", 80, 110],
+      ["tail", 110, 120],
+    ]);
+  });
+});
+
+describe("damaged records", () => {
+  it("are not valid; a line cut short in a part that was not merged yet is no damage", () => {
+    const record = new RunBuilder(buildConfig({ scenario: { killCount: 0 } })).finish().build();
+    const metrics = (file: string) => computeMetrics({ ...record, badLines: [{ file, line: 7, reason: "not JSON" }] });
+    expect(metrics("events.ndjson").invalid_because).toEqual(["damaged: 1 lines of events.ndjson cannot be read"]);
+    expect(metrics("workspaces/agent-3/events.ndjson")).toMatchObject({ valid: true, events: { bad_lines: 1 } });
+  });
+});
+
 describe("partial runs", () => {
   it("are computed as far as the events go, and say so", () => {
     const run = new RunBuilder().meshUp(500).kill(60_000, "agent-3");
@@ -271,6 +327,18 @@ describe("partial runs", () => {
     expect(metrics.tasks_lost_ids).toEqual(["t-000001"]);
     expect(metrics.until_ms).toBe(6000);
     expect(metrics.reasons["steady_state_ms"]).toBeDefined();
+  });
+
+  it.each([true, false])("that were ended had something to reach, and did not (by order: %s)", (ordered) => {
+    const run = new RunBuilder().meshUp(500).kill(60_000, "agent-3");
+    if (ordered) run.at(61_000, { ev: "run.phase", phase: "end" });
+    for (const i of [0, 1, 2]) run.at(61_100 + i, { ev: "agent.stopping", reason: "told to stop" }, `agent-${i}`);
+    if (ordered) run.at(61_300, { ev: "run.finished", status: "interrupted", reason: "interrupted before its end" });
+    const metrics = computeMetrics(run.build());
+    expect(metrics).toMatchObject({ partial: true, until_ms: ordered ? 1000 : 1100, detection_ms: { reached: 0, total: 3 } });
+    expect(metrics.reasons["detection_ms"]).toMatch(/3 of 3 never got there/);
+    expect(metrics.reasons["reconnected_ms"]).toMatch(/3 too many/);
+    expect(metrics.censored).toEqual(expect.arrayContaining(["recovery_ms", "reconnected_ms"]));
   });
 
   it("that end before the fault have no storm, and the reason", () => {

@@ -1,6 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { observe } from "../src/comparison/digest.ts";
+import { findMeasure } from "../src/measures.ts";
 import { computeMetrics } from "../src/metrics.ts";
 import { metricsSchema } from "../src/schema.ts";
+import { expectedLinks } from "../src/topology.ts";
 import { buildConfig, RunBuilder } from "./builder.ts";
 
 /**
@@ -141,6 +144,37 @@ describe("reconnection", () => {
     expect(computeMetrics(back.finish().build()).censored).toContain("recovery_ms");
   });
 
+  it("recovery: none, and none missed, where a star's centre takes over from its leaf itself", () => {
+    const ids = ["agent-0", "agent-1", "agent-2", "agent-3"];
+    const links = expectedLinks("star", ids, new Set(ids));
+    const centre = ids.find((id) => links.every((link) => link.includes(id))) ?? "";
+    const [leaf = "", other = ""] = ids.filter((id) => id !== centre);
+    const struck = (claimant: string) => {
+      const run = new RunBuilder(buildConfig({ network: { topology: "star" } }));
+      for (const [a, b] of links) run.linkUp(500, a, b).linkUp(500, b, a);
+      run.kill(60_000, leaf).dead(63_000, centre, leaf).linkDown(63_000, centre, leaf);
+      const claim = { ev: "takeover.claimed", kind: "shard", id: leaf.slice(6), from: leaf, fromInc: 1, view: "v" } as const;
+      return computeMetrics(run.at(63_100, claim, claimant).finish().build());
+    };
+    const own = struck(centre);
+    expect(own).toMatchObject({ recovery_ms: null, reconnected_ms: 3000, censored: [] });
+    expect(own.reasons["recovery_ms"]).toMatch(/nothing to repair/);
+    expect(struck(other).censored).toEqual(expect.arrayContaining(["recovery_ms", "reconnected_ms"]));
+  });
+
+  it("reconnected was watched for only until the first victim was back", () => {
+    const metrics = computeMetrics(
+      new RunBuilder().meshUp(500).kill(60_000, "agent-3").up(62_000, "agent-3", 2).finish().build(),
+    );
+    expect(metrics).toMatchObject({ reconnected_ms: null, reconnected_watched_ms: 2000, until_ms: 60_000 });
+    expect(metrics.reasons["reconnected_ms"]).toMatch(
+      /a victim was back 2\.0 s after the fault, and until then the links did not/,
+    );
+    const measure = findMeasure("reconnected_ms");
+    expect(measure && observe(measure, metrics)).toEqual({ kind: "censored", after: 2000 });
+    expect(computeMetrics(mesh().finish().build()).reconnected_watched_ms).toBe(60_000);
+  });
+
   it("rejoin: from the spawn to the last handshake, at either end, with the new incarnation", () => {
     const metrics = computeMetrics(restart(mesh()).finish().build());
     expect(metrics.rejoin_ms).toMatchObject({ last: 700, reached: 1, total: 1 });
@@ -173,6 +207,20 @@ describe("takeover and service", () => {
     expect(takeover_ms?.shard).toMatchObject({ first: 3700, last: 3700, reached: 1, total: 1 });
     expect(takeover_ms?.tool).toMatchObject({ last: null, reached: 0, total: 1 });
     expect(reasons["takeover_ms.tool"]).toMatch(/1 of 1/);
+  });
+
+  it("what a victim had itself taken over is orphaned a second time", () => {
+    const run = mesh().kill(90_000, "agent-1", { cycle: 1 });
+    for (const [id, from, at] of [
+      ["3", "agent-3", 93_500],
+      ["1", "agent-1", 93_700],
+    ] as const) {
+      run.at(93_000, { ev: "takeover.claimed", kind: "shard", id, from, fromInc: 1, view: "v" }, "agent-0");
+      run.at(at, { ...served, kind: "shard", id, from }, "agent-0");
+    }
+    const [first, second] = computeMetrics(run.finish().build()).storms;
+    expect(first?.takeover_ms.shard).toMatchObject({ reached: 0, total: 1 });
+    expect(second?.takeover_ms.shard).toMatchObject({ first: 3500, last: 3700, reached: 2, total: 2 });
   });
 
   it("a home shard that nobody claimed counts as not taken over", () => {
@@ -272,6 +320,17 @@ describe("several cycles, no fault, SIGSTOP", () => {
   it("an agent that lay dead at a fault is no survivor of it, though it came back later", () => {
     const run = mesh().kill(70_000, "agent-0", { cycle: 1 }).up(80_000, "agent-3", 2);
     expect(computeMetrics(run.finish().build()).storms[1]?.survivors).toEqual(["agent-1", "agent-2"]);
+  });
+
+  it("an agent that stands still since an earlier storm is no survivor, and monitors nobody", () => {
+    const run = new RunBuilder(buildConfig({ scenario: { fault: "sigstop" } })).meshUp(500);
+    run.kill(60_000, "agent-3", { kind: "sigstop" }).kill(80_000, "agent-2", { kind: "sigstop", cycle: 1 });
+    for (const src of ["agent-0", "agent-1"]) run.dead(83_000, src, "agent-2");
+    const { storms, detector_accuracy } = computeMetrics(run.finish().build());
+    expect(storms[1]?.survivors).toEqual(["agent-0", "agent-1"]);
+    expect(storms[1]?.detection_ms).toMatchObject({ last: 3000, reached: 2, total: 2 });
+    // Both ways: two to the end, six with agent-3 for 59 s, four with agent-2 for 79 s.
+    expect(detector_accuracy.link_hours).toBeCloseTo((2 * 119 + 6 * 59 + 4 * 79) / 3600, 9);
   });
 
   it("without a fault all measures of a storm are null with one reason, and the run is valid", () => {

@@ -1,5 +1,6 @@
 import type { ChartSpec } from "../charts/render.ts";
 import { ink } from "../charts/theme.ts";
+import { seatsOf } from "../takeover.ts";
 import { affectedTasks, isRight } from "../tasks.ts";
 import type { Storm } from "../timeline.ts";
 import { type Html, html, raw } from "./html.ts";
@@ -30,13 +31,7 @@ const KINDS = ["shard", "tool", "task"] as const;
 function seatRows({ timeline }: RunView, storm: Storm): Row[] {
   const rows: Row[] = [];
   for (const victim of storm.victims) {
-    const about = (event: { from: string; fromInc: number; kind: string; t: number; src: string }): boolean =>
-      event.from === victim.agent &&
-      event.fromInc === victim.inc &&
-      event.kind !== "task" &&
-      event.src !== victim.agent &&
-      event.t >= victim.before &&
-      event.t <= storm.until;
+    const about = seatsOf(timeline, storm, victim);
     const claims = Map.groupBy(timeline.index.of("takeover.claimed").filter(about), (event) => `${event.kind} ${event.id}`);
     const serves = Map.groupBy(timeline.index.of("takeover.served").filter(about), (event) => `${event.kind} ${event.id}`);
     for (const key of new Set([...claims.keys(), ...serves.keys()])) {
@@ -92,7 +87,7 @@ function spec(rows: readonly Row[], end: number): ChartSpec {
       row.served === null
         ? row.kind === "task"
           ? "not answered right"
-          : "never asked for"
+          : "not asked for"
         : `${Math.round(row.served)} ms, ${row.by}`,
     label: `${row.name}: claimed ${row.claimed === null ? "by nobody" : `by ${row.by} after ${Math.round(row.claimed)} ms`}, ${row.served === null ? "never served" : `served after ${Math.round(row.served)} ms`}`,
   }));
