@@ -120,6 +120,7 @@ function costRows(metrics: FailstormMetrics): ResultRow[] {
     },
     {
       measure: "all bytes of the survivors",
+      key: "bytes_reconnect.window",
       value: `${number((bytes?.window.before ?? 0) / 1000, 0)} → ${number((bytes?.window.after ?? 0) / 1000, 0)}`,
       unit: "kB before → after",
       note: `${bytes?.window.seconds ?? 0} s each`,
@@ -199,6 +200,7 @@ function runRows(metrics: FailstormMetrics): ResultRow[] {
     },
     {
       measure: "machine busy",
+      key: "load.machine_busy",
       value: percent(metrics.load.machine_busy),
       unit: "%",
       note: metrics.saturated ? "SATURATED: do not compare" : "mean before the fault",
@@ -207,7 +209,8 @@ function runRows(metrics: FailstormMetrics): ResultRow[] {
   ];
   if (metrics.unexpected_exits.length > 0) {
     const who = metrics.unexpected_exits.map((exit) => exit.agent).join(", ");
-    rows.push({ measure: "unexpected exits", value: String(metrics.unexpected_exits.length), unit: "processes", note: who });
+    const value = String(metrics.unexpected_exits.length);
+    rows.push({ measure: "unexpected exits", value, unit: "processes", note: who, key: "unexpected_exits" });
   }
   if (!metrics.valid) rows.push({ measure: "valid", value: "no", unit: "", note: metrics.invalid_because.join("; ") });
   return rows;

@@ -117,6 +117,47 @@ describe("the page of a run", () => {
     expect(page).not.toMatch(/undefined|NaN|\[object/);
   });
 
+  it("leads from every number to its events, also where a run has few of them, or more than most", async () => {
+    const config = buildConfig({ scenario: { runtimeMs: 70_000 }, network: { predictive: true } });
+    const run = new RunBuilder(config).meshUp(500).kill(60_000, "agent-3");
+    run.at(61_000, { ev: "link.predicted", peer: "agent-1", peerInc: 1, reason: "phi", score: 9 }, "agent-0");
+    run.at(62_000, { ev: "agent.spawned", agent: "agent-3", pid: 9 }).up(62_300, "agent-3", 2);
+    run.linkUp(62_500, "agent-0", "agent-3", { peerInc: 2, reason: "incarnation", lost: "agent-3", recovered: ["failed"] });
+    const exit = { ev: "agent.exited", agent: "agent-2", agentInc: 1, pid: 1102, code: 1, signal: null } as const;
+    const page = await render(
+      run
+        .at(65_000, { ...exit, cause: "unexpected" })
+        .finish(80_000)
+        .build(),
+    );
+    const ids = new Set([...page.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id));
+    const targets = [...page.matchAll(/href="#([^"]+)"/g)].map(([, target]) => target);
+    expect(targets.filter((target) => !ids.has(target))).toEqual([]);
+    for (const key of ["recovered_work", "prediction.recall", "unexpected_exits", "steady_state_ms", "bytes_reconnect.window"])
+      expect(targets).toContain(`ev-${key}`);
+    // Nobody was hit, so nobody was left without an answer.
+    expect(page).not.toContain("was answered right in time.");
+  });
+
+  it("says of a SIGSTOP that it stops, and shows the handshake that a rejoin ended with", async () => {
+    const stopped = new RunBuilder(buildConfig({ scenario: { fault: "sigstop" } })).meshUp(500);
+    expect(await render(stopped.kill(60_000, "agent-3", { kind: "sigstop" }).finish().build())).toContain("4 agents, 1 stopped");
+    const back = storm().at(80_000, { ev: "agent.spawned", agent: "agent-3", pid: 9 }).up(80_300, "agent-3", 2);
+    for (const [i, peer] of ["agent-0", "agent-1", "agent-2"].entries()) {
+      back.linkUp(80_400, "agent-3", peer, { inc: 2, reason: "rejoin" });
+      back.linkUp(80_500 + i, peer, "agent-3", { peerInc: 2, reason: "incarnation", lost: "agent-3" });
+    }
+    const view = await viewOf(back.build());
+    const [struck, metrics] = [view.timeline.storms[0], view.metrics.storms[0]];
+    if (struck === undefined || metrics === undefined) throw new Error("no storm");
+    expect(metrics.rejoin_ms.last).toBe(502);
+    const behind = stormEvidence(view, struck, metrics).find(({ key }) => key === "rejoin_ms")?.events;
+    expect(behind?.map(({ ev, t }) => [ev, t - T0])).toEqual([
+      ["agent.spawned", 80_000],
+      ["link.up", 80_502],
+    ]);
+  });
+
   it("has every picture, and says what happened", async () => {
     const page = await render(storm().build());
     for (const id of [
@@ -224,6 +265,16 @@ describe("what the pictures are made of", () => {
     expect(path?.lanes).toEqual(["agent-0", "agent-1", "agent-3"]);
     const untouched = view.tasks[0];
     if (untouched !== undefined) expect(followQuestion(view, untouched, "x").messages).toBe(0);
+  });
+});
+
+describe("questions of very many messages", () => {
+  it("are not drawn, and it is said why", async () => {
+    const run = storm();
+    const { task = "" } = run.tasks[200] ?? {};
+    for (let i = 0; i < 90; i++) run.at(70_000 + i, { ...message, to: "agent-2", task, error: null }, "agent-0");
+    const view = await viewOf(run.build());
+    expect(chooseQuestions(view).map(({ title }) => title)).toEqual(["Its owner was killed"]);
   });
 });
 

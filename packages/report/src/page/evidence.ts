@@ -1,9 +1,10 @@
 import type { RunEvent } from "@failstorm/core";
 import type { StormMetrics } from "../schema.ts";
-import { redoneTasks } from "../storm.ts";
+import { postWindow, redoneTasks } from "../storm.ts";
+import { seatsOf } from "../takeover.ts";
 import { affectedTasks } from "../tasks.ts";
 import type { Storm, Timeline } from "../timeline.ts";
-import { FAULT_CAUSES } from "../traffic.ts";
+import { FAULT_CAUSES, secondsOf } from "../traffic.ts";
 import { type Html, html } from "./html.ts";
 import type { RunView } from "./runView.ts";
 
@@ -35,20 +36,16 @@ const struckEvents = (timeline: Timeline, storm: Storm): RunEvent[] =>
 function detectionEvidence(view: RunView, storm: Storm, metrics: StormMetrics): Evidence {
   const { index } = view.timeline;
   const said = [...index.of("detect.dead"), ...index.of("detect.alive"), ...index.of("link.up")];
-  const found = metrics.detection_ms.pairs
-    .toSorted((a, b) => (a.ms ?? Number.POSITIVE_INFINITY) - (b.ms ?? Number.POSITIVE_INFINITY))
-    .flatMap((pair) => {
-      const victim = storm.victims.find((candidate) => candidate.agent === pair.victim);
-      const event = said.find(
-        (event) =>
-          event.src === pair.survivor &&
-          event.peer === pair.victim &&
-          pair.ms !== null &&
-          same(event.t, (victim?.before ?? 0) + pair.ms),
-      );
-      return event === undefined ? [] : [event];
-    });
-  return evidence("detection_ms", "The first verdict of each survivor on each victim, earliest first.", found);
+  const reached = metrics.detection_ms.pairs
+    .flatMap(({ survivor, victim, ms }) => (ms === null ? [] : [{ survivor, victim, ms }]))
+    .sort((a, b) => a.ms - b.ms);
+  // Of very many pairs only those that are shown are looked for.
+  const events = reached.slice(0, MAX_SHOWN).flatMap(({ survivor, victim, ms }) => {
+    const before = storm.victims.find((candidate) => candidate.agent === victim)?.before ?? 0;
+    return said.find((event) => event.src === survivor && event.peer === victim && same(event.t, before + ms)) ?? [];
+  });
+  const says = "The first verdict of each survivor on each victim, earliest first.";
+  return { key: "detection_ms", says, events, total: reached.length };
 }
 
 function reconnectEvidence({ timeline }: RunView, storm: Storm, metrics: StormMetrics): Evidence[] {
@@ -73,11 +70,10 @@ function reconnectEvidence({ timeline }: RunView, storm: Storm, metrics: StormMe
 
 function takeoverEvidence(view: RunView, storm: Storm, metrics: StormMetrics): Evidence[] {
   const { timeline, tasks } = view;
-  const struck = new Set(storm.victims.map((victim) => victim.agent));
-  const within = (event: { t: number }): boolean => event.t >= storm.at && event.t <= storm.until;
+  const left = storm.victims.map((victim) => seatsOf(timeline, storm, victim));
   const seats = (kind: "shard" | "tool"): RunEvent[] =>
     [...timeline.index.of("takeover.claimed"), ...timeline.index.of("takeover.served")]
-      .filter((event) => event.kind === kind && struck.has(event.from) && within(event))
+      .filter((event) => event.kind === kind && left.some((isSeat) => isSeat(event)))
       .sort((a, b) => a.t - b.t);
   const affected = affectedTasks(timeline, storm, tasks);
   const orphans = affected.filter((task) => task.orphaned);
@@ -95,19 +91,27 @@ function takeoverEvidence(view: RunView, storm: Storm, metrics: StormMetrics): E
   ];
 }
 
-function costEvidence(view: RunView, storm: Storm, metrics: StormMetrics): Evidence[] {
-  const { timeline, tasks, run } = view;
+function bytesEvidence({ timeline }: RunView, storm: Storm, metrics: StormMetrics): Evidence[] {
   const causes = new Set<string>(FAULT_CAUSES);
   const survivors = new Set(storm.survivors.map((life) => life.agent));
-  const from = Math.floor((storm.at - timeline.t0) / 1000);
-  const to = Math.floor((storm.until - timeline.t0) / 1000);
+  const { first, last } = secondsOf(timeline, storm);
+  const { seconds } = metrics.bytes_reconnect.window;
   const rows = timeline.index
     .of("msg.second")
-    .filter((event) => causes.has(event.cause) && survivors.has(event.src) && event.second >= from && event.second <= to)
+    .filter((event) => survivors.has(event.src))
     .sort((a, b) => b.bytesSent + b.bytesReceived - a.bytesSent - a.bytesReceived);
-  const bad = tasks.filter(
-    (task) => !task.good && task.intendedAt >= storm.at - run.config.tasks.deadlineMs && task.intendedAt < storm.until,
-  );
+  const caused = rows.filter((event) => causes.has(event.cause) && event.second >= first && event.second <= last);
+  const all = rows.filter((event) => event.second >= first - seconds && event.second < first + seconds);
+  return [
+    evidence("bytes_reconnect", "Seconds of traffic with a cause that only a fault has, largest first.", caused),
+    evidence("bytes_reconnect.window", `All traffic of the ${seconds} s before the fault and after it, largest first.`, all),
+  ];
+}
+
+function costEvidence(view: RunView, storm: Storm, metrics: StormMetrics): Evidence[] {
+  const { timeline, tasks, run } = view;
+  const { from, to } = postWindow(run, storm);
+  const bad = tasks.filter((task) => !task.good && task.intendedAt >= from && task.intendedAt < to);
   const affected = new Set([
     ...affectedTasks(timeline, storm, tasks).map((task) => task.result.task.task),
     ...redoneTasks(timeline, storm),
@@ -117,31 +121,57 @@ function costEvidence(view: RunView, storm: Storm, metrics: StormMetrics): Evide
     (event) => `${event.task} ${event.step}`,
   );
   const repeats = [...executions.values()].filter((group) => group.length > 1).flat();
-  const restarts = timeline.index.of("agent.spawned").filter((event) => event.t > storm.at && event.t < storm.until);
-  const back = timeline.index.of("agent.rejoined").filter((event) => event.t > storm.at && event.t < storm.until);
   return [
-    evidence("bytes_reconnect", "Seconds of traffic with a cause that only a fault has, largest first.", rows),
+    ...bytesEvidence(view, storm, metrics),
     evidence(
       "success_rate_drop",
-      `Outcomes of the ${bad.length} tasks that were not answered right in time around and after the fault.`,
+      `Outcomes of the ${bad.length} of ${metrics.success_rate.post.n} tasks around and after the fault that were not answered right in time.`,
       bad.flatMap((task) => task.first ?? []),
     ),
     evidence("duplicate_work_ratio", "Steps of affected tasks that were executed more than once.", repeats),
+  ];
+}
+
+/** Of the victims that came back. */
+function returnEvidence({ timeline }: RunView, storm: Storm, metrics: StormMetrics): Evidence[] {
+  const { index } = timeline;
+  const within = (event: { t: number }): boolean => event.t > storm.at && event.t <= storm.until;
+  const restarts = index.of("agent.spawned").filter(within);
+  const links = index.of("link.up").filter(within);
+  const completed = metrics.rejoin_ms.victims.flatMap(([agent, ms]) => {
+    const spawned = restarts.find((event) => event.agent === agent)?.t;
+    if (ms === null || spawned === undefined) return [];
+    return links.filter((event) => (event.src === agent || event.peer === agent) && same(event.t, spawned + ms));
+  });
+  const says = `Restarted, rejoined, and the handshake that completed the links${metrics.rejoin_ms.total === 0 ? ": nobody" : ""}.`;
+  const back = [...restarts, ...index.of("agent.rejoined").filter(within), ...completed];
+  return [
     evidence(
       "rejoin_ms",
-      `Restarted and rejoined${metrics.rejoin_ms.total === 0 ? ": nobody" : ""}.`,
-      [...restarts, ...back].sort((a, b) => a.t - b.t),
+      says,
+      back.sort((a, b) => a.t - b.t),
     ),
+    ...(metrics.recovered_work === null
+      ? []
+      : [
+          evidence(
+            "recovered_work",
+            "Handshakes in which survivors asked for it.",
+            links.filter(({ recovered }) => recovered !== undefined),
+          ),
+        ]),
   ];
 }
 
 /** What is behind each number of a storm. */
 export function stormEvidence(view: RunView, storm: Storm, metrics: StormMetrics): Evidence[] {
+  const survivors = new Set(storm.survivors.map((life) => life.agent));
   const notices = view.timeline.index
     .of("transport.notice")
     .filter(
       (notice) =>
         notice.t <= storm.until &&
+        survivors.has(notice.src) &&
         storm.victims.some(
           (victim) => victim.agent === notice.peer && victim.inc === notice.peerInc && notice.t >= victim.before,
         ),
@@ -153,14 +183,45 @@ export function stormEvidence(view: RunView, storm: Storm, metrics: StormMetrics
     ...reconnectEvidence(view, storm, metrics),
     ...takeoverEvidence(view, storm, metrics),
     ...costEvidence(view, storm, metrics),
+    ...returnEvidence(view, storm, metrics),
   ];
   const suffix = view.timeline.storms[0] === storm ? "" : `-${storm.cycle}`;
   return own.map(({ key, says, events, total }) => ({ key: `${key}${suffix}`, says, events, total }));
 }
 
+/** What only some runs have, and what the machine was like. */
+function furtherEvidence({ run, timeline, metrics }: RunView): Evidence[] {
+  const { index } = timeline;
+  const [from, to] = [timeline.t0 + run.config.scenario.warmupMs, timeline.storms[0]?.at ?? timeline.endAt];
+  const busy = index.of("machine").filter((event) => event.t >= from && event.t < to);
+  const exits = index.of("agent.exited").filter((exit) => exit.cause === "unexpected");
+  return [
+    evidence(
+      "load.machine_busy",
+      "Samples between the end of warm-up and the fault, busiest first.",
+      busy.sort((a, b) => b.busy - a.busy),
+    ),
+    ...(exits.length === 0 ? [] : [evidence("unexpected_exits", "Ended though nobody killed or stopped them.", exits)]),
+    ...(metrics.prediction === undefined ? [] : [evidence("prediction.recall", "Forecasts.", index.of("link.predicted"))]),
+    ...(metrics.llm === undefined
+      ? []
+      : [
+          evidence("llm.prompt_tokens", "Requests to the model.", index.of("llm.call")),
+          evidence(
+            "llm.steps",
+            "Steps that a model did not bring to a result.",
+            index.of("llm.step").filter(({ outcome }) => outcome !== "ok"),
+          ),
+        ]),
+  ];
+}
+
 /** What is behind the numbers of the whole run. */
-export function runEvidence({ timeline, tasks, metrics }: RunView): Evidence[] {
+export function runEvidence(view: RunView): Evidence[] {
+  const { timeline, tasks, metrics } = view;
+  const lost = new Set(metrics.tasks_lost_ids);
   const wrong = timeline.index.of("detect.dead").filter((event) => {
+    if (event.how === "gossip") return false;
     const struck = timeline.lives.find((life) => life.agent === event.peer && life.inc === event.peerInc);
     const stopped = timeline.index
       .of("fault.injected")
@@ -170,7 +231,12 @@ export function runEvidence({ timeline, tasks, metrics }: RunView): Evidence[] {
   const slowest = tasks.filter((task) => task.right).sort((a, b) => (b.latencyMs ?? 0) - (a.latencyMs ?? 0));
   const conflicting = tasks.filter((task) => task.conflicting);
   return [
-    evidence("false_positives", "Verdicts of death on the living.", wrong),
+    evidence("false_positives", "Own verdicts of death on the living.", wrong),
+    evidence(
+      "tasks_lost",
+      "Starts of tasks without any outcome.",
+      tasks.filter((task) => lost.has(task.task.task)).flatMap((task) => task.starts),
+    ),
     evidence(
       "work",
       "The slowest right answers.",
@@ -186,6 +252,7 @@ export function runEvidence({ timeline, tasks, metrics }: RunView): Evidence[] {
       `Tasks of the whole run without a right answer in time: ${metrics.goodput.whole.n - metrics.goodput.whole.good}.`,
       tasks.filter((task) => !task.good).flatMap((task) => task.first ?? []),
     ),
+    ...furtherEvidence(view),
   ];
 }
 

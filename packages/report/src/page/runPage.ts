@@ -84,7 +84,7 @@ export async function renderRunPage(input: {
   const view: RunView = { ...input, timeline, tasks: gradeTasks(run, timeline), charts: await loadCharts() };
   const started = typeof run.manifest?.["startedAt"] === "string" ? new Date(run.manifest["startedAt"]).toUTCString() : "";
   const head = html`<p class="eyebrow">failstorm · ${metrics.scenario} · run ${metrics.run_id}</p>
-    <h1>${metrics.protocol}: ${metrics.agent_count} agents${metrics.storms.length === 0 ? "" : `, ${metrics.victims?.length ?? 0} ${metrics.fake === true ? "marked" : "killed"}`}</h1>
+    <h1>${metrics.protocol}: ${metrics.agent_count} agents${metrics.storms.length === 0 ? "" : `, ${metrics.victims?.length ?? 0} ${metrics.fake === true ? "marked" : metrics.kind === "sigstop" ? "stopped" : "killed"}`}</h1>
     <p class="facts">${run.config.network.topology} · ${run.config.network.detector} detector · seed ${metrics.seed} · ${started}</p>
     ${warnings(view)}${verdict(metrics)}${tiles(view)}`;
   const footer = html`<p>Made by failstorm from events.ndjson; times are CLOCK_MONOTONIC of one machine. Nothing in this page is typed in by hand.</p>`;

@@ -32,10 +32,11 @@ export function verdict(metrics: FailstormMetrics): Html {
   return html`<p class="lead">At ${seconds(metrics.at_ms ?? 0)} ${(metrics.kind ?? "").toUpperCase()} ${what}
     <strong>${victims.length} of ${metrics.agent_count} agents</strong> (${list(victims.map((victim) => victim.agent))}), with ${metrics.orphaned_tasks} of their questions in flight.
     ${detection !== null && detection.first !== null && html`The survivors noticed after ${seconds(detection.first)}${detection.last === null ? ", some never" : ` to ${seconds(detection.last)}`}. `}
-    ${gap !== null ? html`The first question that had lost its owner or a helper was answered right after <strong>${seconds(gap)}</strong>. ` : html`No question that had lost its owner or a helper was answered right in time. `}
+    ${gap !== null && html`The first question that had lost its owner or a helper was answered right after <strong>${seconds(gap)}</strong>. `}
+    ${gap === null && metrics.censored?.includes("service_gap_ms") === true && html`No question that had lost its owner or a helper was answered right in time. `}
     ${reconnected !== null && html`The links were repaired after ${seconds(reconnected)}. `}
     ${steady !== null && html`Goodput was back within its threshold ${steady === 0 ? "from the first window on" : `after ${seconds(steady)}`}. `}
-    ${drop !== null && html`The fault cost ${percent(drop)} of the right answers${bytes === null ? "" : ` and ${formatWithUnit(bytes.total / 1000, "kB")} of traffic`}.`}${again}</p>`;
+    ${drop !== null && html`The fault cost ${percent(Math.max(0, drop))} of the right answers${bytes === null ? "" : ` and ${formatWithUnit(bytes.total / 1000, "kB")} of traffic`}.`}${again}</p>`;
 }
 
 /** What speaks against the numbers, before them. */
@@ -141,13 +142,22 @@ const FURTHER_DEFINITIONS: Readonly<Record<string, string>> = {
   "takeover_ms.shard": "Per orphaned shard: from the kill to the first look-up that its new owner answered.",
   "takeover_ms.tool": "Per orphaned tool: from the kill to the first step that its new holder did.",
   conflicting_answers: "Tasks with two outcomes whose answers differ.",
+  recovered_work:
+    "Tasks that were in flight at a victim, and that survivors asked its next incarnation for while they reconnected.",
+  "bytes_reconnect.window":
+    "All bytes on the survivors' client sockets, whatever their cause, in as many seconds before the fault as after it.",
+  "prediction.recall":
+    "Precision: forecasts after which the peer failed within the horizon, of all. Recall: failures that somebody foretold, of all.",
+  "load.machine_busy": "Share of all cores in use, mean between the end of warm-up and the fault.",
+  unexpected_exits: "Processes that ended though nobody killed or stopped them.",
+  "llm.prompt_tokens": "Tokens that the endpoint says it was sent and has given.",
+  "llm.steps": "Steps that a model was to do.",
 };
 
 /** Where the events behind a measure are, when it is not its own name. */
 const EVIDENCE_KEYS: Readonly<Record<string, string>> = {
   orphaned_tasks: "takeover_ms.task",
   "work.latency_ms.p50": "work",
-  tasks_lost: "goodput",
 };
 
 const evidenceKey = (key: string): string => EVIDENCE_KEYS[key] ?? findMeasure(key)?.reasonKey ?? key;

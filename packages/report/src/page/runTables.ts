@@ -101,8 +101,11 @@ function agents(metrics: FailstormMetrics): Html {
 }
 
 function windows(metrics: FailstormMetrics): Html | null {
-  if (metrics.steady_state_windows === null || metrics.steady_state_windows.length === 0) return null;
-  return html`<h3 id="ev-steady_state_ms">Windows of the steady state</h3>
+  if (metrics.steady_state_windows === null) return null;
+  const title = html`<h3 id="ev-steady_state_ms">Windows of the steady state</h3>`;
+  if (metrics.steady_state_windows.length === 0)
+    return html`${title}<p class="none">None: ${metrics.reasons["steady_state_ms"] ?? "there is no full one"}.</p>`;
+  return html`${title}
     ${table(
       ["from, s after the fault", "to, s", "tasks", "right in time", "needed", "passes"],
       metrics.steady_state_windows.map((row) => ({

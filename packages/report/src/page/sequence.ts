@@ -118,9 +118,9 @@ export function followQuestion(view: RunView, result: TaskResult, title: string)
   const [from, to] = [Math.min(...own.map((event) => event.t)), Math.max(...own.map((event) => event.t))];
   const deaths = view.timeline.storms
     .filter((storm) => !storm.fake)
-    .flatMap((storm) => storm.victims)
+    .flatMap(({ kind, victims }) => victims.map((victim) => ({ ...victim, text: kind === "sigstop" ? "stopped" : "killed" })))
     .filter((victim) => lanes.has(victim.agent) && victim.before >= from && victim.before <= to)
-    .map((victim): Happening => ({ t: victim.before, lane: victim.agent, kind: "note", tone: "bad", text: "killed" }));
+    .map(({ before, agent, text }): Happening => ({ t: before, lane: agent, kind: "note", tone: "bad", text }));
   const happenings = [...own, ...deaths].sort((a, b) => a.t - b.t);
   const sums = happenings.map((event) => ("bytes" in event ? event.bytes : 0));
   return {
@@ -136,9 +136,13 @@ export function followQuestion(view: RunView, result: TaskResult, title: string)
 /** The questions worth following: one whose owner died, one that lost a helper, one that met no fault. */
 export function chooseQuestions(view: RunView): QuestionPath[] {
   const affected = view.timeline.storms.flatMap((storm) => affectedTasks(view.timeline, storm, view.tasks));
-  const recorded = new Set(view.timeline.index.of("msg").map((event) => event.task));
+  const recorded = Map.groupBy(view.timeline.index.of("msg"), (event) => event.task);
   const touched = new Set(affected.map((task) => task.result.task.task));
-  const isWhole = (task: TaskResult): boolean => recorded.has(task.task.task) && task.starts.length > 0;
+  const isWhole = ({ task, starts }: TaskResult): boolean => {
+    const messages = recorded.get(task.task)?.length ?? 0;
+    // Request and reply: of very many agents no question fits, and none is followed in vain.
+    return messages > 0 && 2 * messages <= MAX_HAPPENINGS && starts.length > 0;
+  };
   const quick = (a: TaskResult, b: TaskResult): number => (a.latencyMs ?? 0) - (b.latencyMs ?? 0);
   const claimed = new Set(view.timeline.index.of("takeover.claimed").map((event) => event.id));
   const started = affected

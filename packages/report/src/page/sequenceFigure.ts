@@ -103,7 +103,9 @@ function drawing(layout: Layout): Html {
   const { happenings, result } = path;
   const killed = new Map(
     happenings.flatMap((event, i) =>
-      event.kind === "note" && event.text === "killed" ? [[event.lane, rows[i] ?? TOP] as const] : [],
+      event.kind === "note" && (event.text === "killed" || event.text === "stopped")
+        ? [[event.lane, rows[i] ?? TOP] as const]
+        : [],
     ),
   );
   return html`<svg class="sequence" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="The path of ${result.task.task}">
@@ -144,7 +146,7 @@ function panel(path: QuestionPath, isFirst: boolean): Html {
 export function sequenceFigure(view: RunView): Html {
   const paths = chooseQuestions(view);
   if (paths.length === 0)
-    return html`<p class="none">No question lies in the intervals in which messages are recorded singly.</p>`;
+    return html`<p class="none">No question that lies in the intervals in which messages are recorded singly took few enough of them to be drawn.</p>`;
   return html`<div id="chart-sequence">${paths.map((path, i) => panel(path, i === 0))}</div>
     <p class="caption">Time runs down, in seconds after the intended start; pauses are shortened. Arrows carry their TCP payload bytes (hover for all of it);
     orange: sent only because of the fault; red: failed. Boxes: a step at work, think time included.</p>`;
