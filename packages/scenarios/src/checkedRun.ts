@@ -38,6 +38,7 @@ export interface Evidence {
   readonly t0: number | null;
   /** Tasks that belong to the run. */
   readonly tasks: readonly GradedTask[];
+  /** Of a run that broke off: when its agents were told to stop, if they were. */
   readonly lastEventAt: number;
   /** The run went to its end and was drained. */
   readonly whole: boolean;
@@ -53,14 +54,16 @@ export function gatherEvidence(run: CheckedRun): Evidence {
     return { src: first?.src ?? "", inc: first?.inc ?? 0, events: own.toSorted((a, b) => a.seq - b.seq) };
   });
   const load = of("run.load")[0];
+  const whole = of("run.finished").some((event) => event.status === "done");
+  const told = of("run.phase").find((event) => event.phase === "end")?.t ?? Number.POSITIVE_INFINITY;
   return {
     run,
     of,
     writers,
     t0: load?.t0 ?? null,
     tasks: load === undefined ? [] : run.schedule.tasks.filter((task) => task.atMs >= load.loadFromMs),
-    lastEventAt: events.at(-1)?.t ?? 0,
-    whole: of("run.finished").some((event) => event.status === "done"),
+    lastEventAt: Math.min(events.at(-1)?.t ?? 0, whole ? Number.POSITIVE_INFINITY : told),
+    whole,
   };
 }
 

@@ -108,7 +108,11 @@ export function warnOfSmallStorm({ of, run, tasks, t0 }: Evidence): Violation[] 
     let orphaned = 0;
     for (const { task, homeOwner, atMs } of tasks) {
       for (const fault of faults) {
-        if (t0 + atMs >= fault.before || finished.get(task)?.some((event) => event.t < fault.before)) continue;
+        // A victim that ends in order (SIGTERM), or within the stamps of its kill, may yet finish what it has begun.
+        const byItself = (event: { src: string; inc: number }): boolean =>
+          fault.kind !== "sigstop" && event.src === fault.agent && event.inc === fault.agentInc;
+        if (t0 + atMs >= fault.before) continue;
+        if (finished.get(task)?.some((event) => event.t < fault.before || byItself(event))) continue;
         const last = starts.get(task)?.findLast((event) => event.t < fault.before);
         const owner = last === undefined ? { src: homeOwner, inc: fault.agentInc } : last;
         if (owner.src === fault.agent && owner.inc === fault.agentInc) orphaned += 1;
@@ -124,7 +128,7 @@ export function warnOfSmallStorm({ of, run, tasks, t0 }: Evidence): Violation[] 
 export function warnOfSaturation({ of, run, t0, lastEventAt }: Evidence): Violation[] {
   if (t0 === null) return [];
   const from = t0 + run.config.scenario.warmupMs;
-  const to = of("fault.injected")[0]?.before ?? lastEventAt;
+  const to = of("fault.injected")[0]?.before ?? Math.min(t0 + run.config.scenario.runtimeMs, lastEventAt);
   const within = (event: { t: number }): boolean => event.t >= from && event.t < to;
   const machine = of("machine").filter(within);
   const busy = machine.reduce((sum, event) => sum + event.busy, 0) / Math.max(1, machine.length);

@@ -254,6 +254,14 @@ describe("what is no violation", () => {
     expect(broken(story.run())).toEqual(["no-task-lost"]);
   });
 
+  it("of a run that was broken off: what would have been due while its agents were being ended", () => {
+    const story = new Story().without(({ t, event }) => t > 70_000 || event.ev === "run.finished");
+    story.task(48_000, "agent-1");
+    story.say(60_500, { ev: "run.phase", phase: "end" });
+    story.say(69_000, { ev: "run.finished", status: "interrupted", reason: "interrupted before its end" });
+    expect(broken(story.run())).toEqual([]);
+  });
+
   it("an outcome that never left its killed writer is not missed in the ledger", () => {
     const story = new Story();
     const task = story.task(59_500, "agent-2");
@@ -290,6 +298,26 @@ describe("warnings", () => {
     const run = breaking(change);
     expect(warned(run)).toEqual([warning]);
     expect(broken(run)).toEqual([]);
+  });
+
+  it("a storm is too small when its victims end their tasks in order", () => {
+    const orderly = breaking((story) => story.outcome(60_030, "t-000000", "agent-2"));
+    expect(warned(orderly)).toEqual(["storm-big-enough"]);
+  });
+
+  it("without a fault the machine is looked at to the end of the run, and not while agents are ended", () => {
+    const busy = (at: number): CheckedRun =>
+      breaking((story) => {
+        story.without(
+          ({ src, inc, event, t }) =>
+            event.ev === "fault.injected" || event.ev === "agent.exited" || (src === "agent-2" && (inc === 2 || t > 60_000)),
+        );
+        story.faults = [];
+        for (let i = 0; i < 9; i++)
+          story.say(at + i, { ev: "machine", busy: 1, steal: 0, orchestratorCpu: 0, orchestratorRss: 0 });
+      });
+    expect(warned(busy(100_000))).toContain("machine-not-saturated");
+    expect(warned(busy(120_500))).not.toContain("machine-not-saturated");
   });
 
   it("a ledger that nobody wrote whole is said to be unchecked", () => {
