@@ -2,9 +2,26 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { type AgentExecutor, type AgentId, type DirectRequest, InputError, type RunConfig, systemClock } from "@failstorm/core";
+import {
+  type AgentExecutor,
+  type AgentId,
+  type CommBackend,
+  CommError,
+  type CommErrorCode,
+  type DirectRequest,
+  FakeClock,
+  InputError,
+  type LookupRequest,
+  type RunConfig,
+  type RunEvent,
+  systemClock,
+  type ToolRequest,
+  type Traffic,
+} from "@failstorm/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createFailstormMetaNetwork, type FailstormMetaNetwork, type MetaNetworkOptions } from "../src/index.ts";
+import { Coordinator } from "../src/meta/coordinator.ts";
+import { LinkLog } from "../src/meta/processHost.ts";
 import { RecoveryLog } from "../src/meta/recovery.ts";
 import { Tally } from "../src/meta/tally.ts";
 
@@ -130,6 +147,175 @@ describe("a meta network in this process, over real sockets", () => {
     } finally {
       await deaf.close();
     }
+  });
+});
+
+describe("the life of a network in this process", () => {
+  it("starts an agent once, however often that is asked at a time, and ends it after its start", async () => {
+    const network = await open();
+    const agent = network.agents.get("agent-3");
+    await Promise.all([agent?.stop(), agent?.start(), agent?.start()]);
+    await network.installOutboundAdapters();
+    expect(await agent?.health()).toMatchObject({ up: true });
+    const starting = agent?.stop().then(() => agent.start());
+    await Promise.allSettled([starting, network.close()]);
+    expect(await agent?.health()).toMatchObject({ up: false });
+  });
+
+  it("once closed says so, closes once, and gives up what is under way", { timeout: 15_000 }, async () => {
+    const silent: AgentExecutor = { execute: () => new Promise(() => undefined), cancel: async () => undefined };
+    const config = { ...configOf(), tasks: { attemptTimeoutMs: 60_000, deadlineMs: 60_000 } } as RunConfig;
+    const network = await open({ executorOf: () => silent }, config);
+    await network.installOutboundAdapters();
+    const startedAt = systemClock.now();
+    const underWay = [
+      network.submit({ tool: "search", input: 1 }),
+      network.submit({ tool: "triple", input: 1 }),
+      network.sendShardTask("agent-2", { tool: "search", input: 1 }),
+    ];
+    await systemClock.sleep(50);
+    const closing = network.close();
+    expect(network.close()).toBe(closing);
+    expect((await Promise.all(underWay)).map(({ error }) => error)).toEqual(["aborted", "unknown_agent", "aborted"]);
+    await closing;
+    expect(systemClock.now() - startedAt).toBeLessThan(10_000);
+    const closed = /the network is closed; createFailstormMetaNetwork makes another/;
+    await expect(network.submit({ tool: "search", input: 1 })).rejects.toThrow(closed);
+    await expect(network.sendShardTask("agent-0", { query: "q" })).rejects.toThrow(closed);
+    await expect(network.installOutboundAdapters()).rejects.toThrow(closed);
+    await expect(network.ask("?")).rejects.toThrow(closed);
+    await expect(network.health()).rejects.toThrow(closed);
+    await expect(network.agents.get("agent-0")?.start()).rejects.toThrow(closed);
+    expect(() => network.strike({})).toThrow(closed);
+    expect(network.getFailstormMetrics().agents).toHaveLength(5);
+  });
+});
+
+/** Five agents behind a backend that does as told; `tell` says what each of them can do now, or how it fails. */
+function scripted() {
+  const clock = new FakeClock();
+  const tell = new Map<AgentId, readonly string[] | CommErrorCode>(
+    IDS.map((id) => [id, ["tool:search", `shard:${IDS.indexOf(id)}`]]),
+  );
+  const asked: string[] = [];
+  const gate = new Map<AgentId, Promise<void>>();
+  const traffic: Traffic = { bytesSent: 1, bytesReceived: 1, roundTrips: 1, firstByteAt: 0, ms: 1, protocol: "a2a" };
+  const mustLive = (id: AgentId): readonly string[] => {
+    const said = tell.get(id) ?? [];
+    if (typeof said === "string") throw new CommError(said, id, said);
+    return said;
+  };
+  const backend = {
+    connect: async (_: AgentId, id: AgentId) => ({ peer: { agentId: id, incarnation: 1, capabilities: mustLive(id) }, traffic }),
+    send: async (_: AgentId, id: AgentId, payload: { parts: { data: { body: ToolRequest | LookupRequest } }[] }) => {
+      asked.push(id);
+      const body = payload.parts[0]?.data.body;
+      await gate.get(id);
+      const can = mustLive(id);
+      if (body?.op === "tool" && !can.includes(`tool:${body.tool}`)) throw new CommError("remote", id, "not_holder");
+      const missing = body?.op === "lookup" ? body.shards.filter((shard) => !can.includes(`shard:${shard}`)) : [];
+      return { raw: null, text: "", traffic, parts: [{ kind: "data", data: { ok: true, data: { id, missing } } }] };
+    },
+  } as unknown as CommBackend;
+  const recovery = new RecoveryLog(() => ["a2a"]);
+  const coordinator = new Coordinator({
+    ...{ backend, ids: IDS, clock, recovery, topK: 1, attemptTimeoutMs: 1000, deadlineMs: 3000 },
+    tally: new Tally(),
+    label: () => "a2a",
+  });
+  return { clock, tell, asked, gate, coordinator, recovery };
+}
+
+describe("the coordinator", () => {
+  const search = { tool: "search", input: 1 } as const;
+
+  it("spreads tasks that come one after the other", async () => {
+    const { coordinator, asked } = scripted();
+    await coordinator.refresh();
+    for (let i = 0; i < 10; i++) await coordinator.submit(search);
+    expect(asked.toSorted()).toEqual(IDS.flatMap((id) => [id, id]));
+  });
+
+  it("has a look-up without a shard done by whoever holds its own, and one in a shard by whoever holds that now", async () => {
+    const { coordinator, tell, asked, clock } = scripted();
+    await coordinator.refresh();
+    for (let i = 0; i < IDS.length; i++) expect(await coordinator.submit({ query: "q" })).toMatchObject({ error: null });
+    expect(asked.toSorted()).toEqual(IDS);
+    tell.set("agent-0", ["shard:0", "shard:3"]);
+    tell.set("agent-3", ["tool:search"]);
+    const moved = coordinator.submit({ query: "q", shard: 3 });
+    await clock.advance(300);
+    expect(await moved).toMatchObject({ error: null, worker: "agent-0", data: { missing: [] } });
+    expect(asked.slice(IDS.length)).toEqual(["agent-3", "agent-0"]);
+    const nowhere = coordinator.submit({ query: "q", shard: 99 });
+    await clock.advance(3000);
+    expect(await nowhere).toMatchObject({ error: "unknown_agent", message: "no agent that is up has shard:99" });
+  });
+
+  it("does not hold it against a task that a worker has given back what it had", async () => {
+    const { coordinator, tell, asked } = scripted();
+    await coordinator.refresh();
+    for (const id of IDS.slice(0, 4)) tell.set(id, []);
+    expect(await coordinator.submit(search)).toMatchObject({ error: null, worker: "agent-4" });
+    expect(asked).toEqual(IDS);
+    expect(await coordinator.submit(search), "and it is remembered").toMatchObject({ error: null, worker: "agent-4" });
+    expect(asked).toHaveLength(6);
+  });
+
+  it("finds out by itself that one who was down is back, and what it can do", async () => {
+    const { coordinator, tell, clock } = scripted();
+    await coordinator.refresh();
+    tell.set("agent-1", "refused");
+    await coordinator.connect("agent-1");
+    expect(coordinator.isUp("agent-1")).toBe(false);
+    tell.set("agent-1", ["tool:reason"]);
+    await coordinator.submit(search);
+    expect(coordinator.isUp("agent-1"), "not asked for every task").toBe(false);
+    await clock.advance(1000);
+    await coordinator.submit(search);
+    await clock.advance(0);
+    expect([coordinator.isUp("agent-1"), coordinator.capabilitiesOf("agent-1")]).toEqual([true, ["tool:reason"]]);
+  });
+
+  it("does not take an answer that was under way when its sender was lost for its return", async () => {
+    const { coordinator, tell, clock, gate, recovery } = scripted();
+    await coordinator.refresh();
+    recovery.fault("sigterm", ["agent-0"], clock.now());
+    const slow = Promise.withResolvers<void>();
+    gate.set("agent-0", slow.promise);
+    const early = coordinator.sendTo("agent-0", search);
+    await clock.advance(10);
+    tell.set("agent-0", "refused");
+    await coordinator.connect("agent-0");
+    tell.set("agent-0", ["tool:search"]);
+    slow.resolve();
+    expect(await early).toMatchObject({ error: null });
+    expect(coordinator.isUp("agent-0")).toBe(false);
+    expect(recovery.rows()).toMatchObject([{ noticed_ms: 10, back_ms: null }]);
+    await clock.advance(10);
+    await coordinator.connect("agent-0");
+    expect(recovery.rows()).toMatchObject([{ noticed_ms: 10, back_ms: 20 }]);
+  });
+});
+
+describe("which ways agents in processes have dialled", () => {
+  const at = (t: number, event: object): RunEvent =>
+    ({ t, inc: 1, seq: 0, src: "agent-0", peer: "agent-1", ...event }) as RunEvent;
+  const up = { ev: "link.up", ms: 2, roundTrips: 1 };
+  const route = (protocol: string): object => ({ ev: "route.chosen", protocol });
+
+  it("is said with the protocol of the handshake, and only while both live", () => {
+    const log = new LinkLog();
+    for (const event of [at(1, route("a2a")), at(2, up), at(3, route("anp"))]) log.add(event);
+    const link = { from: "agent-0", to: "agent-1", ms: 2, roundTrips: 1 };
+    expect(log.all()).toEqual([{ ...link, protocol: "a2a" }]);
+    log.add(at(10, { ev: "agent.exited", src: "orchestrator", agent: "agent-1" }));
+    log.add(at(9, up));
+    expect(log.all()).toEqual([]);
+    log.add(at(11, up));
+    expect(log.all()).toEqual([{ ...link, protocol: "anp" }]);
+    log.add(at(12, { ev: "link.down" }));
+    expect(log.all()).toEqual([]);
   });
 });
 

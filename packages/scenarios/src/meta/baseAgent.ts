@@ -48,6 +48,8 @@ export function baseAgent(id: AgentId, protocols: readonly string[], parts: Part
     async start() {
       await host.start(id);
       parts.register(id);
+      // What it can do now, and that it is there, is learnt in a handshake.
+      await coordinator.connect(id);
     },
     stop: () => host.stop(id),
     send(to, request) {

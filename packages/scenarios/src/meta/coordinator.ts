@@ -2,6 +2,7 @@ import {
   type AgentId,
   type Clock,
   type CommBackend,
+  CommError,
   type CommErrorCode,
   type DirectRequest,
   type RelayRequest,
@@ -53,12 +54,27 @@ const DOWN: ReadonlySet<CommErrorCode> = new Set(["refused", "reset", "timeout"]
 /** A worker's own error may be the task's fault: so many workers are asked, no more. */
 const MAX_REFUSALS = 3;
 const RETRY_MS = 200;
+/** While there are tasks, who is up is asked anew what it can do when its last handshake is so old: tools and shards move. */
+const DESCRIBED_FOR_MS = 5_000;
+/** And who is down whether it is back. */
+const DOWN_FOR_MS = 1_000;
+
+interface Connected {
+  readonly traffic: Traffic | null;
+  readonly error: CommErrorCode | null;
+}
 
 /** Hands tasks to the least loaded agent that can do them and is up, and to another when that fails. */
 export class Coordinator {
   private readonly options: CoordinatorOptions;
   private readonly inFlight = new Map<AgentId, number>();
-  private readonly down = new Set<AgentId>();
+  /** Messages so far: of several that have nothing to do, the one that has had least to do is taken. */
+  private readonly given = new Map<AgentId, number>();
+  /** Since when. */
+  private readonly down = new Map<AgentId, number>();
+  private readonly dialledAt = new Map<AgentId, number>();
+  private readonly dialling = new Map<AgentId, Promise<Connected>>();
+  private readonly end = new AbortController();
   private readonly described = new Map<AgentId, readonly string[]>();
   private tasks = 0;
 
@@ -79,14 +95,29 @@ export class Coordinator {
     return !this.down.has(agent);
   }
 
-  /** Shakes hands with an agent, and learns what it can do. Never throws. */
-  async connect(agent: AgentId): Promise<{ readonly traffic: Traffic | null; readonly error: CommErrorCode | null }> {
-    const { backend, attemptTimeoutMs } = this.options;
-    const signal = AbortSignal.timeout(Math.ceil(attemptTimeoutMs));
+  /** Gives up what is under way; whoever waits for a task gets what came of it so far. */
+  close(): void {
+    this.end.abort();
+  }
+
+  /** Shakes hands with an agent, and learns what it can do; once at a time, whoever asks. Never throws. */
+  connect(agent: AgentId): Promise<Connected> {
+    const present = this.dialling.get(agent);
+    if (present !== undefined) return present;
+    const dial = this.dial(agent).finally(() => this.dialling.delete(agent));
+    this.dialling.set(agent, dial);
+    return dial;
+  }
+
+  private async dial(agent: AgentId): Promise<Connected> {
+    const { backend, attemptTimeoutMs, clock } = this.options;
+    const signal = this.within(attemptTimeoutMs);
+    const startedAt = clock.now();
+    this.dialledAt.set(agent, startedAt);
     try {
       const { peer, traffic } = await backend.connect(COORDINATOR, agent, { cause: "setup", kind: "handshake", signal });
       this.described.set(agent, peer.capabilities);
-      this.heard(agent);
+      this.heard(agent, startedAt);
       return { traffic, error: null };
     } catch (error) {
       const { code } = toCommError(error, agent, signal);
@@ -103,10 +134,10 @@ export class Coordinator {
   async probe(agent: AgentId): Promise<AgentHealth> {
     const { backend, clock, attemptTimeoutMs } = this.options;
     const startedAt = clock.now();
-    const signal = AbortSignal.timeout(Math.ceil(attemptTimeoutMs));
+    const signal = this.within(attemptTimeoutMs);
     try {
       await backend.healthCheck(agent, { cause: "heartbeat", kind: "probe", signal });
-      this.heard(agent);
+      this.heard(agent, startedAt);
       return { agent, up: true, ms: clock.now() - startedAt };
     } catch (error) {
       this.failed(agent, toCommError(error, agent, signal).code);
@@ -122,7 +153,7 @@ export class Coordinator {
   /** The task done by whoever can, or the last failure at its deadline. Never throws. */
   async submit(task: ShardTask, requirements: Requirements = {}): Promise<TaskResult> {
     const { clock, deadlineMs, attemptTimeoutMs, recovery } = this.options;
-    const needed = "tool" in task ? `tool:${task.tool}` : `shard:${task.shard ?? 0}`;
+    const { signal } = this.end;
     const id = this.nextTask();
     const deadline = clock.now() + deadlineMs;
     const tried = new Set<AgentId>();
@@ -130,48 +161,75 @@ export class Coordinator {
     let refusals = 0;
     let last: TaskResult | null = null;
     for (let attempt = 1; ; ) {
-      const worker = this.leastLoaded(needed, tried);
+      this.renew();
+      const worker = this.leastLoaded(task, tried);
       if (worker === null) {
-        if (clock.now() + RETRY_MS >= deadline) return last ?? nobody(needed);
-        await clock.sleep(RETRY_MS);
-        await this.refresh();
+        if (signal.aborted || clock.now() + RETRY_MS >= deadline) return last ?? nobody(wanted(task));
+        // Not awaited: one that does not answer would hold up what another may do by now.
+        void this.refresh();
+        await clock.sleep(RETRY_MS, signal).catch(() => undefined);
         tried.clear();
         continue;
       }
       // The last attempt does not outlive the task.
       const limitMs = Math.max(1, Math.min(attemptTimeoutMs, deadline - clock.now()));
-      last = await this.post(worker, this.requestFor(task, worker, id, attempt, limitMs), requirements, { limitMs });
+      last = withoutShard(
+        await this.post(worker, this.requestFor(task, worker, id, attempt, limitMs), requirements, { limitMs }),
+        task,
+      );
       attempt += 1;
       if (last.error === null) {
-        for (const agent of lost) recovery.servedInsteadOf(agent, clock.now());
+        for (const agent of lost) if (agent !== worker) recovery.servedInsteadOf(agent, clock.now());
         return last;
       }
       tried.add(worker);
       if (DOWN.has(last.error)) lost.push(worker);
-      else if (++refusals >= MAX_REFUSALS) return last;
-      if (clock.now() >= deadline) return last;
+      else if ((last.error !== "remote" || (await this.canDo(worker, task))) && ++refusals >= MAX_REFUSALS) return last;
+      if (signal.aborted || clock.now() >= deadline) return last;
+    }
+  }
+
+  /** What it says now: one that has given a tool or a shard back refuses for that reason, not because of the task. */
+  private async canDo(worker: AgentId, task: ShardTask): Promise<boolean> {
+    await this.connect(worker);
+    return this.isAble(worker, task);
+  }
+
+  /** In the background, and only while there are tasks: a network that nobody uses is left alone. */
+  private renew(): void {
+    const { ids, clock } = this.options;
+    const now = clock.now();
+    for (const id of ids) {
+      const age = now - (this.dialledAt.get(id) ?? Number.NEGATIVE_INFINITY);
+      if (age >= (this.isUp(id) ? DESCRIBED_FOR_MS : DOWN_FOR_MS)) void this.connect(id);
     }
   }
 
   /** Answers a question by the pipeline of the shard workers, each step by whoever can. Throws what a step's last failure was. */
   ask(question: string): Promise<Answer> {
     const callTool = async (tool: Tool, step: string, input: unknown): Promise<unknown> => {
-      const { error, message, data } = await this.submit({ tool, input });
-      if (error !== null) throw toCommError(new Error(`${step}: ${message}`), tool);
+      const { worker, error, message, data } = await this.submit({ tool, input });
+      if (error !== null) throw new CommError(error, worker || tool, `${step}: ${message}`);
       return data;
     };
     return answerQuestion(question, { callTool }, { topK: this.options.topK });
   }
 
-  /** Has one agent ask another, over the link between them. Never throws. */
-  relay(through: AgentId, to: AgentId, request: DirectRequest): Promise<TaskResult> {
-    const targets = [{ agentId: to, request }];
-    return this.post(
-      through,
-      { op: "relay", ttl: this.options.ids.length, path: [COORDINATOR], targets, origin: SENDER },
-      {},
-      { target: to },
-    );
+  /**
+   * Has one agent ask another, over the link between them: the result is the other's, in a protocol it hosts. The message that is counted
+   * is the one to the first. Never throws.
+   */
+  async relay(through: AgentId, to: AgentId, request: DirectRequest): Promise<TaskResult> {
+    const { ids, label } = this.options;
+    const body: RelayRequest = {
+      op: "relay",
+      ttl: ids.length,
+      path: [COORDINATOR],
+      targets: [{ agentId: to, request }],
+      origin: SENDER,
+    };
+    const result = await this.post(through, body, {}, { target: to });
+    return { ...result, worker: to, protocol: label(to) };
   }
 
   /** A task for a worker as the request that agents understand. */
@@ -195,9 +253,19 @@ export class Coordinator {
     return `m-${String(this.tasks).padStart(6, "0")}`;
   }
 
-  private leastLoaded(needed: string, tried: ReadonlySet<AgentId>): AgentId | null {
-    const able = this.options.ids.filter((id) => this.isUp(id) && !tried.has(id) && this.capabilitiesOf(id).includes(needed));
-    return able.toSorted((a, b) => this.loadOf(a) - this.loadOf(b))[0] ?? null;
+  private isAble(id: AgentId, task: ShardTask): boolean {
+    const needed = "tool" in task ? `tool:${task.tool}` : `shard:${task.shard ?? this.options.ids.indexOf(id)}`;
+    return this.capabilitiesOf(id).includes(needed);
+  }
+
+  private leastLoaded(task: ShardTask, tried: ReadonlySet<AgentId>): AgentId | null {
+    const able = this.options.ids.filter((id) => this.isUp(id) && !tried.has(id) && this.isAble(id, task));
+    const given = (id: AgentId): number => this.given.get(id) ?? 0;
+    return able.toSorted((a, b) => this.loadOf(a) - this.loadOf(b) || given(a) - given(b))[0] ?? null;
+  }
+
+  private within(limitMs: number): AbortSignal {
+    return AbortSignal.any([AbortSignal.timeout(Math.ceil(limitMs)), this.end.signal]);
   }
 
   /** `target`: whose answer is wanted, where the worker only passes the message on. */
@@ -207,8 +275,10 @@ export class Coordinator {
     requirements: Requirements,
     { target = null, limitMs }: { readonly target?: AgentId | null; readonly limitMs?: number } = {},
   ): Promise<TaskResult> {
-    const { backend, attemptTimeoutMs } = this.options;
+    const { backend, attemptTimeoutMs, clock } = this.options;
+    const startedAt = clock.now();
     this.inFlight.set(worker, this.loadOf(worker) + 1);
+    this.given.set(worker, (this.given.get(worker) ?? 0) + 1);
     const kind = body.op === "lookup" || body.op === "relay" ? body.op : "tool";
     const payload = { parts: [{ kind: "data", data: { from: SENDER, body } }] } as const;
     const result = await sendMessage({
@@ -217,28 +287,45 @@ export class Coordinator {
       worker,
       target,
       attemptTimeoutMs: limitMs ?? attemptTimeoutMs,
+      end: this.end.signal,
       send: (signal) => backend.send(COORDINATOR, worker, payload, { kind, cause: "work", signal, requirements }),
     });
     this.inFlight.set(worker, this.loadOf(worker) - 1);
-    if (result.error === null || result.error === "remote") this.heard(worker);
+    if (result.error === null || result.error === "remote") this.heard(worker, startedAt);
     else this.failed(worker, result.error);
     return result;
   }
 
-  private heard(agent: AgentId): void {
+  /** `since`: when what it has answered began. An answer that was under way when it was lost is no sign that it is back. */
+  private heard(agent: AgentId, since: number): void {
+    if (since < (this.down.get(agent) ?? since)) return;
     this.down.delete(agent);
     this.options.recovery.answered(agent, this.options.clock.now());
   }
 
   private failed(agent: AgentId, code: CommErrorCode): void {
     if (!DOWN.has(code)) return;
-    this.down.add(agent);
-    this.options.recovery.failed(agent, this.options.clock.now());
+    const now = this.options.clock.now();
+    this.down.set(agent, this.down.get(agent) ?? now);
+    this.options.recovery.failed(agent, now);
   }
 }
 
 /** It is called by nobody: whoever answers it does so on the connection it opened. */
 const SENDER: Sender = { agentId: COORDINATOR, incarnation: 1, host: "127.0.0.1", port: 0 };
+
+const wanted = (task: ShardTask): string => {
+  if ("tool" in task) return `tool:${task.tool}`;
+  return task.shard === undefined ? "a shard of its own" : `shard:${task.shard}`;
+};
+
+/** A worker that has given the shard back answers a look-up in it with nothing, and says so. */
+function withoutShard(result: TaskResult, task: ShardTask): TaskResult {
+  const missing = "tool" in task ? [] : ((result.data as { missing?: readonly number[] } | null)?.missing ?? []);
+  if (result.error !== null || missing.length === 0) return result;
+  const message = `not_holder: ${result.worker} does not serve shard ${missing.join(", ")}`;
+  return { ...result, text: "", data: null, error: "remote", message };
+}
 
 const nobody = (needed: string): TaskResult => ({
   worker: "",

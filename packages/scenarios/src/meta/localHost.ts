@@ -17,6 +17,7 @@ import {
 } from "@failstorm/core";
 import { createMeteredClient } from "@failstorm/protocols";
 import type { AgentHost } from "./agentHost.ts";
+import { Turns } from "./turns.ts";
 
 export interface LocalHostOptions {
   readonly config: RunConfig;
@@ -42,6 +43,7 @@ interface Running {
 /** Starts the protocol host of one agent, with a client and a backend of its own, as in a process of its own. */
 async function startLocal(options: LocalHostOptions, id: AgentId, index: number, incarnation: number): Promise<Running> {
   const { config, protocol, clock } = options;
+  const section = protocol.parseConfig(config.protocolConfig);
   const client = createMeteredClient({ clock, connectTimeoutMs: config.network.connectionTimeoutMs, onResidual: () => {} });
   let address: Address = { host: HOST, port: options.ports?.[index] ?? 0 };
   const backend = protocol.createBackend({
@@ -53,7 +55,7 @@ async function startLocal(options: LocalHostOptions, id: AgentId, index: number,
     clock,
     prng: createPrng(config.scenario.seed).fork(`protocol/${id}`),
     workspaceDir: path.join(options.workspaceDir, id),
-    config: protocol.parseConfig(config.protocolConfig),
+    config: section,
   });
   const end = async (local?: LocalAgent): Promise<void> => {
     await local?.close();
@@ -89,18 +91,24 @@ export async function openLocally(options: LocalHostOptions): Promise<AgentHost>
     for (const [other, { address }] of running) own.backend.registerEndpoint(other, address);
     return own.backend;
   };
-  const start = async (id: AgentId): Promise<void> => {
-    if (running.has(id)) return;
-    const incarnation = (incarnations.get(id) ?? 0) + 1;
-    running.set(id, await startLocal(options, id, agentIndex(id), incarnation));
-    incarnations.set(id, incarnation);
-  };
-  const stop = async (id: AgentId): Promise<void> => {
+  const turns = new Turns();
+  const start = (id: AgentId): Promise<void> =>
+    turns.take(id, async () => {
+      if (running.has(id)) return;
+      const incarnation = (incarnations.get(id) ?? 0) + 1;
+      running.set(id, await startLocal(options, id, agentIndex(id), incarnation));
+      incarnations.set(id, incarnation);
+    });
+  const end = async (id: AgentId): Promise<void> => {
     const agent = running.get(id);
     running.delete(id);
     await agent?.close();
   };
-  const close = async (): Promise<void> => void (await Promise.all([...running.keys()].map(stop)));
+  const close = async (): Promise<void> => {
+    await turns.close();
+    const ended = await Promise.allSettled([...running.keys()].map(end));
+    for (const one of ended) if (one.status === "rejected") throw one.reason;
+  };
   try {
     for (let index = 0; index < options.config.scenario.agentCount; index++) await start(agentId(index));
   } catch (error) {
@@ -111,16 +119,21 @@ export async function openLocally(options: LocalHostOptions): Promise<AgentHost>
     kind: "in-process",
     addressOf: (id) => running.get(id)?.address ?? null,
     start,
-    stop,
+    stop: (id) => turns.take(id, () => end(id)),
     strike: () => {
-      throw new InputError("agents in this process have no process of their own to strike; leave `inProcess` out for that");
+      throw new InputError(
+        'agents in this process have no process of their own to strike; give agents: {kind: "processes", agentEntry} for that',
+      );
     },
     sendFrom(id, to, body, signal) {
       const from = { agentId: id, incarnation: incarnations.get(id) ?? 1, ...running.get(id)?.address };
       const payload = { parts: [{ kind: "data", data: { from, body } }] } as const;
       return speaking(id).send(id, to, payload, { kind: "tool", cause: "work", signal });
     },
-    connectFrom: (id, to) => speaking(id).connect(id, to, { kind: "handshake", cause: "setup" }),
+    async connectFrom(id, to) {
+      const signal = AbortSignal.timeout(Math.ceil(options.config.tasks.attemptTimeoutMs));
+      return speaking(id).connect(id, to, { kind: "handshake", cause: "setup", signal });
+    },
     close,
   };
 }

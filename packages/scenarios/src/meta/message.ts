@@ -29,16 +29,19 @@ interface Message {
   readonly clock: Clock;
   readonly tally: Tally;
   readonly attemptTimeoutMs: number;
+  /** Aborts when nobody waits for answers any more. */
+  readonly end?: AbortSignal;
 }
 
 type Answer = Pick<TaskResult, "raw" | "text" | "data" | "error" | "message">;
 
 /** Sends one message, and takes down what came of it. Never throws. */
 export async function sendMessage(options: Message): Promise<TaskResult> {
-  const { worker, target, clock, tally, caller } = options;
+  const { worker, target, clock, tally, caller, end } = options;
   const startedAt = clock.now();
   // A time-out of the platform is whole milliseconds; a scaled time need not be.
-  const signal = AbortSignal.timeout(Math.ceil(options.attemptTimeoutMs));
+  const deadline = AbortSignal.timeout(Math.ceil(options.attemptTimeoutMs));
+  const signal = end === undefined ? deadline : AbortSignal.any([deadline, end]);
   let traffic: Traffic | undefined;
   let answer: Answer;
   try {
@@ -68,6 +71,8 @@ function answerIn({ parts, raw, text }: SendResult, target: AgentId | null): Ans
   const part = parts.find((candidate) => candidate.kind === "data");
   if (part === undefined) return { raw, text: "", data: null, error: "protocol", message: "the answer has no data part" };
   const reply = target === null ? part.data : (part.data as Record<string, unknown> | null)?.[target];
+  if (target !== null && !isReply(reply))
+    return { raw, text: "", data: null, error: "protocol", message: `the answer says nothing of ${target}` };
   if (!isReply(reply)) return { raw, text, data: part.data, error: null, message: "" };
   if (reply.ok) return { raw, text, data: reply.data, error: null, message: "" };
   return { raw, text: "", data: null, error: "remote", message: `${reply.code}: ${reply.message}` };

@@ -34,6 +34,7 @@ import { healthByProtocol, type MetaNetworkMetrics, networkMetrics, type Protoco
 import { openProcesses } from "./processHost.ts";
 import { RecoveryLog } from "./recovery.ts";
 import { Tally } from "./tally.ts";
+import { networkClosed } from "./turns.ts";
 
 /** Where the agents run. */
 export type AgentPlacement =
@@ -126,8 +127,10 @@ export class FailstormMetaNetwork {
   /**
    * Dials every agent in its own protocol, for the coordinator, and every other for each agent in this process. Agents in processes of
    * their own dial their neighbours by themselves when the network comes up: that is waited for. A failure is in the list, not thrown.
+   * Throws RunError when the network is closed, like all that sends.
    */
   async installOutboundAdapters(): Promise<readonly OutboundAdapter[]> {
+    this.mustBeOpen();
     const { connectFrom } = this.parts.host;
     const ids = [...this.agents.keys()];
     const own = ids.map((to) => this.dial(COORDINATOR, to, () => this.coordinator.connect(to)));
@@ -138,29 +141,34 @@ export class FailstormMetaNetwork {
 
   /** One attempt at a task by this worker; a failure is in the result, not thrown. Throws InputError when there is no such worker. */
   async sendShardTask(workerId: AgentId, shardData: ShardTask, requirements?: Requirements): Promise<TaskResult> {
+    this.mustBeOpen();
     if (!this.agents.has(workerId))
       throw new InputError(`${workerId}: no such worker; they are ${[...this.agents.keys()].join(", ")}`);
     return this.coordinator.sendTo(workerId, shardData, requirements);
   }
 
-  /** The task done by the least loaded agent that can and is up, by another when that fails. Never throws. */
-  submit(shardData: ShardTask, requirements?: Requirements): Promise<TaskResult> {
+  /** The task done by the least loaded agent that can and is up, by another when that fails; a failure is in the result, not thrown. */
+  async submit(shardData: ShardTask, requirements?: Requirements): Promise<TaskResult> {
+    this.mustBeOpen();
     return this.coordinator.submit(shardData, requirements);
   }
 
   /** A question answered by the workers' pipeline, each step by whoever is free. Throws CommError when a step comes to nothing. */
-  ask(question: string): Promise<Answer> {
+  async ask(question: string): Promise<Answer> {
+    this.mustBeOpen();
     return this.coordinator.ask(question);
   }
 
   /** Probes all agents. */
   async health(): Promise<{ readonly agents: readonly AgentHealth[]; readonly protocols: readonly ProtocolHealth[] }> {
+    this.mustBeOpen();
     const agents = await Promise.all([...this.agents.values()].map((agent) => agent.health()));
     return { agents, protocols: healthByProtocol([...this.agents.values()], agents) };
   }
 
   /** Strikes at once; returns the victims, drawn by the seed. Throws InputError when there is nobody to strike. */
   strike({ protocol, count, fraction, fault = "sigkill" }: Strike): readonly AgentId[] {
+    this.mustBeOpen();
     const { config, host, prng, clock } = this.parts;
     if (count !== undefined && !(Number.isInteger(count) && count >= 1))
       throw new InputError(`strike: count ${count} must be a whole number, at least 1`);
@@ -189,7 +197,7 @@ export class FailstormMetaNetwork {
     return networkMetrics({ agents: [...this.agents.values()], isUp: (id) => coordinator.isUp(id), tally, recovery });
   }
 
-  /** Ends all agents and connections. Throws RunError when the network had ended early. */
+  /** Ends all agents and connections; tasks under way are given up. Throws RunError when the network had ended early. */
   close(): Promise<void> {
     this.closed ??= this.end();
     return this.closed;
@@ -197,6 +205,7 @@ export class FailstormMetaNetwork {
 
   private async end(): Promise<void> {
     const { host, backend, client } = this.parts;
+    this.coordinator.close();
     try {
       await host.close();
     } finally {
@@ -216,7 +225,7 @@ export class FailstormMetaNetwork {
       const dialled = host.dialled?.() ?? [];
       const made = new Set(dialled.map(({ from, to }) => `${from} ${to}`));
       const missing = wanted.filter((pair) => !made.has(pair));
-      if (missing.length > 0 && clock.now() < deadline) {
+      if (missing.length > 0 && clock.now() < deadline && this.closed === null) {
         await clock.sleep(LINK_POLL_MS);
         continue;
       }
@@ -225,6 +234,10 @@ export class FailstormMetaNetwork {
       });
       return [...there, ...missing.map((pair) => this.notDialled(pair))];
     }
+  }
+
+  private mustBeOpen(): void {
+    if (this.closed !== null) throw networkClosed();
   }
 
   private notDialled(pair: string): OutboundAdapter {
@@ -279,10 +292,16 @@ export async function createFailstormMetaNetwork(config: RunConfig, options: Met
     throw new InputError(`runDir: ${workspaceDir} cannot be made: ${(error as Error).message}`, { cause: error });
   }
   const { host, plan } = await place(config, options, clock);
-  const client = createMeteredClient({ clock, connectTimeoutMs: config.network.connectionTimeoutMs, onResidual: () => {} });
-  const section = config.protocolConfig;
-  const backend = createMetaClient({ agentId: COORDINATOR, hosts, section, workspaceDir, client, clock, prng });
-  return new FailstormMetaNetwork({ config, plan, host, client, backend, clock, prng });
+  try {
+    const client = createMeteredClient({ clock, connectTimeoutMs: config.network.connectionTimeoutMs, onResidual: () => {} });
+    const section = config.protocolConfig;
+    const backend = createMetaClient({ agentId: COORDINATOR, hosts, section, workspaceDir, client, clock, prng });
+    return new FailstormMetaNetwork({ config, plan, host, client, backend, clock, prng });
+  } catch (error) {
+    // Nobody else could end what runs by now.
+    await host.close();
+    throw error;
+  }
 }
 
 async function place(

@@ -2,12 +2,13 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { type AgentId, agentId, type Clock, type PlannedFault, RunError, type RunEvent, type RunPlan } from "@failstorm/core";
 import { encodeMessage } from "@failstorm/orchestrator/control/messages.ts";
-import { carryOut } from "@failstorm/orchestrator/execute.ts";
+import { carryOut, type Outcome } from "@failstorm/orchestrator/execute.ts";
 import { type Flow, type FlowParts, restart, strike } from "@failstorm/orchestrator/flow.ts";
 import { AGENT_HOST } from "@failstorm/orchestrator/ports.ts";
 import { openShardNetwork, shardWorkerSpec } from "@failstorm/orchestrator/shardNetwork.ts";
 import { isLive } from "@failstorm/orchestrator/supervisor.ts";
 import type { AgentHost, DialledLink, LethalFault } from "./agentHost.ts";
+import { Turns } from "./turns.ts";
 
 export interface ProcessHostOptions {
   readonly plan: RunPlan;
@@ -21,7 +22,7 @@ export interface ProcessHostOptions {
 
 /** Every message of every agent is recorded singly, from t=0 on. */
 const FULL_RECORDING = [[0, Number.MAX_SAFE_INTEGER]] as const;
-/** So long a process that was told to end may take before it is started again. */
+/** So long a process that was told to end may take. */
 const EXIT_TIMEOUT_MS = 10_000;
 const BROADCAST_TIMEOUT_MS = 60_000;
 
@@ -30,20 +31,32 @@ function writeSchedule({ plan, runDir }: ProcessHostOptions, faults: readonly Pl
   writeFileSync(path.join(runDir, "schedule.json"), `${JSON.stringify({ ...plan.schedule, tasks: [], faults })}\n`);
 }
 
-/** The last handshake of each agent with each other, as the live view shows them: up to a quarter of a second late. */
-class LinkLog {
+/** The last handshake of each agent with each other while both live, as the live view shows them: up to a quarter of a second late. */
+export class LinkLog {
   private readonly routes = new Map<string, string>();
   private readonly links = new Map<string, DialledLink>();
+  private readonly ended = new Map<AgentId, number>();
 
   add(event: RunEvent): void {
     if (event.ev === "route.chosen") this.routes.set(`${event.src} ${event.peer}`, event.protocol);
+    if (event.ev === "link.down") this.links.delete(`${event.src} ${event.peer}`);
+    if (event.ev === "agent.exited") this.end(event.agent, event.t);
     if (event.ev !== "link.up") return;
-    const { src: from, peer: to, ms, roundTrips } = event;
-    this.links.set(`${from} ${to}`, { from, to, protocol: null, ms, roundTrips });
+    const { src: from, peer: to, ms, roundTrips, t } = event;
+    // What comes in after the end of one of the two was before it.
+    if (t <= Math.max(this.ended.get(from) ?? 0, this.ended.get(to) ?? 0)) return;
+    const key = `${from} ${to}`;
+    // By the route as it is now: later ones may be for messages of some kind only.
+    this.links.set(key, { from, to, protocol: this.routes.get(key) ?? null, ms, roundTrips });
   }
 
   all(): DialledLink[] {
-    return [...this.links].map(([key, link]) => Object.assign({}, link, { protocol: this.routes.get(key) ?? null }));
+    return [...this.links.values()];
+  }
+
+  private end(agent: AgentId, at: number): void {
+    this.ended.set(agent, at);
+    for (const [key, { from, to }] of this.links) if (from === agent || to === agent) this.links.delete(key);
   }
 }
 
@@ -83,14 +96,38 @@ export async function openProcesses(options: ProcessHostOptions): Promise<AgentH
     (error: unknown) => opened.reject(error),
   );
   const open = await opened.promise;
-  writeSchedule(options, []);
+  try {
+    writeSchedule(options, []);
+  } catch (error) {
+    closing.resolve();
+    await outcome.catch(() => undefined);
+    throw error;
+  }
+  return hostOf(options, { open, links, outcome, close: () => closing.resolve() });
+}
+
+interface Held {
+  readonly open: Open;
+  readonly links: LinkLog;
+  /** How the run has ended. */
+  readonly outcome: Promise<Outcome>;
+  /** Lets it end. */
+  readonly close: () => void;
+}
+
+/** What may be done with a network that stands. */
+function hostOf(options: ProcessHostOptions, { open, links, outcome, close }: Held): AgentHost {
+  const { clock } = options;
+  const turns = new Turns();
   const { supervisor } = open.parts;
   const down = (agent: AgentId): boolean => supervisor.agent(agent).life.kind === "down";
+  const gone = (agent: AgentId): Promise<boolean> => supervisor.waiting.until(() => down(agent), clock.now() + EXIT_TIMEOUT_MS);
   const faults: PlannedFault[] = [];
   /** Struck, and not started again: whether its exit has been seen yet or not. */
   const struck = new Set<AgentId>();
   // Each is a cycle of its own for who reads the events.
   const strikeNow = (victims: readonly AgentId[], kind: LethalFault): void => {
+    turns.check();
     const fault = { kind, atMs: clock.now() - open.t0, cycle: faults.length, victims, fake: false, restartAtMs: null };
     faults.push(fault);
     for (const victim of victims) struck.add(victim);
@@ -102,22 +139,35 @@ export async function openProcesses(options: ProcessHostOptions): Promise<AgentH
       const found = supervisor.agent(agent);
       return isLive(found) && !struck.has(agent) ? { host: AGENT_HOST, port: found.spec.port } : null;
     },
-    async start(agent) {
-      const found = supervisor.agent(agent);
-      if (isLive(found) && !struck.has(agent)) return;
-      await restart(open.parts, found, { briefing: () => open.briefing, latestExit: clock.now() + EXIT_TIMEOUT_MS });
-      if (!isLive(found)) throw new RunError("START_FAILED", `${agent} did not come up again; its log is ${found.spec.logFile}`);
-      struck.delete(agent);
-    },
-    async stop(agent) {
-      if (down(agent)) return;
-      strikeNow([agent], "sigterm");
-      await supervisor.waiting.until(() => down(agent), clock.now() + EXIT_TIMEOUT_MS);
-    },
+    start: (agent) =>
+      turns.take(agent, async () => {
+        const found = supervisor.agent(agent);
+        if (isLive(found) && !struck.has(agent)) return;
+        if (!(await gone(agent)))
+          throw new RunError(
+            "START_FAILED",
+            `${agent} is not started again: it has not ended yet, its log is ${found.spec.logFile}`,
+          );
+        turns.check();
+        await restart(open.parts, found, { briefing: () => open.briefing, latestExit: clock.now() });
+        if (!isLive(found))
+          throw new RunError("START_FAILED", `${agent} did not come up again; its log is ${found.spec.logFile}`);
+        struck.delete(agent);
+      }),
+    stop: (agent) =>
+      turns.take(agent, async () => {
+        if (down(agent)) return;
+        if (!struck.has(agent)) strikeNow([agent], "sigterm");
+        if (await gone(agent)) return;
+        // One that does not end in order ends all the same.
+        strikeNow([agent], "sigkill");
+        if (!(await gone(agent))) throw new RunError("STOP_FAILED", `${agent} has not ended, neither by SIGTERM nor by SIGKILL`);
+      }),
     strike: strikeNow,
     dialled: () => links.all(),
     async close() {
-      closing.resolve();
+      await turns.close();
+      close();
       const { status, reason } = await outcome;
       writeSchedule(options, faults);
       if (status !== "done") throw new RunError("RUN_FAILED", `the network ended early: ${reason ?? status}`);
