@@ -60,6 +60,8 @@ describe("bad input: exit code 2, the message on stderr, nothing on stdout, noth
     ["report of nothing", ["report", "nowhere"], /report nowhere: there is no such folder/],
     ["table of nothing", ["table", "."], /no failstorm_metrics.json there/],
     ["generate", ["data", "generate", "--questions", "many", "--out", "x"], /--questions many: must be a whole number/],
+    ["generate nothing", ["data", "generate", "--questions", "0", "--out", "x"], /--questions 0: nothing could be asked/],
+    ["generate where nobody can", ["data", "generate", "--out", "/proc/x/y"], /--out \/proc\/x: cannot be written to/],
     [
       "validate",
       ["validate", "broken.yaml"],
@@ -159,6 +161,19 @@ describe("what explains", () => {
     ])
       expect(stdout).toMatch(line);
     expect(readdirSync(dir)).not.toContain("results");
+  });
+
+  it("validate says of a queue over several protocols which process hosts what", async () => {
+    const section = "queue: { workers: 5, engine: echo, count: 20, topology: layered, sub_coordinators: 1 }";
+    writeFileSync(path.join(dir, "mixed.yaml"), `scenario: { protocol: meta }\nnetwork: { base_port: 0 }\n${section}\n`);
+    const { code, stdout, stderr } = await failstorm(["validate", "mixed.yaml"]);
+    expect(code, stderr).toBe(0);
+    const rows = stdout.slice(stdout.indexOf("\nhosts"), stdout.indexOf("\nseed")).trim().split("\n");
+    expect(rows.map((row) => row.replace(/^hosts/, "").trim())).toEqual([
+      "coordinator-1 a2a",
+      "sub-coordinator-1 a2a",
+      ...["a2a", "acp", "agora", "anp", "a2a"].map((name, index) => `worker-${index + 1} ${name}`),
+    ]);
   });
 
   it("schema is JSON, protocols are listed", async () => {

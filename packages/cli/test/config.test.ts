@@ -367,6 +367,14 @@ describe("bad input", () => {
   });
 });
 
+it("says what a corpus of one's own makes useless", async () => {
+  const { warnings } = await load({ set: ["qa.corpus=.", "qa.hops=[2]", "qa.question_count=50"] });
+  expect(warnings).toEqual([
+    "--set qa.question_count=50: not used, as no questions are generated",
+    "--set qa.hops=[2]: not used, as no questions are generated",
+  ]);
+});
+
 describe("files", () => {
   it("expand variables, as numbers when not quoted", async () => {
     const yaml = 'scenario:\n  seed: ${SEED}\n  agent_count: ${AGENTS:-4}\noutput:\n  dir: "${HOME_DIR}/$$x"\n';

@@ -161,6 +161,28 @@ describe("the key", () => {
     expect(document["llm"]).toMatchObject({ type: "openai", model: "gpt", base_url: "https://api.openai.com/v1" });
   });
 
+  it("is neither in a manifest nor in a message, however its option is written", async () => {
+    const written = [
+      `llm.api_key =${KEY}`,
+      `--set=llm.api_key = ${KEY}`,
+      `llm.api_key:${KEY}`,
+      `llm={type: openai, api_key: ${KEY}}`,
+      `llm.apiKey=${KEY}`,
+    ];
+    const manifest = await describeRun({
+      runId: "r",
+      config: (await load({})).config,
+      machine: {} as never,
+      argv: [...written, "--set", "scenario.seed=7", "--corpus", "/data/keys=1", "tasks.rate=2"],
+      clock: new FakeClock(0),
+    });
+    expect(JSON.stringify(manifest)).not.toContain("s3cret");
+    expect(manifest["argv"]).toEqual(expect.arrayContaining(["scenario.seed=7", "/data/keys=1", "tasks.rate=2"]));
+    expect((await load({ yaml: "llm: {type: openai, model: gpt}", set: [written[0] ?? ""] })).llmKey).toBe(KEY);
+    for (const set of written.slice(2)) expect(await message({ set: [set] }), set).not.toContain("s3cret");
+    expect(await message({ yaml: `llm: [{api_key: ${KEY}}]` })).toMatch(/llm \[\{"api_key":"\*\*\*"\}\]/);
+  });
+
   it("is looked for again when the recorded configuration is run again", async () => {
     const first = await load({ yaml, env: { MY_KEY: KEY } });
     const recorded = stringify(resolvedDocument(first));

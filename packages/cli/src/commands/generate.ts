@@ -1,6 +1,7 @@
 import path from "node:path";
 import { createPrng, InputError } from "@failstorm/core";
 import { userFolder } from "../project.ts";
+import { checkWritable } from "../run/folder.ts";
 import { log } from "../view/log.ts";
 import { shownPath } from "./config.ts";
 
@@ -22,8 +23,12 @@ export async function generate(options: Readonly<Record<string, string>>): Promi
     passages: wholeNumber("passages", options["passages"]),
     shards: wholeNumber("shards", options["shards"]),
   };
+  if (request.questions === 0) throw new InputError("--questions 0: nothing could be asked; give at least 1, for example 2000");
   const out = path.resolve(userFolder(), options["out"] ?? "");
-  const { generateCorpus, writeDataSet } = await import("@failstorm/qa");
+  const { generateCorpus, refuseForeignFolder, writeDataSet } = await import("@failstorm/qa");
+  // A large corpus takes a minute: better known before.
+  await refuseForeignFolder(out);
+  checkWritable(path.dirname(out), "--out");
   const set = await generateCorpus({ ...request, prng: createPrng(seed) });
   await writeDataSet(out, set, { seed });
   log(

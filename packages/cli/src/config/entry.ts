@@ -16,7 +16,7 @@ export const isSecret = (path: string): boolean => SECRET_KEY.test(path);
 
 const shown = (path: string, value: unknown): string => {
   if (isSecret(path)) return "***";
-  return typeof value === "string" ? value || '""' : JSON.stringify(value);
+  return typeof value === "string" ? value || '""' : JSON.stringify(redact(value));
 };
 
 /** JSON has no NaN and no Infinity; say them. */
@@ -42,8 +42,7 @@ export function redact(value: unknown, path = ""): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, redact(item, key)]));
 }
 
-/** The same for a command line: `--set llm.api_key=…`, `--set=llm.api_key=…`. */
-export function redactArgument(argument: string): string {
-  const [, option = "", key = ""] = /^(--set=)?([^=]+)=/.exec(argument) ?? [];
-  return isSecret(key) ? `${option}${key}=***` : argument;
-}
+const SECRET_ARGUMENT = /^(.*?(?:^|[^A-Za-z0-9])(?:api[_-]?key|token|secret|password)\s*[=:]).+$/is;
+
+/** The same for a command line, however it is written: `--set llm.api_key=…`, `--set=llm.api_key =…`, `llm={api_key: …}`. */
+export const redactArgument = (argument: string): string => argument.replace(SECRET_ARGUMENT, "$1***");

@@ -1,5 +1,5 @@
 import { InputError } from "@failstorm/core";
-import { type Entry, isSecret, nameEntry, nameOrigin } from "./entry.ts";
+import { type Entry, isSecret, nameEntry, nameOrigin, redactArgument } from "./entry.ts";
 import { nearest } from "./nearest.ts";
 import { KNOWN_KEYS, SECTION_NAMES } from "./schema.ts";
 import { parseWord } from "./yamlFile.ts";
@@ -96,7 +96,8 @@ export function readEnvironment(
 export function readAssignments(assignments: readonly string[]): Entry[] {
   return assignments.map((assignment) => {
     const at = assignment.indexOf("=");
-    if (at < 1) throw new InputError(`--set ${assignment}: must be key=value, for example --set scenario.seed=42`);
+    if (at < 1)
+      throw new InputError(`--set ${redactArgument(assignment)}: must be key=value, for example --set scenario.seed=42`);
     const path = assignment.slice(0, at).trim();
     const raw = assignment.slice(at + 1);
     return { path, value: raw === "" || isSecret(path) ? raw : parseWord(raw), origin: { kind: "flag", name: `--set ${path}=` } };

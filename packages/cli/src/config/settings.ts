@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
 import { InputError } from "@failstorm/core";
-import { ATTEMPT_TIMEOUT_SECONDS, ATTEMPT_TIMEOUT_THINK_TIMES, RESTART_AFTER_SECONDS } from "./defaults.ts";
+import { ATTEMPT_TIMEOUT_SECONDS, ATTEMPT_TIMEOUT_THINK_TIMES, DEFAULTS, RESTART_AFTER_SECONDS } from "./defaults.ts";
 import { type Entry, nameEntry } from "./entry.ts";
 import { parseSettings, type Settings } from "./schema.ts";
 
@@ -225,7 +225,10 @@ const checkNetwork: Check = ({ scenario, network, tasks }, name, { problems, not
     );
 };
 
-const checkSources: Check = ({ qa }, name, { problems }) => {
+const checkSources: Check = ({ qa }, name, { problems, notes }) => {
+  for (const key of qa.corpus === null && qa.document === null ? [] : (["question_count", "hops", "passages"] as const))
+    if (JSON.stringify(qa[key]) !== JSON.stringify(DEFAULTS.qa[key]))
+      notes.push(`${name(`qa.${key}`, qa[key])}: not used, as no questions are generated`);
   if (qa.questions !== null && qa.document === null)
     problems.push(`${name("qa.questions", qa.questions)}: a file of questions needs its document; give --document FILE`);
   if (qa.document !== null && qa.questions === null)

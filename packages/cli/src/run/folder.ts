@@ -18,10 +18,10 @@ import { type Clock, InputError, makeFolder } from "@failstorm/core";
 
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOSPC: "make room on the disk",
-  EACCES: "choose another folder with --results, or grant write permission",
-  EROFS: "choose a folder on a writable file system with --results",
-  ENOTDIR: "a part of it is a file: choose another folder with --results",
-  EEXIST: "it is a file: choose another folder with --results",
+  EACCES: "choose another folder, or grant write permission",
+  EROFS: "choose a folder on a writable file system",
+  ENOTDIR: "a part of it is a file: choose another folder",
+  EEXIST: "it is a file: choose another folder",
 };
 
 const cannotWrite = (dir: string, error: unknown, option = "--results"): InputError => {
