@@ -8,7 +8,9 @@ const count = z.number().int().nonnegative();
 export const modelUseSchema = z
   .object({
     models: z.array(z.string()),
-    calls: count.describe("attempts at requests, also those that failed"),
+    calls: count.describe(
+      "attempts at requests that ended, also those that failed; what a killed agent had under way is in no count and no sum",
+    ),
     failed: count.describe("attempts without a whole reply"),
     by_status: z.partialRecord(z.enum(LLM_STATUSES), count),
     retries: count.describe("attempts beyond the first of a request"),
