@@ -1,5 +1,5 @@
-import type { RunPlan } from "@failstorm/core";
-import { agentId } from "@failstorm/core";
+import type { RunConfig, RunPlan } from "@failstorm/core";
+import { agentId, hostedById } from "@failstorm/core";
 import { log } from "../view/log.ts";
 import { describeShortfall, describeVictims } from "../view/victims.ts";
 import type { LoadedConfig } from "../config/load.ts";
@@ -82,6 +82,12 @@ function describeModel({ config: { llm }, llmKey }: LoadedConfig): [string, stri
   ];
 }
 
+/** Of a queue over a network of several protocols: who hosts what, process by process. */
+function describeQueueMix({ scenario }: RunConfig): [string, string][] {
+  const hosted = [...(hostedById(scenario) ?? [])];
+  return hosted.map(([id, names], index): [string, string] => [index === 0 ? "hosts" : "", `${id} ${names.join(" + ")}`]);
+}
+
 /** Of a file with a section `queue`: what `failstorm queue --config` would run. */
 async function validateQueue(request: ConfigRequest): Promise<number> {
   const { draftQueue } = await import("../queue/prepare.ts");
@@ -89,7 +95,7 @@ async function validateQueue(request: ConfigRequest): Promise<number> {
   const { config, warnings } = queue.loaded;
   checkWritable(config.output.dir);
   const { checkPorts } = await import("@failstorm/orchestrator");
-  await draftQueue(queue, async (drafted) => void (await checkPorts(drafted)));
+  const draft = await draftQueue(queue, async (drafted) => void (await checkPorts(drafted)));
   for (const warning of warnings) log("WARNING", warning);
   const { workers, external, topology, questions, count, batch, engine } = queue.settings;
   const rows: [string, string][] = [
@@ -102,6 +108,7 @@ async function validateQueue(request: ConfigRequest): Promise<number> {
       "questions",
       `${questions === "generated" ? `${count} generated` : questions}, ${batch === "auto" ? "as many in a message as come back at once" : `${batch} in a message`}`,
     ],
+    ...describeQueueMix(draft.config),
     ["seed", String(config.scenario.seed)],
     ["results", shownPath(config.output.dir)],
   ];
