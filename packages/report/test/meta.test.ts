@@ -105,6 +105,16 @@ describe("a network of several protocols", () => {
     expect(page).toContain("anp lost 3 of 8 &lt;probes&gt;");
   });
 
+  it("has the router's changes also where a large mesh has made a thousand first choices before", () => {
+    const run = mixedStorm();
+    const first = { ev: "route.chosen", peer: "agent-1", protocol: "acp", before: null, reason: "hosts nothing else" } as const;
+    for (let i = 0; i < 1200; i++) run.at(100 + i / 10, first, "agent-0");
+    const mix = mixOf(run);
+    expect([mix.routes.length, mix.routes_total]).toEqual([1000, 1201]);
+    expect(changesTable(mix)?.rows).toEqual([["anp", "a2a", "1", "anp lost 3 of 8 <probes>"]]);
+    expect(mix.routes.map(({ at_ms }) => at_ms)).toEqual(mix.routes.map(({ at_ms }) => at_ms).toSorted((a, b) => a - b));
+  });
+
   it("is absent where all agents speak one protocol, and files without it stay valid", async () => {
     const run = new RunBuilder().meshUp(500).finish().build();
     const metrics = computeMetrics(run);

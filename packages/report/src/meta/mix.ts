@@ -10,7 +10,7 @@ import type { MixMetrics } from "./mixSchema.ts";
 
 /** Requests for work: their latency holds the callee's think time, the same for all protocols. */
 const WORK: ReadonlySet<MessageKind> = new Set(["tool", "lookup", "relay"]);
-/** So many choices of the router are listed; there may be more. */
+/** So many choices of the router are listed; there may be more. A large mesh has as many first choices as links: they give way to changes. */
 const MAX_ROUTES = 1000;
 
 type PairRow = MixMetrics["pairs"][number];
@@ -39,7 +39,7 @@ export function measureMix(run: RunRecord, timeline: Timeline, tasks: readonly T
       n: messages.filter(({ event }) => crosses(event, hostedBy)).length,
       total: messages.length,
     },
-    routes: chosen.slice(0, MAX_ROUTES).map(({ t, src, peer, protocol, before, reason }) => ({
+    routes: listedRoutes(chosen).map(({ t, src, peer, protocol, before, reason }) => ({
       at_ms: toMicroseconds(t - timeline.t0),
       agent: src,
       peer,
@@ -49,6 +49,12 @@ export function measureMix(run: RunRecord, timeline: Timeline, tasks: readonly T
     })),
     routes_total: chosen.length,
   };
+}
+
+function listedRoutes(chosen: readonly RunEventOf<"route.chosen">[]): readonly RunEventOf<"route.chosen">[] {
+  if (chosen.length <= MAX_ROUTES) return chosen;
+  const [changes, firsts] = [chosen.filter(({ before }) => before !== null), chosen.filter(({ before }) => before === null)];
+  return [...changes, ...firsts].slice(0, MAX_ROUTES).toSorted((a, b) => a.t - b.t);
 }
 
 const goodputOf = (tasks: readonly TaskResult[]): Goodput => goodputIn(tasks, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY);

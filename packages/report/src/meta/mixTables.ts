@@ -97,6 +97,7 @@ export function changesTable({ routes, routes_total }: MixMetrics): MixTable | n
     ({ before, protocol }) => `${before} ${protocol}`,
   );
   if (changes.size === 0) return null;
+  const changed = routes.filter(({ before }) => before !== null).length;
   const rows = [...changes.values()]
     .toSorted((a, b) => b.length - a.length)
     .map((own) => [own[0]?.before ?? "", own[0]?.protocol ?? "", String(own.length), own[0]?.reason ?? ""]);
@@ -104,7 +105,7 @@ export function changesTable({ routes, routes_total }: MixMetrics): MixTable | n
     title: "Changes of protocol by the router",
     head: ["before", "after", "times", "the first reason"],
     rows,
-    note: `Of ${routes_total} choices; each with its reason is on the page and in events.ndjson (route.chosen).`,
+    note: `Of ${routes_total} choices${routes.length < routes_total && changed === routes.length ? `, the first ${changed} changes` : ""}; each with its reason is in events.ndjson (route.chosen).`,
   };
 }
 
