@@ -219,7 +219,13 @@ function scripted() {
   } as unknown as CommBackend;
   const recovery = new RecoveryLog(() => ["a2a"]);
   const coordinator = new Coordinator({
-    ...{ backend, ids: IDS, clock, recovery, topK: 1, attemptTimeoutMs: 1000, deadlineMs: 3000 },
+    backend,
+    ids: IDS,
+    clock,
+    recovery,
+    topK: 1,
+    attemptTimeoutMs: 1000,
+    deadlineMs: 3000,
     tally: new Tally(),
     label: () => "a2a",
   });
