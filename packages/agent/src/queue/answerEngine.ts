@@ -1,6 +1,16 @@
 import { readFileSync } from "node:fs";
 import { type QueueSpec, RunError } from "@failstorm/core";
-import { answerQuestion, type Hit, mergeHits, parseDocument, runTool, ShardStore } from "@failstorm/qa";
+import {
+  answerQuestion,
+  answerWithModel,
+  type Hit,
+  mergeHits,
+  openModel,
+  parseDocument,
+  runTool,
+  ShardStore,
+  takeLlmKey,
+} from "@failstorm/qa";
 import type { RoleParts } from "../role.ts";
 import type { AskedQuestion } from "./wire.ts";
 
@@ -15,7 +25,8 @@ const KEPT_RANKINGS = 5000;
 export async function loadEngine(parts: RoleParts<QueueSpec>): Promise<AnswerEngine> {
   const { spec, clock, prng } = parts;
   const { queue } = spec.config;
-  const engine = await engineOf(parts);
+  // Taken out of the environment whatever answers here.
+  const engine = await engineOf(parts, takeLlmKey(process.env));
   const thinkTimeMs = queue?.thinkTimeMs ?? 0;
   if (thinkTimeMs === 0 || queue?.engine === "llm") return engine;
   return async (question, signal) => {
@@ -24,14 +35,14 @@ export async function loadEngine(parts: RoleParts<QueueSpec>): Promise<AnswerEng
   };
 }
 
-async function engineOf(parts: RoleParts<QueueSpec>): Promise<AnswerEngine> {
+async function engineOf(parts: RoleParts<QueueSpec>, apiKey: string | null): Promise<AnswerEngine> {
   const { config, documentPath } = parts.spec;
   const lookup = documentPath === null ? null : loadPassages(documentPath);
   switch (config.queue?.engine) {
     case "echo":
       return async ({ q }) => q;
     case "llm":
-      return modelEngine(parts, lookup);
+      return modelEngine(parts, lookup, apiKey);
     default: {
       if (lookup === null) throw new RunError("NO_DOCUMENT", "the corpus engine has no passages to answer from");
       return async ({ q }) => {
@@ -62,14 +73,13 @@ function loadPassages(documentPath: string): Lookup {
   };
 }
 
-async function modelEngine(parts: RoleParts<QueueSpec>, lookup: Lookup | null): Promise<AnswerEngine> {
-  const { answerWithModel, openModel, takeLlmKey } = await import("@failstorm/qa");
+function modelEngine(parts: RoleParts<QueueSpec>, lookup: Lookup | null, apiKey: string | null): AnswerEngine {
   const { spec, self, clock, prng, recorder } = parts;
   const { llm, queue } = spec.config;
   if (llm === null) throw new RunError("NO_MODEL", "the llm engine has no model: configure llm.type and llm.model");
   const model = openModel({
     config: llm,
-    apiKey: takeLlmKey(process.env),
+    apiKey,
     clock,
     prng: prng.fork(`llm/${self.agentId}`),
     share: { index: spec.index, of: Math.max(1, queue?.workers ?? 1) },
