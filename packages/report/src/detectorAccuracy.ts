@@ -29,7 +29,7 @@ export interface DetectorAccuracy {
  * that had stopped by order or exited by itself was dead indeed, and is no false positive either.
  */
 export function measureAccuracy(run: RunRecord, timeline: Timeline): DetectorAccuracy {
-  const struckAt = strikes(timeline);
+  const struckAt = strikes(run, timeline);
   const wrong = timeline.index
     .of("detect.dead")
     .filter((dead) => dead.t < (struckAt.get(`${dead.peer}/${dead.peerInc}`) ?? Infinity));
@@ -53,12 +53,18 @@ export function measureAccuracy(run: RunRecord, timeline: Timeline): DetectorAcc
 }
 
 /** By `agent/incarnation`: the instant from which declaring it dead is no mistake. */
-function strikes(timeline: Timeline): Map<string, number> {
+function strikes(run: RunRecord, timeline: Timeline): Map<string, number> {
   const at = new Map<string, number>();
   const note = (id: string, t: number): void => {
     at.set(id, Math.min(at.get(id) ?? Number.POSITIVE_INFINITY, t));
   };
-  for (const life of timeline.lives) if (Number.isFinite(life.goneAt)) note(`${life.agent}/${life.inc}`, life.goneAt);
+  for (const life of timeline.lives) {
+    if (Number.isFinite(life.goneAt)) note(`${life.agent}/${life.inc}`, life.goneAt);
+    if (life.goneBy !== "unexpected") continue;
+    // Others may hear of it before the orchestrator does: all that is known is that it lived when it wrote its last event.
+    const last = run.events.findLast((event) => event.src === life.agent && event.inc === life.inc);
+    if (last !== undefined) note(`${life.agent}/${life.inc}`, last.t);
+  }
   for (const fault of timeline.index.of("fault.injected"))
     if (!fault.fake) note(`${fault.agent}/${fault.agentInc}`, fault.before);
   return at;

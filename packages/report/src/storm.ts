@@ -182,6 +182,6 @@ export function redoneTasks(timeline: Timeline, storm: Storm): string[] {
   const struck = new Set(storm.victims.map((victim) => victim.agent));
   return timeline.index
     .of("takeover.claimed")
-    .filter((event) => event.kind === "task" && struck.has(event.from) && event.t >= storm.at)
+    .filter((event) => event.kind === "task" && struck.has(event.from) && event.t >= storm.at && event.t <= storm.until)
     .map((event) => event.id);
 }

@@ -179,7 +179,8 @@ function readStorms(run: RunRecord, timeline: Timeline): Storm[] {
       fake: first?.fake ?? false,
       victims,
       at,
-      until: Math.min(started[i + 1]?.at ?? Number.POSITIVE_INFINITY, recoveredBy, timeline.endAt),
+      // Never before it began, though the orchestrator may have come late for a fault just before the end.
+      until: Math.max(at, Math.min(started[i + 1]?.at ?? Number.POSITIVE_INFINITY, recoveredBy, timeline.endAt)),
       survivors: livesAt(timeline, at).filter(
         (life) => (first?.fake === true || !struck.has(life.agent)) && !isStopped(timeline, life, at),
       ),

@@ -123,6 +123,19 @@ describe("duplicate work", () => {
     });
   });
 
+  it("counts what was done again after a later storm for that one alone", () => {
+    const run = new RunBuilder().kill(60_000, "agent-3").up(70_000, "agent-3", 2);
+    run.at(70_100, { ev: "agent.rejoined", peer: "agent-0", entries: 1, ms: 5 }, "agent-3", 2);
+    run.kill(80_000, "agent-3", { inc: 2, cycle: 1 });
+    const done = run.task(79_000, "agent-3");
+    run.started(79_000, "agent-3", done, 2).step(79_100, 79_200, "agent-0", done, { exec: 0 });
+    run.outcome(79_300, "agent-3", done, { inc: 2 });
+    run.at(83_000, { ev: "takeover.claimed", kind: "task", id: done, from: "agent-3", fromInc: 2, view: "v" }, "agent-1");
+    run.step(83_100, 83_200, "agent-0", done, { exec: 1 });
+    const { storms } = computeMetrics(run.finish().build());
+    expect(storms.map((storm) => storm.duplicate_work.duplicates)).toEqual([0, 1]);
+  });
+
   it("looks at fault-affected tasks only; the rest is counted for the whole run", () => {
     const { run } = storm();
     const other = run.served(40_000, "agent-0");
@@ -161,6 +174,13 @@ describe("false positives", () => {
     const metrics = computeMetrics(run.finish().build());
     expect(metrics.false_positives).toBe(0);
     expect(metrics.unexpected_exits).toEqual([{ agent: "agent-2", incarnation: 1, code: 1, signal: null }]);
+  });
+
+  it("are not: verdicts on one that exited by itself, before the orchestrator had noticed", () => {
+    const run = new RunBuilder().at(89_990, { ev: "log", level: "error", message: "about to fail" }, "agent-2");
+    run.dead(89_000, "agent-1", "agent-2").dead(90_010, "agent-0", "agent-2", "transport");
+    run.at(90_030, { ev: "agent.exited", agent: "agent-2", agentInc: 1, pid: 1102, code: 1, signal: null, cause: "unexpected" });
+    expect(computeMetrics(run.finish().build()).false_positives).toBe(1);
   });
 
   it("include a verdict that came before the kill", () => {

@@ -317,6 +317,11 @@ describe("several cycles, no fault, SIGSTOP", () => {
     expect(metrics.storms[1]?.detection_ms.first).toBe(2000);
   });
 
+  it("one that came later than the end is looked at for no time, not for less", () => {
+    const metrics = computeMetrics(new RunBuilder().kill(120_004, "agent-3").finish().build());
+    expect(metricsSchema.parse(metrics)).toMatchObject({ until_ms: 0, reconnected_watched_ms: 0, detection_ms: { reached: 0 } });
+  });
+
   it("an agent that lay dead at a fault is no survivor of it, though it came back later", () => {
     const run = mesh().kill(70_000, "agent-0", { cycle: 1 }).up(80_000, "agent-3", 2);
     expect(computeMetrics(run.finish().build()).storms[1]?.survivors).toEqual(["agent-1", "agent-2"]);
