@@ -9,8 +9,19 @@ import { type Evidence, refTo, type Violation, writerKey } from "./checkedRun.ts
 const KILL_SLACK_MS = 50;
 
 /** `seq` counts 0, 1, 2, … per incarnation; the tail of a killed one may be cut off, nothing else may be missing or double. */
-export function checkSequences({ writers }: Evidence): Violation[] {
-  return writers.flatMap(({ src, inc, events }) => {
+export function checkSequences({ of, writers }: Evidence): Violation[] {
+  const orderly = new Map(
+    of("agent.exited")
+      .filter((exit) => exit.cause === "stop" && exit.code === 0)
+      .map((exit) => [`${exit.agent}/${exit.agentInc}`, exit]),
+  );
+  return writers.flatMap((writer) => {
+    const { src, inc, events } = writer;
+    const exit = orderly.get(writerKey(writer));
+    if (exit !== undefined && !events.some((event) => event.ev === "agent.stopping")) {
+      const message = `${src} (incarnation ${inc}) ended in order, and its last events are not there`;
+      return [{ invariant: "events-gapless", message, events: [...events.slice(-1), exit].map(refTo) }];
+    }
     const at = events.findIndex((event, i) => event.seq !== i);
     const odd = events[at];
     if (odd !== undefined) {

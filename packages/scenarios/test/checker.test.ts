@@ -222,6 +222,14 @@ describe("each invariant, broken once, is named", () => {
     );
   });
 
+  it("events-gapless: the last events of one that ended in order", () => {
+    const exit = { ev: "agent.exited", agent: "agent-1", agentInc: 1, pid: 1, signal: null, cause: "stop" } as const;
+    const ended = (code: number | null) => new Story().say(121_400, { ...exit, code });
+    expect(broken(ended(0).run())).toEqual(["events-gapless"]);
+    expect(broken(ended(0).say(121_300, { ev: "agent.stopping", reason: "told to stop" }, "agent-1").run())).toEqual([]);
+    expect(broken(ended(null).run())).toEqual([]);
+  });
+
   it("events-in-order: a clock that went back", () => {
     const run = new Story().run();
     const events = run.events.map((event) =>
