@@ -144,6 +144,9 @@ describe("the key", () => {
   it("in the environment without a model is no mistake, and goes nowhere", async () => {
     const { config, llmKey } = await load({ env: { FAILSTORM_LLM_API_KEY: KEY, OPENAI_API_KEY: KEY } });
     expect([config.llm, llmKey]).toEqual([null, null]);
+    const alone = { FAILSTORM_LLM_API_KEY: KEY, FAILSTORM_LLM_MODEL: "gpt" };
+    expect(await message({ env: alone })).toMatch(/^FAILSTORM_LLM_MODEL=gpt: a model needs llm\.type: openai, nvidia, local/);
+    expect((await load({ env: alone, set: ["llm.type=off"] })).config.llm).toBeNull();
   });
 
   it("is in nothing that is recorded", async () => {

@@ -347,7 +347,12 @@ describe("the key", () => {
   });
 
   it("is taken out of the environment", () => {
-    const env: Record<string, string | undefined> = { FAILSTORM_LLM_API_KEY: KEY, PATH: "/bin" };
+    const env: Record<string, string | undefined> = {
+      FAILSTORM_LLM_API_KEY: KEY,
+      OPENAI_API_KEY: KEY,
+      MY_KEY: `${KEY}\n`,
+      PATH: "/bin",
+    };
     expect(takeLlmKey(env)).toBe(KEY);
     expect(env).toEqual({ PATH: "/bin" });
     expect(takeLlmKey(env)).toBeNull();

@@ -172,14 +172,29 @@ describe("failures in odd shapes", () => {
     ]);
   });
 
-  it.each([{ error: { message: "overloaded", code: 502 } }, { error: "overloaded", choices: [] }])(
-    "an error with the code of a success (%j) is the provider's, and tried again",
-    async (body) => {
-      const { answer, events } = await ask([json(200, body), answers("x")], { config: NOT_STREAMED });
-      expect(answer?.outcome).toBe("ok");
-      expect(events.map(({ status }) => status)).toEqual(["server_error", "ok"]);
-    },
-  );
+  it.each([
+    ["breaks off", (): boolean => true],
+    ["never ends", (): boolean => false],
+  ])("a stream that has said all and then %s is a whole reply, not asked for again", async (_what, breaks) => {
+    const done = { choices: [{ delta: { content: '{"answer": "Santiago"}' }, finish_reason: "stop" }] };
+    const turn: Turn = (response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(`data: ${JSON.stringify(done)}\n\n`, () => breaks() && response.socket?.destroy());
+    };
+    const { answer, events } = await ask([turn], { config: { timeoutMs: 200 } });
+    expect(answer).toMatchObject({ answer: "Santiago", outcome: "ok" });
+    expect(events).toMatchObject([{ status: "ok", code: 200, promptTokens: null, cost: null }]);
+  });
+
+  it.each([
+    { error: { message: "overloaded", code: 502 } },
+    { error: "overloaded", choices: [] },
+    { choices: [{ message: { content: "" }, finish_reason: "error" }] },
+  ])("an error with the code of a success (%j) is the provider's, and tried again", async (body) => {
+    const { answer, events } = await ask([json(200, body), answers("x")], { config: NOT_STREAMED });
+    expect(answer?.outcome).toBe("ok");
+    expect(events.map(({ status }) => status)).toEqual(["server_error", "ok"]);
+  });
 
   it.each([null, "no", [], { error: null }, { error: { message: { deep: [1] } } }, { detail: [{ msg: "no" }] }])(
     "a refusal whose body is %j is an outcome",

@@ -95,7 +95,8 @@ export function resolveLlm(given: LlmSettings, entries: Entries, env: Environmen
 function rejectUnused(entries: Entries): void {
   if (entries.get("llm.type")?.value !== undefined && entries.get("llm.type")?.value !== null) return;
   const stray = [...entries.values()].find(
-    ({ path, value, origin }) => path.startsWith("llm.") && isSaid(path, value) && origin.kind !== "env",
+    ({ path, value, origin }) =>
+      path.startsWith("llm.") && isSaid(path, value) && !(origin.kind === "env" && path === "llm.api_key"),
   );
   if (stray !== undefined)
     throw new InputError(

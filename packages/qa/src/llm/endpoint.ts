@@ -110,8 +110,10 @@ export function connectEndpoint(options: EndpointOptions): Endpoint {
         }
         signal.throwIfAborted();
         patience.throwIfAborted();
-        return ended(said, { status: statusOf(said), code, retryAfterMs: null, shouldRetry: null, detail: null }, apiKey);
+        return ended(said, whole(said, code), apiKey);
       } catch (error) {
+        // All that is missing is what comes after the reply, the count of its tokens or the end of the stream: asking again would cost another.
+        if (said.finish !== null && !signal.aborted) return ended(said, whole(said, code), apiKey);
         const failure = signal.aborted
           ? ({ status: "aborted", code, retryAfterMs: null, shouldRetry: false, detail: null } as const)
           : patience.aborted
@@ -147,8 +149,16 @@ function requestBody(
   };
 }
 
+const whole = (said: Said, code: number | null): Omit<Attempt, "text" | "calls" | "usage"> => ({
+  status: statusOf(said),
+  code,
+  retryAfterMs: null,
+  shouldRetry: null,
+  detail: null,
+});
+
 function statusOf({ finish, text, calls, failed }: Said): LlmStatus {
-  if (failed) return "server_error";
+  if (failed || finish === "error") return "server_error";
   if (finish === "length") return "length";
   if (finish === "content_filter") return "filtered";
   if (finish !== null) return "ok";

@@ -13,11 +13,13 @@ export function withoutSecret(text: string, secret: string | null): string {
 }
 
 /**
- * The model's key, taken out of the environment so that nothing this process starts or dumps later has it. null when there is none: an
- * endpoint of one's own may want none.
+ * The model's key, taken out of the environment, with every variable that it came from (`OPENAI_API_KEY`, one of the user's), so that nothing
+ * this process starts or dumps later has it. null when there is none: an endpoint of one's own may want none.
  */
 export function takeLlmKey(env: Record<string, string | undefined>): string | null {
   const key = env[LLM_KEY_VARIABLE];
   delete env[LLM_KEY_VARIABLE];
-  return key === undefined || key === "" ? null : key;
+  if (key === undefined || key === "") return null;
+  for (const name of Object.keys(env)) if (env[name]?.trim() === key) delete env[name];
+  return key;
 }
