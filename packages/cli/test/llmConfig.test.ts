@@ -121,6 +121,10 @@ describe("which model thinks", () => {
       expect.stringContaining("llm.prices: has no price for tiny"),
       expect.stringContaining("tasks.think_time: not used, as a model thinks"),
     ]);
+    const slow = await load({ yaml: `${LOCAL}\n`, set: ["llm.timeout=301", "llm.stream=false"] });
+    expect(slow.warnings).toEqual([
+      "--set llm.timeout 301: a reply that says nothing for 300 s is given up all the same; with llm.stream true it may take longer as a whole",
+    ]);
   });
 });
 

@@ -20,7 +20,7 @@ const KEY = "sk-very-secret-0123456789";
 const QUESTION = "What is the capital of Chile?";
 
 /** Asks the question once for each of `times` of one model behind a server that follows the script. */
-async function ask(script: readonly Turn[], options: { config?: Partial<LlmConfig>; times?: number } = {}) {
+async function ask(script: readonly Turn[], options: { config?: Partial<LlmConfig>; times?: number; fetch?: typeof fetch } = {}) {
   const clock = instantClock();
   await using server = await startEndpoint(clock, ...script);
   const events: LlmCallEvent[] = [];
@@ -34,6 +34,7 @@ async function ask(script: readonly Turn[], options: { config?: Partial<LlmConfi
     share: { index: 0, of: 1 },
     onCall: (event) => events.push(event),
     onProblem: (message) => problems.push(message),
+    ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
   });
   const lookup = async (query: string): Promise<[]> => {
     queries.push(query);
@@ -185,6 +186,17 @@ describe("failures in odd shapes", () => {
     expect(answer).toMatchObject({ answer: "Santiago", outcome: "ok" });
     expect(events).toMatchObject([{ status: "ok", code: 200, promptTokens: null, cost: null }]);
   });
+
+  it.each(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"])(
+    "%s: the platform's patience is over, not the connection",
+    async (code) => {
+      const cause = Object.assign(new Error("slow"), { code });
+      const impatient = (): Promise<Response> => Promise.reject(new TypeError("fetch failed", { cause }));
+      const { answer, problems } = await ask([answers("x")], { fetch: impatient, config: { retries: 0 } });
+      expect(answer?.outcome).toBe("timeout");
+      expect(problems).toEqual([]);
+    },
+  );
 
   it.each([
     { error: { message: "overloaded", code: 502 } },

@@ -144,6 +144,8 @@ function findKey({ api_key }: LlmSettings, provider: LlmType, entries: Entries, 
   return key;
 }
 
+/** Node's fetch gives up when the headers of a reply, or its next piece, take longer. */
+const PLATFORM_PATIENCE_SECONDS = 300;
 const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/;
 
 function notesOn(settings: LlmSettings & { base_url: string }, key: string | null, entries: Entries): string[] {
@@ -153,6 +155,10 @@ function notesOn(settings: LlmSettings & { base_url: string }, key: string | nul
     notes.push(`${placeOf("llm.base_url", entries)} ${settings.base_url}: the key travels unencrypted; use https`);
   if (settings.prices.length > 0 && priceOf(settings) === null)
     notes.push(`${placeOf("llm.prices", entries)}: has no price for ${settings.model}: cost will be null`);
+  if (settings.timeout > PLATFORM_PATIENCE_SECONDS)
+    notes.push(
+      `${placeOf("llm.timeout", entries)} ${settings.timeout}: a reply that says nothing for ${PLATFORM_PATIENCE_SECONDS} s is given up all the same${settings.stream ? "" : "; with llm.stream true it may take longer as a whole"}`,
+    );
   const { value } = entries.get("tasks.think_time") ?? { value: undefined };
   if (value !== undefined && value !== DEFAULTS.tasks.think_time)
     notes.push(`${placeOf("tasks.think_time", entries)}: not used, as a model thinks`);

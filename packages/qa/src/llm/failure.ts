@@ -25,9 +25,12 @@ export function classify(
   // The stream itself carried an error object: the provider's, after it had said 200.
   if (isProviderError(error)) return { ...silent, status: "server_error" };
   if (error instanceof SyntaxError) return { ...silent, status: "garbage" };
+  // The platform's own patience, which is 300 s for the headers and between two pieces of the body.
+  const reason = causeCode(error);
+  if (reason === "UND_ERR_HEADERS_TIMEOUT" || reason === "UND_ERR_BODY_TIMEOUT") return { ...silent, status: "timeout" };
   // Headers had come: it is the body that did not come to its end.
   if (context.code !== null || context.began) return { ...silent, status: "cut" };
-  return { ...silent, status: isConnectionError(error) ? "unreachable" : "garbage", detail: causeCode(error) };
+  return { ...silent, status: isConnectionError(error) ? "unreachable" : "garbage", detail: reason };
 }
 
 function statusOfCode(code: number): LlmStatus {
