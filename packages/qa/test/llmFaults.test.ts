@@ -211,7 +211,7 @@ describe("failures in odd shapes", () => {
   it.each([null, "no", [], { error: null }, { error: { message: { deep: [1] } } }, { detail: [{ msg: "no" }] }])(
     "a refusal whose body is %j is an outcome",
     async (body) => {
-      const { answer, problems } = await ask([json(422, body as object)]);
+      const { answer, problems } = await ask([json(422, body)]);
       expect(answer).toMatchObject({ answer: null, outcome: "rejected" });
       expect(problems[0]).toContain("HTTP 422");
     },
