@@ -9,10 +9,10 @@ import { measureMix } from "./meta/mix.ts";
 import { measurePrediction } from "./prediction.ts";
 import type { RunRecord } from "./run.ts";
 import { type FailstormMetrics, METRICS_SCHEMA_VERSION, type StormMetrics, stormSchema } from "./schema.ts";
-import { toMicroseconds } from "./spread.ts";
+import { type LatencySummary, toMicroseconds } from "./spread.ts";
 import { type Control, measureStorm } from "./storm.ts";
 import { countDuplicates, MIN_ORPHANED_TASKS } from "./takeover.ts";
-import { goodputIn, gradeTasks, type TaskResult } from "./tasks.ts";
+import { type Goodput, goodputIn, gradeTasks, type TaskResult } from "./tasks.ts";
 import { readTimeline, type Timeline } from "./timeline.ts";
 import { messagesByKind } from "./traffic.ts";
 
@@ -41,6 +41,8 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
   const invalid = invalidBecause(run, timeline, storms);
   const meta = measureMix(run, timeline, tasks);
   const llm = measureModelUse(timeline.index);
+  const measured = goodputIn(tasks, measuredFrom, lastStart);
+  const work = summariseTasks(due);
   return {
     schemaVersion: METRICS_SCHEMA_VERSION,
     run_id: run.runId,
@@ -55,7 +57,7 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
     saturated: (load.machine_busy ?? 0) > MAX_BUSY || (load.loop_lag_p99_ms ?? 0) > MAX_LOOP_LAG_MS,
     load,
     ...headlineOf(storms),
-    reasons: storms[0]?.reasons ?? { storms: noStormReason(run, timeline) },
+    reasons: { ...(storms[0]?.reasons ?? { storms: noStormReason(run, timeline) }), ...runReasons(measured, work.latency_ms) },
     storms,
     tasks_lost: lost.length,
     tasks_lost_ids: lost,
@@ -64,9 +66,9 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
     ...(prediction === null ? {} : { prediction }),
     goodput: {
       whole: goodputIn(due, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY),
-      measured: goodputIn(tasks, measuredFrom, lastStart),
+      measured,
     },
-    work: summariseTasks(due),
+    work,
     latency_histogram: latencyHistogram(due),
     schedule_sha256: hashSchedule(run),
     answers: { calibrated: run.schedule.calibrated, ...scoreAnswers(tasks) },
@@ -79,6 +81,19 @@ export function computeMetrics(run: RunRecord, extra: { readonly control?: RunRe
     ...(llm === null ? {} : { llm }),
     ...tables(run, timeline, tasks),
   };
+}
+
+/** Why what is said of the whole run is null. */
+function runReasons(measured: Goodput, latency: LatencySummary): Record<string, string> {
+  const reasons: Record<string, string> = {};
+  if (measured.rate === null)
+    reasons["goodput"] = "no task was intended between the end of warm-up and a deadline before the end";
+  for (const [name, needed] of [
+    ["p50", 1],
+    ["p99", 100],
+  ] as const)
+    if (latency[name] === null) reasons[`work.latency_ms.${name}`] = `${latency.n} right answers, at least ${needed} needed`;
+  return reasons;
 }
 
 function latencyHistogram(tasks: readonly TaskResult[]): [number, number][] {

@@ -56,6 +56,7 @@ export function measureStorm(options: {
   if (steady.censored) censored.push("steady_state_ms");
   const success = measureSuccess(run, storm, tasks, pre, control, steady.ms);
   if (success.reason !== null) reasons["success_rate_drop"] = success.reason;
+  if (success.rates.paired === null) reasons["success_rate.paired"] = "no run of the same schedule without a fault was given";
   const affectedIds = new Set([...affected.map((task) => task.result.task.task), ...redoneTasks(timeline, storm)]);
   const work = countDuplicates(timeline, (task) => affectedIds.has(task));
   if (work.executions === 0) reasons["duplicate_work_ratio"] = storm.fake ? FAKE : "no step of an affected task was executed";

@@ -171,6 +171,9 @@ describe("the page of a run", () => {
       expect(page).toContain(`id="${id}"`);
     expect(page).toMatch(/SIGKILL was sent to\s+<strong>1 of 4 agents<\/strong> \(agent-3\)/);
     expect(page).toContain("agent-0 noticed agent-3 after 3000 ms (own probe)");
+    // A row of first, median and last is not defined by the first alone.
+    expect(page).toMatch(/data-def="Over all pairs of a survivor and a victim[^"]*">detection</);
+    expect(page).toMatch(/data-def="TCP payload of the requests with headers[^"]*">kB sent</);
     expect(page).toContain("t-000280: claimed by agent-0 after 3300 ms, served after 4000 ms");
   });
 

@@ -343,7 +343,12 @@ describe("several cycles, no fault, SIGSTOP", () => {
     run.served(40_000, "agent-0");
     const metrics = computeMetrics(run.finish().build());
     expect(metrics).toMatchObject({ valid: true, detection_ms: null, steady_state_ms: null, storms: [] });
-    expect(metrics.reasons).toEqual({ storms: "no fault was planned in this run" });
+    expect(metrics.reasons).toEqual({
+      storms: "no fault was planned in this run",
+      "work.latency_ms.p99": "1 right answers, at least 100 needed",
+    });
+    const idle = computeMetrics(new RunBuilder(buildConfig({ scenario: { killCount: 0 } })).finish().build());
+    expect(Object.keys(idle.reasons)).toEqual(["storms", "goodput", "work.latency_ms.p50", "work.latency_ms.p99"]);
   });
 
   it("a stopped victim is affected while it stands still, and is back with SIGCONT", () => {

@@ -137,6 +137,16 @@ export function tiles({ metrics }: RunView): Html | null {
 
 /** Of rows that are no measure to compare by. */
 const FURTHER_DEFINITIONS: Readonly<Record<string, string>> = {
+  detection_ms:
+    "Over all pairs of a survivor and a victim: from the stamp just before the victim's kill(2) until that survivor declared it dead (not merely suspect), or learned of its newer incarnation. No last when a survivor never noticed.",
+  transport_notice_ms:
+    "Over the pairs whose survivor held a stream to the victim: until the survivor's kernel closed it. Recorded always, acted upon only with --transport-signals.",
+  rejoin_ms:
+    "Over the restarted victims: from the spawn of the new process to the last handshake that completed all of its links.",
+  "takeover_ms.task":
+    "Over the orphaned tasks: from the kill until a new owner answered them right. Tasks that never were count as infinitely late.",
+  "work.latency_ms.p50":
+    "Time of right answers from the intended start of their task (open loop), over the whole run: what 50, 95 and 99 of 100 came within, and the longest.",
   victims: "The agents that were hit, with the stamps around each kill(2).",
   reconnected_all_ms: "As reconnected, but with the restarted victims: until the links equal those of the whole topology.",
   "takeover_ms.shard": "Per orphaned shard: from the kill to the first look-up that its new owner answered.",

@@ -1,10 +1,44 @@
 import { hostedById } from "@failstorm/core";
 import { formatValue } from "../measures.ts";
 import type { FailstormMetrics } from "../schema.ts";
+import { defined } from "./document.ts";
 import { type Html, html } from "./html.ts";
 import type { RunView } from "./runView.ts";
 
 type Cell = string | number | null;
+
+/** What the heads of the tables mean, where the word alone does not say it. */
+const HEADS: Readonly<Record<string, string>> = {
+  phase:
+    "By intended start. exposed: may be in flight when the fault comes; outage: up to 30 s after it; tail: the deadline lies past the end.",
+  tasks: "Tasks that the schedule has in this time, those of dead agents included.",
+  "right in time": "Answered right before their deadline.",
+  "goodput, %": "Right in time, of all tasks.",
+  "p50, ms": "Median latency of right answers, from the intended start.",
+  "p95, ms": "95 of 100 right answers came within it; none below 20 answers.",
+  "p99, ms": "99 of 100 right answers came within it; none below 100 answers.",
+  needed: "Good tasks at which the window passes: at most 5 % of runs without a fault fail one of their first three windows.",
+  failed: "Ended in an error of the caller, the connection or the peer.",
+  "kB sent": "TCP payload of the requests with headers, as their senders counted it.",
+  "kB received": "TCP payload of the answers with headers, as the senders of the requests counted it.",
+  "round trips": "Requests on the wire; a message may need several.",
+  "mean, ms": "From the request to the end of its answer, failed ones included.",
+  "longest, ms": "From the request to the end of its answer, failed ones included.",
+  lives: "Incarnations: how often its process was started.",
+  "home tasks": "Tasks that are its own as long as it lives.",
+  started: "Tasks it began, those taken over included.",
+  steps: "Tool steps it executed for others and for itself.",
+  messages: "Sent and ended, failed ones included; of an agent, to the last sample of each of its processes.",
+  "MB sent": "TCP payload of its own requests, headers included.",
+  "MB received": "TCP payload of the answers to them, headers included.",
+  "CPU, s": "User and system time of all its processes, to the last sample of each.",
+  "RSS, MB": "The largest of its samples of resident memory.",
+  "loop lag, ms": "The largest of its samples of the event loop's delay, each the p99 of a sample interval.",
+};
+
+/** Where a table's numbers come from. */
+const source = (...names: readonly string[]): Html =>
+  html`<p class="caption">From the events ${names.map((name, i) => html`${i > 0 && ", "}<code>${name}</code>`)}: <code>grep '"ev":"${names[0] ?? ""}"' events.ndjson</code></p>`;
 
 /** A table with numbers to the right. `numeric`: which columns are. */
 function table(
@@ -14,7 +48,7 @@ function table(
 ): Html {
   const cell = (value: Cell, i: number): Html =>
     html`<td${numeric(i) && html` class="num"`}>${typeof value === "number" || value === null ? formatValue(value) : value}</td>`;
-  return html`<div class="scroll"><table><thead><tr>${head.map((word, i) => html`<th${numeric(i) && html` class="num"`}>${word}</th>`)}</tr></thead>
+  return html`<div class="scroll"><table><thead><tr>${head.map((word, i) => html`<th${numeric(i) && html` class="num"`}>${HEADS[word] === undefined ? word : defined(word, HEADS[word])}</th>`)}</tr></thead>
     <tbody>${rows.map(({ cells, mark }) => html`<tr${mark !== undefined && html` class="${mark}"`}>${cells.map(cell)}</tr>`)}</tbody></table></div>`;
 }
 
@@ -118,8 +152,8 @@ function windows(metrics: FailstormMetrics): Html | null {
 /** The tables behind the pictures. */
 export const detailTables = ({
   metrics,
-}: RunView): Html => html`<h3>Phases, by intended start</h3>${phases(metrics)}${windows(metrics)}
-  <h3>Messages by kind</h3>${messages(metrics)}<h3>Agents</h3>${agents(metrics)}`;
+}: RunView): Html => html`<h3>Phases, by intended start</h3>${phases(metrics)}${source("task.outcome")}${windows(metrics)}
+  <h3>Messages by kind</h3>${messages(metrics)}${source("msg.second")}<h3>Agents</h3>${agents(metrics)}${source("process", "agent.up", "task.started", "step.started")}`;
 
 const text = (value: unknown): string => (typeof value === "string" || typeof value === "number" ? String(value) : "");
 
