@@ -212,7 +212,8 @@ function scripted() {
       const body = payload.parts[0]?.data.body;
       await gate.get(id);
       const can = mustLive(id);
-      if (body?.op === "tool" && !can.includes(`tool:${body.tool}`)) throw new CommError("remote", id, "not_holder");
+      if (body?.op === "tool" && (can.includes("refuses") || !can.includes(`tool:${body.tool}`)))
+        throw new CommError("remote", id, "not_holder");
       const missing = body?.op === "lookup" ? body.shards.filter((shard) => !can.includes(`shard:${shard}`)) : [];
       return { raw: null, text: "", traffic, parts: [{ kind: "data", data: { ok: true, data: { id, missing } } }] };
     },
@@ -281,6 +282,29 @@ describe("the coordinator", () => {
     await coordinator.submit(search);
     await clock.advance(0);
     expect([coordinator.isUp("agent-1"), coordinator.capabilitiesOf("agent-1")]).toEqual([true, ["tool:reason"]]);
+    tell.set("agent-1", []);
+    await coordinator.welcome("agent-1");
+    tell.set("agent-1", ["tool:reason"]);
+    await clock.advance(1000);
+    await coordinator.submit(search);
+    await clock.advance(0);
+    expect(coordinator.capabilitiesOf("agent-1"), "started, and settled by now").toEqual(["tool:reason"]);
+  });
+
+  it("gives one that has just been started time to serve", async () => {
+    const { coordinator, tell, asked, clock } = scripted();
+    await coordinator.refresh();
+    for (const id of IDS) tell.set(id, []);
+    await coordinator.refresh();
+    tell.set("agent-2", ["tool:reason", "refuses"]);
+    await coordinator.welcome("agent-2");
+    const answer = coordinator.submit({ tool: "reason", input: 1 });
+    await clock.advance(1500);
+    expect(new Set(asked)).toEqual(new Set(["agent-2"]));
+    expect(asked.length).toBeGreaterThan(4);
+    tell.set("agent-2", ["tool:reason"]);
+    await clock.advance(300);
+    expect(await answer).toMatchObject({ error: null, worker: "agent-2" });
   });
 
   it("does not take an answer that was under way when its sender was lost for its return", async () => {

@@ -49,7 +49,7 @@ export function baseAgent(id: AgentId, protocols: readonly string[], parts: Part
       await host.start(id);
       parts.register(id);
       // What it can do now, and that it is there, is learnt in a handshake.
-      await coordinator.connect(id);
+      await coordinator.welcome(id);
     },
     stop: () => host.stop(id),
     send(to, request) {

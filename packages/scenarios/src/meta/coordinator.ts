@@ -56,8 +56,10 @@ const MAX_REFUSALS = 3;
 const RETRY_MS = 200;
 /** While there are tasks, who is up is asked anew what it can do when its last handshake is so old: tools and shards move. */
 const DESCRIBED_FOR_MS = 5_000;
-/** And who is down whether it is back. */
+/** And who is down, or could do nothing, whether it is back. */
 const DOWN_FOR_MS = 1_000;
+/** An agent that was started again serves nothing before it has caught up; what it refuses meanwhile is not the task's fault. */
+const REJOIN_MS = 5_000;
 
 interface Connected {
   readonly traffic: Traffic | null;
@@ -74,6 +76,7 @@ export class Coordinator {
   private readonly down = new Map<AgentId, number>();
   private readonly dialledAt = new Map<AgentId, number>();
   private readonly dialling = new Map<AgentId, Promise<Connected>>();
+  private readonly startedAt = new Map<AgentId, number>();
   private readonly end = new AbortController();
   private readonly described = new Map<AgentId, readonly string[]>();
   private tasks = 0;
@@ -98,6 +101,12 @@ export class Coordinator {
   /** Gives up what is under way; whoever waits for a task gets what came of it so far. */
   close(): void {
     this.end.abort();
+  }
+
+  /** An agent has been started again. */
+  async welcome(agent: AgentId): Promise<void> {
+    this.startedAt.set(agent, this.options.clock.now());
+    await this.connect(agent);
   }
 
   /** Shakes hands with an agent, and learns what it can do; once at a time, whoever asks. Never throws. */
@@ -184,15 +193,16 @@ export class Coordinator {
       }
       tried.add(worker);
       if (DOWN.has(last.error)) lost.push(worker);
-      else if ((last.error !== "remote" || (await this.canDo(worker, task))) && ++refusals >= MAX_REFUSALS) return last;
+      else if ((last.error !== "remote" || (await this.isFaultOf(task, worker))) && ++refusals >= MAX_REFUSALS) return last;
       if (signal.aborted || clock.now() >= deadline) return last;
     }
   }
 
-  /** What it says now: one that has given a tool or a shard back refuses for that reason, not because of the task. */
-  private async canDo(worker: AgentId, task: ShardTask): Promise<boolean> {
+  /** Whether the task is why it was refused: one that has given a tool or a shard back, or has just been started, has reasons of its own. */
+  private async isFaultOf(task: ShardTask, worker: AgentId): Promise<boolean> {
     await this.connect(worker);
-    return this.isAble(worker, task);
+    const upSince = this.startedAt.get(worker) ?? Number.NEGATIVE_INFINITY;
+    return this.isAble(worker, task) && this.options.clock.now() - upSince >= REJOIN_MS;
   }
 
   /** In the background, and only while there are tasks: a network that nobody uses is left alone. */
@@ -201,7 +211,9 @@ export class Coordinator {
     const now = clock.now();
     for (const id of ids) {
       const age = now - (this.dialledAt.get(id) ?? Number.NEGATIVE_INFINITY);
-      if (age >= (this.isUp(id) ? DESCRIBED_FOR_MS : DOWN_FOR_MS)) void this.connect(id);
+      // One that has just been started has nothing yet to say of itself.
+      const isSettled = this.isUp(id) && this.capabilitiesOf(id).length > 0;
+      if (age >= (isSettled ? DESCRIBED_FOR_MS : DOWN_FOR_MS)) void this.connect(id);
     }
   }
 
