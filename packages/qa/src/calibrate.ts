@@ -1,7 +1,7 @@
 import { InputError } from "@failstorm/core";
 import type { Passage } from "./document.ts";
 import { type Answer, answerQuestion, type PipelinePorts } from "./pipeline.ts";
-import { exactMatch } from "./scores.ts";
+import { exactMatch } from "@failstorm/core/scores.ts";
 import { type Hit, mergeHits, ShardStore } from "./shardStore.ts";
 import { runTool } from "./tools.ts";
 

@@ -29,7 +29,6 @@ export { openQuestionFile } from "./queue/questionFile.ts";
 export { questionStream } from "./queue/questionStream.ts";
 export { writeResultsDocument } from "./queue/resultsFile.ts";
 export { ToolInputError } from "./schema.ts";
-export { evidenceRecall, exactMatch, normalizeAnswer, tokenF1 } from "./scores.ts";
 export { loadShardedCorpus } from "./shardedCorpus.ts";
 export { type Hit, mergeHits, type ShardRole, ShardStore } from "./shardStore.ts";
 export { runTool, type ToolPorts } from "./tools.ts";

@@ -6,7 +6,7 @@ import type { QuestionSet } from "./corpus.ts";
 import { encodeDocument, type Passage } from "./document.ts";
 import { type JsonLine, jsonLines, readInput } from "./jsonLines.ts";
 import { DEFAULT_TOP_K } from "./pipeline.ts";
-import { normalizeAnswer } from "./scores.ts";
+import { normalizeAnswer } from "@failstorm/core/scores.ts";
 import { MAX_LENGTH } from "./toolInputs.ts";
 
 const FORM = `{"group_id": 0, "question": "…?", "content": "Title: text | Title: text", "answer": "…"}`;

@@ -1,11 +1,11 @@
 import { createPrng, InputError } from "@failstorm/core";
+import { exactMatch } from "@failstorm/core/scores.ts";
 import { describe, expect, it } from "vitest";
 import { readPlaceFacts, readSubregionFacts } from "../src/facts.ts";
 import {
   type Answer,
   answerQuestion,
   calibrate,
-  exactMatch,
   generateCorpus,
   type Hit,
   mergeHits,

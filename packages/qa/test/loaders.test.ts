@@ -3,9 +3,9 @@ import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createPrng, InputError } from "@failstorm/core";
+import { exactMatch } from "@failstorm/core/scores.ts";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import {
-  exactMatch,
   generateCorpus,
   loadCorpus,
   loadDocument,

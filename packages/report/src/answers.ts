@@ -1,3 +1,4 @@
+import { evidenceRecall, exactMatch, tokenF1 } from "@failstorm/core/scores.ts";
 import type { TaskResult } from "./tasks.ts";
 
 /** Answers against the gold answers, as question-answering data sets score them; fault effects are in goodput, not here. */
@@ -9,47 +10,20 @@ export interface AnswerQuality {
   readonly evidence_recall: number | null;
 }
 
-/** SQuAD / HotpotQA normalisation: lower case, no punctuation, no articles, single spaces. */
-export const normalise = (text: string): string[] =>
-  text
-    .toLowerCase()
-    .replace(/[!-/:-@[-`{-~]/g, "")
-    .replace(/\b(a|an|the)\b/g, " ")
-    .split(/\s+/)
-    .filter((word) => word !== "");
-
-function tokenF1(answer: readonly string[], gold: readonly string[]): number {
-  const special = new Set(["yes", "no", "noanswer"]);
-  const differs = answer.join(" ") !== gold.join(" ");
-  if (differs && (special.has(answer.join(" ")) || special.has(gold.join(" ")))) return 0;
-  const left = [...gold];
-  let common = 0;
-  for (const word of answer) {
-    const at = left.indexOf(word);
-    if (at === -1) continue;
-    left.splice(at, 1);
-    common += 1;
-  }
-  return common === 0 ? 0 : (2 * common) / (answer.length + gold.length);
-}
-
 const mean = (values: readonly number[]): number | null =>
   values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** Scores the first outcome of every task that was answered. */
+/** Scores the first outcome of every task that was answered; the means are over those, not over all questions. */
 export function scoreAnswers(tasks: readonly TaskResult[]): AnswerQuality {
-  const answered = tasks.filter((task) => task.first?.status === "answered" && task.first.answer !== null);
-  const pairs = answered.map((task) => ({ answer: normalise(task.first?.answer ?? ""), gold: normalise(task.task.gold) }));
-  const recalls = answered
-    .filter((task) => task.task.evidence.length > 0)
-    .map((task) => {
-      const named = new Set(task.first?.evidence);
-      return task.task.evidence.filter((id) => named.has(id)).length / task.task.evidence.length;
-    });
+  const answered = tasks.flatMap(({ first, task }) =>
+    first?.status === "answered" && first.answer !== null ? [{ answer: first.answer, evidence: first.evidence, task }] : [],
+  );
   return {
     answered: answered.length,
-    exact_match: mean(pairs.map(({ answer, gold }) => (answer.join(" ") === gold.join(" ") ? 1 : 0))),
-    token_f1: mean(pairs.map(({ answer, gold }) => tokenF1(answer, gold))),
-    evidence_recall: mean(recalls),
+    exact_match: mean(answered.map(({ answer, task }) => Number(exactMatch(answer, task.gold)))),
+    token_f1: mean(answered.map(({ answer, task }) => tokenF1(answer, task.gold))),
+    evidence_recall: mean(
+      answered.map(({ evidence, task }) => evidenceRecall(evidence, task.evidence)).filter((recall) => recall !== null),
+    ),
   };
 }

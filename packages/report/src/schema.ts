@@ -214,7 +214,9 @@ export const metricsSchema = z
       .array(z.tuple([count, count]))
       .describe("right answers in buckets of at most 1/64 relative width (statistics/histogram.ts): [bucket, count]"),
     schedule_sha256: z.string().describe("of the tasks' times, owners and questions: equal where runs had the same work"),
-    answers: z.object({ calibrated: z.boolean(), answered: count, exact_match: rate, token_f1: rate, evidence_recall: rate }),
+    answers: z
+      .object({ calibrated: z.boolean(), answered: count, exact_match: rate, token_f1: rate, evidence_recall: rate })
+      .describe("exact match, token F1 and evidence recall as HotpotQA defines them, means over the tasks that were answered"),
     conflicting_answers: count,
     late_outcomes: count.describe("outcomes beyond the first of a task"),
     duplicate_work_whole_run: duplicateWork,

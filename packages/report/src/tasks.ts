@@ -1,5 +1,5 @@
 import type { AgentId, GradedTask, RunEventOf, TaskId } from "@failstorm/core";
-import { normalise } from "./answers.ts";
+import { exactMatch } from "@failstorm/core/scores.ts";
 import type { RunRecord } from "./run.ts";
 import type { Storm, Timeline } from "./timeline.ts";
 
@@ -58,7 +58,7 @@ export function isRight(
   { expected, graded }: Pick<GradedTask, "expected" | "graded">,
 ): boolean {
   if (status !== "answered" || answer === null) return false;
-  return graded === "normalised" ? normalise(answer).join(" ") === normalise(expected).join(" ") : answer === expected;
+  return graded === "normalised" ? exactMatch(answer, expected) : answer === expected;
 }
 
 /** A count of tasks and how many of them were good. */

@@ -6,7 +6,6 @@ import {
   type PlannedFault,
   type Prng,
   type RunConfig,
-  type RunEvent,
   type RunPlan,
   type ScheduleFile,
   TOOLS,
@@ -14,7 +13,7 @@ import {
   taskId,
 } from "@failstorm/core";
 import { planFaults } from "@failstorm/orchestrator";
-import { evidenceRecall, exactMatch, generateCorpus, loadCorpus, loadDocument, type QuestionSet, tokenF1 } from "@failstorm/qa";
+import { generateCorpus, loadCorpus, loadDocument, type QuestionSet } from "@failstorm/qa";
 import { checkRun } from "./checker.ts";
 import type { Scenario } from "./scenario.ts";
 
@@ -107,33 +106,4 @@ async function plan(config: RunConfig): Promise<RunPlan> {
   };
 }
 
-const mean = (values: readonly number[]): number | null =>
-  values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
-
-/**
- * Answer quality over all tasks that were answered, as the HotpotQA evaluation defines it: exact match, token F1, and the share of
- * the gold evidence that the answer cites. null when nothing was answered.
- */
-function extraMetrics(run: {
-  readonly events: readonly RunEvent[];
-  readonly schedule: ScheduleFile;
-}): Record<string, number | null> {
-  const graded = new Map(run.schedule.tasks.map((task) => [task.task, task]));
-  const answered = run.events.flatMap((event) => {
-    const task = event.ev === "task.outcome" && event.status === "answered" ? graded.get(event.task) : undefined;
-    return event.ev === "task.outcome" && task !== undefined
-      ? [{ task, answer: event.answer ?? "", evidence: event.evidence }]
-      : [];
-  });
-  return {
-    answered: answered.length,
-    exact_match: mean(answered.map(({ task, answer }) => Number(exactMatch(answer, task.gold)))),
-    token_f1: mean(answered.map(({ task, answer }) => tokenF1(answer, task.gold))),
-    evidence_recall: mean(
-      answered.map(({ task, evidence }) => evidenceRecall(evidence, task.evidence)).filter((recall) => recall !== null),
-    ),
-  };
-}
-
-/** 30 % of the agents die at once; the others carry on. */
-export const failStorm: Scenario = { name: "fail-storm", plan, checker: checkRun, extraMetrics };
+export const failStorm: Scenario = { name: "fail-storm", plan, checker: checkRun };

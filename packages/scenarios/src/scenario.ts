@@ -1,4 +1,4 @@
-import type { RunConfig, RunEvent, RunPlan, ScheduleFile } from "@failstorm/core";
+import type { RunConfig, RunPlan } from "@failstorm/core";
 import type { CheckResult, CheckedRun } from "./checker.ts";
 
 /** A scenario is a value: what is decided before a run, and what is looked at after it. */
@@ -8,6 +8,4 @@ export interface Scenario {
   plan(config: RunConfig): Promise<RunPlan>;
   /** The invariants of a finished or broken-off run. */
   checker(run: CheckedRun): CheckResult;
-  /** Measures of this scenario beside the general ones. */
-  extraMetrics(run: { readonly events: readonly RunEvent[]; readonly schedule: ScheduleFile }): Record<string, number | null>;
 }

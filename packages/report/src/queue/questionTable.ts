@@ -1,5 +1,5 @@
 import type { QueueResult, RunEventOf } from "@failstorm/core";
-import { normalise } from "../answers.ts";
+import { exactMatch } from "@failstorm/core/scores.ts";
 import { Column } from "./numbers.ts";
 
 /** Numbers standing for `answered`, `no_answer`, `failed`. */
@@ -123,5 +123,4 @@ export class QuestionTable {
 }
 
 /** 1 = the answer is the gold answer, both normalised; 0 = it is not, or there is none. */
-const gradeOf = (answer: string | null, gold: string): number =>
-  answer !== null && normalise(answer).join(" ") === normalise(gold).join(" ") ? 1 : 0;
+const gradeOf = (answer: string | null, gold: string): number => (answer !== null && exactMatch(answer, gold) ? 1 : 0);

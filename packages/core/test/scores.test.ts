@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { evidenceRecall, exactMatch, normalizeAnswer, tokenF1 } from "../src/index.ts";
+import { evidenceRecall, exactMatch, normalizeAnswer, tokenF1 } from "../src/scores.ts";
 
 // The expected values were worked out by hand from the official script's definitions.
 describe("HotpotQA scores", () => {
