@@ -110,9 +110,9 @@ export interface Sandbox {
   readonly close: () => Promise<void>;
 }
 
-/** Run folders below a results folder. */
-export const runFolders = (results: string): string[] => {
-  const runs = path.join(results, "fail-storm");
+/** Run folders below a results folder: those there are by now, for they appear level by level. */
+export const runFolders = (results: string, scenario: "fail-storm" | "queue" = "fail-storm"): string[] => {
+  const runs = path.join(results, scenario);
   if (!existsSync(runs)) return [];
   return readdirSync(runs).flatMap((protocol) =>
     readdirSync(path.join(runs, protocol)).map((id) => path.join(runs, protocol, id)),

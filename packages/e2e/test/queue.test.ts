@@ -9,7 +9,7 @@ import type { QueueMetrics } from "@failstorm/report";
 import fastify, { type FastifyInstance } from "fastify";
 import { afterAll, describe, expect, it } from "vitest";
 import { eventually } from "../src/processes.ts";
-import { eventsNamed, openSandbox, projectRoot, readEvents, words } from "../src/runCli.ts";
+import { eventsNamed, openSandbox, projectRoot, readEvents, runFolders, words } from "../src/runCli.ts";
 
 const sandbox = openSandbox();
 const strangers: FastifyInstance[] = [];
@@ -39,13 +39,11 @@ interface EndedQueue {
   readonly of: <Name extends RunEventName>(name: Name) => RunEventOf<Name>[];
 }
 
-const runFolder = (results: string): string => {
-  const queues = path.join(results, "queue");
-  const all = readdirSync(queues).flatMap((protocol) =>
-    readdirSync(path.join(queues, protocol)).map((id) => path.join(queues, protocol, id)),
-  );
-  expect(all, "one run folder").toHaveLength(1);
-  return all[0] ?? "";
+/** The results file as it stands; null while there is none. */
+const journalOf = (results: string): { readonly file: string; readonly text: string } | null => {
+  const [dir] = runFolders(results, "queue");
+  const file = dir === undefined ? null : path.join(dir, "queue_results.jsonl");
+  return file !== null && existsSync(file) ? { file, text: readFileSync(file, "utf8") } : null;
 };
 const readLines = (file: string): QueueResult[] =>
   readFileSync(file, "utf8")
@@ -54,7 +52,9 @@ const readLines = (file: string): QueueResult[] =>
     .map((line) => JSON.parse(line) as QueueResult);
 
 function readQueue(results: string): EndedQueue {
-  const dir = runFolder(results);
+  const all = runFolders(results, "queue");
+  expect(all, "one run folder").toHaveLength(1);
+  const [dir = ""] = all;
   const events: RunEvent[] = readEvents(path.join(dir, "events.ndjson"));
   return {
     dir,
@@ -107,9 +107,8 @@ describe("failstorm queue", { timeout: 60_000 }, () => {
     const line = "queue --questions 60 --think-time 0.15 --seed 11";
     const first = sandbox.start(words(line), { results });
     const journal = await eventually("first results", 30_000, () => {
-      const dir = existsSync(path.join(results, "queue")) ? runFolder(results) : null;
-      const file = dir === null ? "" : path.join(dir, "queue_results.jsonl");
-      return existsSync(file) && readFileSync(file, "utf8").split("\n").length > 8 ? file : null;
+      const found = journalOf(results);
+      return found !== null && found.text.split("\n").length > 8 && found.file;
     });
     rmSync(journal);
     await eventually("the file is back", 10_000, () => (existsSync(journal) ? true : null));
@@ -191,8 +190,8 @@ describe("failstorm queue", { timeout: 60_000 }, () => {
     const { child } = startBare(`queue --questions - --engine echo --think-time 0 --base-port 0 --quiet --results ${results}`);
     child.stdin.write('{"id": "a", "q": "first"}\n{"id": "b", "q": "sec');
     const journal = await eventually("the first answer", 30_000, () => {
-      const file = existsSync(path.join(results, "queue")) ? path.join(runFolder(results), "queue_results.jsonl") : "";
-      return existsSync(file) && readFileSync(file, "utf8") !== "" ? file : null;
+      const found = journalOf(results);
+      return found !== null && found.text.endsWith("\n") && found.file;
     });
     expect(readLines(journal), "the second is not whole yet").toMatchObject([{ id: "a", answer: "first" }]);
     child.stdin.end('ond"}\nno question\n{"id": 3, "q": "third"}');
