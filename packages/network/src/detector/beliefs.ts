@@ -56,6 +56,11 @@ export class Beliefs {
     return newcomers;
   }
 
+  forget(id: AgentId): void {
+    this.peers.delete(id);
+    this.news.forget(id);
+  }
+
   status(): readonly PeerStatus[] {
     return [...this.peers.values()].map(({ id, incarnation, refutation, phase, lastHeard, monitored }) => ({
       peer: id,

@@ -100,6 +100,11 @@ export class Dissemination {
     }
   }
 
+  /** What still waits to be told to the peer is left out by the next flush, since nobody knows it any more. */
+  forget(id: AgentId): void {
+    this.failures.delete(id);
+  }
+
   /** An indirect probe, with what waits to be told to the same agent; goes at once. */
   withNews(to: AgentId, item: IndirectProbe): DetectorEffect {
     return { kind: "gossip", to: [to], entries: [item, ...this.outbox.take(to)] };

@@ -71,6 +71,11 @@ export class Foresight implements FailureDetector {
     this.follow();
   }
 
+  forget(peer: AgentId): void {
+    this.detector.forget(peer);
+    this.links.delete(peer);
+  }
+
   /** When this agent stood still, whatever it does first when it goes on finds everybody silent for as long. */
   private forgive(now: number): void {
     const lateMs = now - Math.max(this.nextWakeAt() ?? now, this.actedAt);

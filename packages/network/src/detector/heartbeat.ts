@@ -19,5 +19,6 @@ export function createHeartbeatDetector(options: DetectorOptions): FailureDetect
     intervalMs: (peer) => paceOf(peer).intervalMs,
     answered: (peer, sentAt, now) => paceOf(peer).answered(now - sentAt),
     missed: (peer) => paceOf(peer).missed(),
+    forget: (peer) => void paces.delete(peer),
   });
 }

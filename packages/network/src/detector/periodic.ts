@@ -23,6 +23,8 @@ export interface Patience {
   missed?(peer: Peer): void;
   /** Between two probes, ms; absent = as configured. */
   intervalMs?(peer: Peer): number;
+  /** Nothing is to be kept of the peer. */
+  forget?(peer: AgentId): void;
 }
 
 /** Of the interval: a probe not answered for so long makes the peer suspect. */
@@ -108,6 +110,11 @@ export class PeriodicDetector implements FailureDetector {
       if (peer.phase.name !== "alive") continue;
       peer.silentSince = Math.max(peer.lastHeard, now - Math.min(intervalMs, timeoutMs * HEAD_START_SHARE));
     }
+  }
+
+  forget(peer: AgentId): void {
+    this.beliefs.forget(peer);
+    this.patience.forget?.(peer);
   }
 
   /** How late a tick at `now` would be. */

@@ -105,6 +105,7 @@ export function createPhiAccrualDetector(options: DetectorOptions & { readonly p
   };
   return new PeriodicDetector(options, {
     deathMs,
+    forget: (peer) => void links.delete(peer),
     answered(peer, _sentAt, now) {
       const link = linkOf(peer);
       const sinceLastMs = link.answeredAt === null ? null : now - link.answeredAt;

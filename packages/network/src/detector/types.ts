@@ -130,4 +130,6 @@ export interface FailureDetector {
    * monitors is dropped without an effect, as nothing could settle it. RangeError for a peer never heard of.
    */
   monitor(peers: readonly AgentId[], now: number): void;
+  /** The peer left, or was taken out: nothing is kept of it and nothing announced. Whoever speaks of it again is heard as of a stranger. */
+  forget(peer: AgentId): void;
 }

@@ -87,6 +87,7 @@ class NetworkManager implements AgentNetworkManager {
     this.watch = this.createWatch();
     this.registry.onChange((change) => {
       if (change.kind !== "updated") this.members = null;
+      if (change.kind === "deregistered") this.watch.forget(change.node.agentId);
       this.watch.membersChanged();
     });
   }

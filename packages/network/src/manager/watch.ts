@@ -93,13 +93,20 @@ export class Watch {
     });
   }
 
+  /** It left, or was taken out. Should it return, it is watched like somebody new. */
+  forget(peer: AgentId): void {
+    this.known.delete(peer);
+    this.detector?.forget(peer);
+  }
+
   /** Whether this agent itself asks the peer if it lives. */
   watches(peer: AgentId): boolean {
     return this.monitored.includes(peer);
   }
 
-  /** A sign of life of this very process: a link to it came up, or it sent a message. */
+  /** A sign of life of this very process: a link to it came up, or it sent a message. Of who is not a member (yet, or any more), nothing is kept. */
   heard(peer: AgentId, incarnation: number): void {
+    if (!this.isMember(peer)) return;
     this.known.add(peer);
     this.feed({ kind: "heard", peer, incarnation });
   }
@@ -109,8 +116,13 @@ export class Watch {
     this.feed({ kind: "closed", peer, incarnation });
   }
 
+  /** News of who left may still be under way, and of who joined they may come before its record: that one is asked itself. */
   gossip(from: AgentId, entries: readonly GossipItem[]): void {
-    this.feed({ kind: "gossip", from, entries });
+    this.feed({ kind: "gossip", from, entries: entries.filter(({ peer }) => this.isMember(peer)) });
+  }
+
+  private isMember(peer: AgentId): boolean {
+    return this.options.registry.node(peer) !== null;
   }
 
   private monitor(): void {
@@ -199,6 +211,7 @@ export class Watch {
     const sentAt = clock.now();
     try {
       const incarnation = await probe(peer);
+      if (!this.isMember(peer)) return;
       registry.updateHeartbeat(peer, incarnation, clock.now());
       this.feed({ kind: "answered", peer, incarnation, sentAt });
     } catch (error) {

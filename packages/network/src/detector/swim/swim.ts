@@ -142,6 +142,13 @@ class SwimDetector implements FailureDetector {
     if (wasIdle) this.nextPeriodAt = Math.max(this.nextPeriodAt, this.periodAfter(now));
   }
 
+  forget(peer: AgentId): void {
+    this.beliefs.forget(peer);
+    this.probes.delete(peer);
+    this.favours.settle(peer);
+    this.newcomers = this.newcomers.filter(({ id }) => id !== peer);
+  }
+
   /** How late a tick at `now` would be. */
   private lateness(now: number): number {
     return now - Math.max(this.nextWakeAt() ?? now, this.dueSince);
