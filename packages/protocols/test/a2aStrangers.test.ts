@@ -6,6 +6,7 @@ import {
   JsonRpcTransportFactory,
   RestTransportFactory,
 } from "@a2a-js/sdk/client";
+import { ClientFactory as FormerClientFactory } from "a2a-sdk-0-3/client";
 import { afterEach, describe, expect, test } from "vitest";
 import { a2aPeer, closeAll, echo, gate, serve } from "./a2aPeers.ts";
 
@@ -169,4 +170,29 @@ test("[a2a-legacy] the SDK's client for 0.3 sends, streams and gets", async () =
     cause: { name: "TaskNotFoundError" },
   });
   await webhooks(client, sent.id);
+});
+
+test("[a2a-legacy] the SDK's release 0.3, given nothing but the URL, sends, streams, gets, and sets webhooks", async () => {
+  const { url } = await serve(a2aPeer("agent-1", { prefix: "/some/where" }));
+  const client = await new FormerClientFactory().createFromUrl(url, "/some/where/.well-known/agent-card.json");
+  expect((await client.getAgentCard()).protocolVersion).toBe("0.3.0");
+  const said = (text: string) => ({
+    message: {
+      kind: "message" as const,
+      messageId: crypto.randomUUID(),
+      role: "user" as const,
+      parts: [{ kind: "text" as const, text }],
+    },
+  });
+  const sent = await client.sendMessage(said("hello"));
+  if (sent.kind !== "task") throw new Error("not a task");
+  expect(sent).toMatchObject({ status: { state: "completed" }, artifacts: [{ parts: [{ kind: "text", text: "hello" }] }] });
+  const seen: string[] = [];
+  for await (const event of client.sendMessageStream(said("again")))
+    seen.push("status" in event ? `${event.kind}:${event.status.state}` : event.kind);
+  expect(seen).toEqual(["task:submitted", "status-update:working", "artifact-update", "status-update:completed"]);
+  expect(await client.getTask({ id: sent.id })).toMatchObject({ id: sent.id, status: { state: "completed" } });
+  await expect(client.getTask({ id: "no such" })).rejects.toMatchObject({ name: "TaskNotFoundError" });
+  const hook = { taskId: sent.id, pushNotificationConfig: { id: "h-1", url: "http://127.0.0.1:1/", token: "t" } };
+  expect(await client.setTaskPushNotificationConfig(hook)).toEqual(hook);
 });
