@@ -49,6 +49,31 @@ describe.each(KINDS)("gossip of %s detectors", (kind) => {
     );
   });
 
+  it("says nothing of one that is to be forgotten, and takes it for somebody new when it returns", () => {
+    const detector = create("agent-0", ids, ids.slice(1));
+    const advance = (until: number): DetectorEffect[] => {
+      const effects: DetectorEffect[] = [];
+      for (let at = detector.nextWakeAt() ?? until; at < until; at = Math.max(at + 1, detector.nextWakeAt() ?? until))
+        effects.push(...detector.tick(at));
+      return effects;
+    };
+    advance(INTERVAL_MS);
+    detector.forget("agent-4");
+    detector.receive({ kind: "undelivered", to: "agent-4", entries: [] }, INTERVAL_MS);
+    const silent = advance(4 * TIMEOUT_MS);
+    expect(silent.some((effect) => effect.kind === "dead" && effect.peer === "agent-3")).toBe(true);
+    expect(silent.filter((effect) => JSON.stringify(effect).includes("agent-4"))).toEqual([]);
+    expect(detector.status().map(({ peer }) => peer)).toEqual(ids.slice(1, 4));
+
+    const now = 4 * TIMEOUT_MS;
+    const back = detector.receive({ kind: "heard", peer: "agent-4", incarnation: 2 }, now);
+    expect(back).toContainEqual({ kind: "alive", peer: "agent-4", incarnation: 2, how: "probe", was: "unknown" });
+    detector.monitor(ids.slice(1), now);
+    expect(advance(now + 4 * TIMEOUT_MS)).toContainEqual(
+      expect.objectContaining({ kind: "dead", peer: "agent-4", incarnation: 2 }),
+    );
+  });
+
   it("reaches everybody over directed edges, with each agent passing each piece of news on at most once", () => {
     const count = 24;
     const all = Array.from({ length: count }, (_, i) => `agent-${i}`);

@@ -24,6 +24,8 @@ interface Listener {
 export class MemoryNetwork {
   weather: Weather = { loss: 0, duplication: 0, maxDelayMs: 0 };
   packets = 0;
+  /** Every address that was dialled. */
+  readonly dialled: string[] = [];
   private readonly listeners = new Map<string, Listener>();
   private readonly ends = new Set<End>();
   private groups = new Map<AgentId, number>();
@@ -103,6 +105,7 @@ export class MemoryNetwork {
 
   private async dial(from: string, to: Address): Promise<TransportLink> {
     const name = `${to.host}:${to.port}`;
+    this.dialled.push(name);
     const dialler = this.listeners.get(from);
     const acceptor = this.listeners.get(name);
     await this.clock.sleep(1);

@@ -170,6 +170,56 @@ describe("a network", () => {
     expect(world.managers.get("b")?.registry.node("c")?.status).toBe("Disconnected");
   });
 
+  it("watches one that left and came back", async () => {
+    const world = new World();
+    for (const id of ["a", "b", "c"]) await world.join(id, ["a"]);
+    await world.run(world.managers.get("c")?.leaveNetwork() ?? Promise.resolve());
+    world.crash("c");
+    await world.clock.advance(10_000);
+    await world.join("c", ["b"], { incarnation: 2 });
+    expect(world.views()).toEqual(everywhere(["a", "b", "c"], "a#1 b#1 c#2"));
+    world.network.partition(new Map([["c", 1]]));
+    await world.clock.advance(8_000);
+    expect(world.managers.get("a")?.registry.node("c")).toMatchObject({ incarnation: 2, status: "Disconnected" });
+    expect(world.managers.get("b")?.registry.node("c")).toMatchObject({ incarnation: 2, status: "Disconnected" });
+  });
+
+  it.each(["heartbeat", "swim"] as const)(
+    "that was cut for so long that each half forgot the other becomes one again (%s)",
+    async (detector) => {
+      const world = new World();
+      const ids = ["a", "b", "c", "d", "e"];
+      const timing = { removeAfterMs: 20_000 };
+      for (const id of ["a", "b", "c", "d"]) await world.join(id, ["a"], { timing, detector });
+      const groups = new Map(["c", "d", "e"].map((id) => [id, 1]));
+      world.network.partition(groups);
+      await world.clock.advance(30_000);
+      // Somebody new, of whom the others have never heard.
+      await world.join("e", ["d"], { timing, detector });
+      await world.clock.advance(60_000);
+      for (const [id, total] of [
+        ["a", 2],
+        ["d", 3],
+      ] as const)
+        expect(world.managers.get(id)?.registry.statistics().total).toBe(total);
+      world.network.partition(new Map());
+      await world.clock.advance(60_000);
+      expect(world.views()).toEqual(everywhere(ids, "a#1 b#1 c#1 d#1 e#1"));
+    },
+  );
+
+  it("calls one of those it has forgotten at a time, and nobody who said goodbye", async () => {
+    const world = new World();
+    for (const id of ["a", "b", "c", "d"]) await world.join(id, ["a"], { timing: { removeAfterMs: 20_000 } });
+    await world.run(world.managers.get("d")?.leaveNetwork() ?? Promise.resolve());
+    for (const id of ["b", "c", "d"]) world.crash(id);
+    await world.clock.advance(40_000);
+    world.network.dialled.length = 0;
+    await world.clock.advance(50_000);
+    expect(world.network.dialled.length).toBe(10);
+    expect(new Set(world.network.dialled)).toEqual(new Set(["b:1", "c:1"]));
+  });
+
   it("states reach those who join later, before they are asked", async () => {
     const world = new World();
     const a = await world.join("a", []);

@@ -68,10 +68,23 @@ export class Membership {
     await this.tellAll(this.directory.records.map(({ agentId }) => agentId));
   }
 
-  /** Learns from whoever is at `address` who there is. Rejects with CommError or QueryError. */
-  async joinAt(address: Address): Promise<void> {
-    const link = await this.options.connector.dial(address, null);
+  /** Learns from whoever is at `address`, or from nobody but `expected`, who there is. Rejects with CommError or QueryError. */
+  async joinAt(address: Address, expected: AgentId | null = null): Promise<void> {
+    const link = await this.options.connector.dial(address, expected);
     await this.exchange(link.peer.agentId, true);
+  }
+
+  /** Joins at all of them; resolves with those that did not answer. */
+  async joinAll(addresses: readonly Address[]): Promise<readonly Address[]> {
+    const reached = await Promise.all(
+      addresses.map((address) =>
+        this.joinAt(address).then(
+          () => true,
+          () => false,
+        ),
+      ),
+    );
+    return addresses.filter((_, index) => reached[index] === false);
   }
 
   /** Makes this agent known to `agents`, who may not have heard of it. */

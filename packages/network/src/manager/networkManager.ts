@@ -13,6 +13,7 @@ import type { SyncResult } from "../state/stateSync.ts";
 import { DEFAULT_POLICY } from "../transport/authorization.ts";
 import type { AgentNetworkManager, NetworkStatistics } from "./agentNetwork.ts";
 import { Connector } from "./connector.ts";
+import { LostAgents } from "./lostAgents.ts";
 import { Membership, type SelfUpdate } from "./membership.ts";
 import { completeTiming, MAX_DIALS, type NetworkOptions, type NetworkTiming } from "./options.ts";
 import { createServices, type Services } from "./services.ts";
@@ -40,6 +41,7 @@ class NetworkManager implements AgentNetworkManager {
   private readonly connector: Connector;
   private readonly membership: Membership;
   private readonly watch: Watch;
+  private readonly lost: LostAgents;
   private readonly services: Services;
   private state: NetworkState = { name: "new" };
   private members: readonly AgentId[] | null = null;
@@ -85,9 +87,14 @@ class NetworkManager implements AgentNetworkManager {
       requestTimeoutMs,
     });
     this.watch = this.createWatch();
+    this.lost = new LostAgents({
+      prng: options.prng.fork(`lost/${agentId}`),
+      call: (address, expected) => this.membership.joinAt(address, expected),
+    });
     this.registry.onChange((change) => {
       if (change.kind !== "updated") this.members = null;
       if (change.kind === "deregistered") this.watch.forget(change.node.agentId);
+      if (change.kind === "registered") this.lost.delete(change.node.agentId);
       this.watch.membersChanged();
     });
   }
@@ -118,6 +125,7 @@ class NetworkManager implements AgentNetworkManager {
     });
     this.watch.start();
     this.services.every(this.timing.syncIntervalMs, () => this.synchronise());
+    this.services.every(this.timing.syncIntervalMs, () => this.seekLost());
     this.services.every(this.timing.cleanupIntervalMs, () => this.cleanUp());
     return address;
   }
@@ -126,7 +134,7 @@ class NetworkManager implements AgentNetworkManager {
     if (this.state.name !== "started") throw new Error(`cannot join: the network is ${this.state.name}`);
     const { address } = this.state;
     const others = bootstrap.filter(({ host, port }) => host !== address.host || port !== address.port);
-    const unreached = await this.callAll(others);
+    const unreached = await this.membership.joinAll(others);
     const known = this.others();
     if (!this.is("started")) throw new Error("cannot join: the network was left or stopped meanwhile");
     this.state = { name: "joined", address, unreached };
@@ -272,19 +280,6 @@ class NetworkManager implements AgentNetworkManager {
     return true;
   }
 
-  /** Those that did not answer. */
-  private async callAll(addresses: readonly Address[]): Promise<readonly Address[]> {
-    const reached = await Promise.all(
-      addresses.map((address) =>
-        this.membership.joinAt(address).then(
-          () => true,
-          () => false,
-        ),
-      ),
-    );
-    return addresses.filter((_, index) => reached[index] === false);
-  }
-
   /** With one who answers, for each agent it shares states with. */
   private async catchUp(): Promise<void> {
     await Promise.all(this.activeOthers().map((peer) => this.states.syncState(peer).catch(() => null)));
@@ -297,7 +292,7 @@ class NetworkManager implements AgentNetworkManager {
     const others = this.activeOthers();
     if (this.state.name === "joined" && this.state.unreached.length > 0) {
       const address = this.options.prng.pick(this.state.unreached);
-      const unreached = await this.callAll([address]);
+      const unreached = await this.membership.joinAll([address]);
       if (unreached.length === 0 && this.state.name === "joined") {
         this.state = { ...this.state, unreached: this.state.unreached.filter((other) => other !== address) };
         await this.membership.tellAll(this.others());
@@ -308,6 +303,11 @@ class NetworkManager implements AgentNetworkManager {
     await this.membership.compare(this.options.prng.pick(others)).catch(() => {});
     await this.syncState().catch(() => null);
     await this.states.maintain();
+  }
+
+  private async seekLost(): Promise<void> {
+    // Who joined the other half meanwhile is known now, and does not know this agent.
+    if (await this.lost.seek()) await this.membership.tellAll(this.others());
   }
 
   private cleanUp(): Promise<void> {
@@ -321,7 +321,9 @@ class NetworkManager implements AgentNetworkManager {
     this.states.cleanupOldStates();
     for (const agentId of this.registry.cleanupInactiveNodes(clock.now()).removed) {
       const record = this.membership.directory.records.find((known) => known.agentId === agentId);
-      if (record !== undefined) this.membership.directory.forget(agentId, record.incarnation);
+      if (record === undefined) continue;
+      this.membership.directory.forget(agentId, record.incarnation);
+      this.lost.add(agentId, { host: record.address, port: record.port });
     }
     return Promise.resolve();
   }

@@ -96,6 +96,8 @@ export class Watch {
   /** It left, or was taken out. Should it return, it is watched like somebody new. */
   forget(peer: AgentId): void {
     this.known.delete(peer);
+    // Else one that comes back in the same turn would be taken for one that is monitored already.
+    this.monitored = this.monitored.filter((id) => id !== peer);
     this.detector?.forget(peer);
   }
 
