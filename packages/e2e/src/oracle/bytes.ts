@@ -38,7 +38,8 @@ export function compareBytes(claims: Claims, outside: Outside, storm: Storm | nu
   });
   const before = [faultSecond - seconds, faultSecond] as const;
   const after = [faultSecond, faultSecond + seconds] as const;
-  const all = [faultSecond, lastSecond + 1] as const;
+  // A second in which the next storm fell is that one's: what it caused cannot be told from what the first did.
+  const all = [faultSecond, storm.isFollowed ? lastSecond : lastSecond + 1] as const;
   const recordedSteps = (cause: string): number => recordedStepBytes(claims, storm, { cause, from: all[0], to: all[1] });
   const { window, by_cause } = claimed;
   return [

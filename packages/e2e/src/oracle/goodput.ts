@@ -25,9 +25,11 @@ export function compareGoodput(claims: Claims, storm: Storm | null): Row[] {
   const rows = [row("tasks_lost", "tasks", metrics.tasks_lost, tasks.filter(({ lost }) => lost).length, EQUAL)];
   if (storm === null) return rows;
   const pre = within(t0 + warmupMs, storm.at - deadlineMs);
-  const post = within(storm.at - deadlineMs, Math.min(storm.at + POST_HORIZON_MS, storm.until - deadlineMs));
+  const postEnd = Math.min(storm.at + POST_HORIZON_MS, storm.until - deadlineMs);
+  const post = within(storm.at - deadlineMs, postEnd);
   const rates = [pre.good / pre.n, post.good / post.n] as const;
-  const drop = (rates[0] - rates[1]) / rates[0];
+  // Before the next storm, or the end, no task that was due after this one may have had its deadline.
+  const drop = postEnd <= storm.at ? Number.NaN : (rates[0] - rates[1]) / rates[0];
   const shown = (goodput: { n: number; good: number } | undefined): string | null =>
     goodput === undefined ? null : `${goodput.good} of ${goodput.n}`;
   return [

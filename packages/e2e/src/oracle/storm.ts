@@ -12,6 +12,8 @@ export interface Storm {
   readonly at: number;
   /** End of the interval that its measures look at. */
   readonly until: number;
+  /** The next storm ended it. */
+  readonly isFollowed: boolean;
   readonly victims: readonly Victim[];
   readonly survivors: ReadonlySet<AgentProcess>;
 }
@@ -31,9 +33,11 @@ export function firstStorm(claims: Claims, { processes }: Outside): Storm | null
   const next = Math.min(...faults.filter((fault) => fault.cycle !== cycle).map((fault) => fault.before));
   const recovered = recoveryDurationMs === null ? Number.POSITIVE_INFINITY : at + recoveryDurationMs;
   const struck = new Set(victims.map(({ process }) => process));
+  const until = Math.min(next, recovered, t0 + runtimeMs);
   return {
     at,
-    until: Math.min(next, recovered, t0 + runtimeMs),
+    until,
+    isFollowed: until === next,
     victims,
     survivors: new Set(
       processes.filter(
