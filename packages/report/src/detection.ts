@@ -1,6 +1,8 @@
 import type { AgentId, RunEvent, RunEventOf } from "@failstorm/core";
+import type { RunRecord } from "./run.ts";
 import { type Spread, spreadOf, toMicroseconds } from "./spread.ts";
-import type { Storm, Timeline, Victim } from "./timeline.ts";
+import type { Life, Storm, Timeline, Victim } from "./timeline.ts";
+import { expectedMonitors } from "./topology.ts";
 
 /** How a survivor learned of a death. */
 export type DetectionHow = RunEventOf<"detect.dead">["how"];
@@ -19,25 +21,30 @@ export interface Detection extends Spread {
 }
 
 interface News {
+  /** Never before the victim's *before* stamp. */
   readonly t: number;
   readonly how: DetectionHow;
 }
 
+/** What each agent said of the deaths and returns of others, in order of time. */
+export function newsByAgent({ index }: Timeline): Map<AgentId, RunEvent[]> {
+  const said = [...index.of("detect.dead"), ...index.of("detect.alive"), ...index.of("link.up")].sort((a, b) => a.t - b.t);
+  return Map.groupBy(said, (event) => event.src);
+}
+
 /**
- * Detection over all (survivor, victim) pairs, from the victim's *before* stamp to the survivor's declaration (or to its
- * news of a newer incarnation, which is the same). A survivor that ended before it detected is left out of the pairs.
+ * Detection over all (survivor, victim) pairs, from the victim's *before* stamp to the declaration that the survivor did not take
+ * back (or to its news of a newer incarnation, which is the same); 0 where it believed the victim dead already, as Chen, Toueg and
+ * Aguilera (2002) define it. A survivor that ended before it detected is left out of the pairs.
  */
 export function measureDetection(timeline: Timeline, storm: Storm): Detection {
-  const bySurvivor = Map.groupBy(
-    [...timeline.index.of("detect.dead"), ...timeline.index.of("detect.alive"), ...timeline.index.of("link.up")],
-    (event) => event.src,
-  );
+  const bySurvivor = newsByAgent(timeline);
   const pairs: DetectionPair[] = [];
   for (const survivor of storm.survivors) {
     const said = bySurvivor.get(survivor.agent) ?? [];
     for (const victim of storm.victims) {
       if (victim.agent === survivor.agent) continue;
-      const news = firstNews(said, victim, storm.until);
+      const news = lastingNews(said, survivor, victim, storm);
       if (news === null && survivor.goneAt < storm.until) continue;
       const ms = news === null ? null : toMicroseconds(news.t - victim.before);
       pairs.push({ survivor: survivor.agent, victim: victim.agent, ms, how: news?.how ?? null });
@@ -50,32 +57,51 @@ export function measureDetection(timeline: Timeline, storm: Storm): Detection {
   return { ...spreadOf(pairs.map((pair) => pair.ms)), by_how, pairs };
 }
 
-function firstNews(said: readonly RunEvent[], victim: Victim, until: number): News | null {
-  let first: News | null = null;
+/**
+ * `said`: of one survivor, in order of time. A declaration that is taken back before the victim is back was a mistake, or news of one
+ * from before the fault that had been under way; in a fake fault each counts as it comes.
+ */
+export function lastingNews(said: readonly RunEvent[], survivor: Life, victim: Victim, storm: Storm): News | null {
+  let news: News | null = null;
   for (const event of said) {
-    if (event.t < victim.before || event.t > until || (first !== null && event.t >= first.t)) continue;
-    if (event.ev === "detect.dead" && event.peer === victim.agent && event.peerInc === victim.inc) {
-      first = { t: event.t, how: event.how };
-    } else if (
-      (event.ev === "detect.alive" || event.ev === "link.up") &&
-      event.peer === victim.agent &&
-      event.peerInc > victim.inc
-    ) {
-      first = { t: event.t, how: "incarnation" };
+    if (event.t > storm.until) break;
+    // What its process before this one believed has died with that.
+    if (event.t < victim.before && (storm.fake || event.inc !== survivor.inc)) continue;
+    if (!("peer" in event) || !("peerInc" in event) || event.peer !== victim.agent) continue;
+    const t = Math.max(event.t, victim.before);
+    if (event.ev === "detect.dead") {
+      if (event.peerInc === victim.inc) news ??= { t, how: event.how };
+    } else if (event.ev === "detect.alive" || event.ev === "link.up") {
+      if (event.peerInc > victim.inc) return news ?? { t, how: "incarnation" };
+      if (event.ev === "detect.alive" && event.peerInc === victim.inc && event.t < victim.backAt) news = null;
     }
   }
-  return first;
+  return news;
 }
 
-/** From the *before* stamp to each survivor's notice that the kernel closed its held-open connection to the victim. */
-export function measureTransportNotice(timeline: Timeline, storm: Storm): Spread {
-  const survivors = new Set(storm.survivors.map((life) => life.agent));
-  const first = new Map<string, number>();
+/**
+ * From the *before* stamp to each survivor's notice that the kernel closed its held-open connection to the victim, over the survivors
+ * that by the topology monitor the victim, or have noticed all the same. A stopped process and a fake fault close nothing: there only
+ * what was noticed counts.
+ */
+export function measureTransportNotice(run: RunRecord, timeline: Timeline, storm: Storm): Spread {
+  const survivors = new Map(storm.survivors.map((life) => [life.agent, life]));
+  const first = new Map<string, number | null>();
   for (const notice of timeline.index.of("transport.notice")) {
     const victim = storm.victims.find((victim) => victim.agent === notice.peer && victim.inc === notice.peerInc);
     if (victim === undefined || !survivors.has(notice.src) || notice.t < victim.before || notice.t > storm.until) continue;
     const pair = `${notice.src}/${notice.peer}`;
     if (!first.has(pair)) first.set(pair, notice.t - victim.before);
+  }
+  if (!storm.fake && storm.kind !== "sigstop") {
+    const victims = new Set(storm.victims.map((victim) => victim.agent));
+    const { monitors, topology, customEdges } = run.config.network;
+    const live = new Set([...survivors.keys(), ...victims]);
+    for (const [monitor, peer] of expectedMonitors(monitors, topology, timeline.ids, customEdges, live)) {
+      const pair = `${monitor}/${peer}`;
+      const lived = (survivors.get(monitor)?.goneAt ?? 0) >= storm.until;
+      if (victims.has(peer) && lived && !first.has(pair)) first.set(pair, null);
+    }
   }
   return spreadOf([...first.values()]);
 }

@@ -1,4 +1,5 @@
 import { type AgentId, type RunEventOf, WORK_STATES } from "@failstorm/core";
+import { lastingNews, newsByAgent } from "./detection.ts";
 import type { RunRecord } from "./run.ts";
 import type { StormMetrics } from "./schema.ts";
 import { type Spread, spreadOf, toMicroseconds } from "./spread.ts";
@@ -25,16 +26,19 @@ const RECONNECT_REASONS: ReadonlySet<RunEventOf<"link.up">["reason"]> = new Set(
 
 /**
  * From the *before* stamp of the victim concerned to the first byte of the earliest reconnect handshake (by a survivor, because
- * of a link lost to a victim) that completed. A repair with a new neighbour that names no victim counts from the first stamp.
+ * of a link lost to a victim) that completed. A repair with a new neighbour that names no victim counts from the first stamp, where the
+ * survivor knew of one that had died: else it repaired what an earlier storm had left, or made room for somebody who came back.
  * With `run`, a storm that left nothing to repair is told from one that was not recovered from.
  */
 export function measureRecovery(timeline: Timeline, storm: Storm, run: RunRecord | null = null): Measured {
   const survivors = new Set(storm.survivors.map((life) => life.agent));
   const victims = new Map(storm.victims.map((victim) => [victim.agent, victim]));
+  const knownFrom = firstLossKnown(timeline, storm);
   let first: number | null = null;
   for (const up of timeline.index.of("link.up")) {
     if (up.startedAt < storm.at || up.t > storm.until || !survivors.has(up.src) || !RECONNECT_REASONS.has(up.reason)) continue;
-    const since = victimConcerned(up, victims)?.before ?? (up.reason === "repair" && up.lost === null ? storm.at : null);
+    const isRepair = up.reason === "repair" && up.lost === null && up.startedAt >= (knownFrom.get(up.src) ?? Infinity);
+    const since = victimConcerned(up, victims)?.before ?? (isRepair ? storm.at : null);
     if (since === null || up.startedAt < since) continue;
     if (first === null || up.startedAt - since < first) first = up.startedAt - since;
   }
@@ -64,6 +68,17 @@ function isWhole(run: RunRecord, timeline: Timeline, storm: Storm): boolean {
       const own = claims.filter((claim) => claim.from === agent && claim.fromInc === inc);
       return one === undefined || (others.length === 0 && own.length > 0 && own.every(({ src }) => src === one));
     })
+  );
+}
+
+/** From when on each survivor knew of a victim's death. */
+function firstLossKnown(timeline: Timeline, storm: Storm): Map<AgentId, number> {
+  const said = newsByAgent(timeline);
+  return new Map(
+    storm.survivors.map((life) => {
+      const known = storm.victims.map((victim) => lastingNews(said.get(life.agent) ?? [], life, victim, storm)?.t ?? Infinity);
+      return [life.agent, Math.min(...known)];
+    }),
   );
 }
 

@@ -69,7 +69,7 @@ export const stormSchema = z.object({
     by_how: z.partialRecord(how, spread),
     pairs: z.array(z.object({ survivor: z.string(), victim: z.string(), ms, how: how.nullable() })),
   }),
-  transport_notice_ms: spread.describe("ms; total: the survivors' streams to a victim whose end was recorded"),
+  transport_notice_ms: spread.describe("ms; total: pairs of a victim and a survivor that monitors it"),
   recovery_ms: ms,
   reconnected_ms: ms.describe("links equal those of the repaired topology among the survivors"),
   reconnected_watched_ms: z

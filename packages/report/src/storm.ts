@@ -61,7 +61,7 @@ export function measureStorm(options: {
   const work = countDuplicates(timeline, (task) => affectedIds.has(task));
   if (work.executions === 0) reasons["duplicate_work_ratio"] = storm.fake ? FAKE : "no step of an affected task was executed";
   const detection_ms = measureDetection(timeline, storm);
-  const transport_notice_ms = measureTransportNotice(timeline, storm);
+  const transport_notice_ms = measureTransportNotice(run, timeline, storm);
   const takeover_ms = measureTakeover(timeline, storm, affected);
   const rejoin_ms = measureRejoin(run, timeline, storm);
   const recovered_work = measureRecoveredWork(timeline, storm);

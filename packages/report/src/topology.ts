@@ -94,22 +94,26 @@ function chainAround(group: readonly AgentId[], live: ReadonlySet<AgentId>, edge
   return rim.slice(1).map((id, i): Edge => [rim[i] as AgentId, id]);
 }
 
-/** Whom each agent monitors when all of `ids` live: its links, everybody, or its next k ring successors (`auto`: above 32 agents, 3). */
+/**
+ * Whom each agent monitors when of `ids` exactly `live` live: its links, everybody, or its next k ring successors (`auto`: with more than
+ * 32 agents, 3).
+ */
 export function expectedMonitors(
   monitors: "auto" | "all" | number,
   kind: TopologyKind,
   ids: readonly AgentId[],
   customEdges: readonly Edge[],
+  live: ReadonlySet<AgentId> = new Set(ids),
 ): Edge[] {
   if (monitors === "all" || (monitors === "auto" && ids.length <= 32)) {
-    const links = expectedLinks(monitors === "all" ? "mesh" : kind, ids, new Set(ids), customEdges);
+    const links = expectedLinks(monitors === "all" ? "mesh" : kind, ids, live, customEdges);
     return links.flatMap(([a, b]): Edge[] => [
       [a, b],
       [b, a],
     ]);
   }
-  const successors = Math.min(monitors === "auto" ? 3 : monitors, ids.length - 1);
-  const ring = ids.toSorted(byAgentIndex);
+  const ring = ids.filter((id) => live.has(id)).sort(byAgentIndex);
+  const successors = Math.min(monitors === "auto" ? 3 : monitors, ring.length - 1);
   return ring.flatMap((id, i) =>
     Array.from({ length: successors }, (_, k): Edge => [id, ring[(i + k + 1) % ring.length] as AgentId]),
   );

@@ -57,6 +57,28 @@ describe("detection", () => {
     expect(pair).toEqual({ survivor: "agent-0", victim: "agent-3", ms: 20_500, how: "incarnation" });
   });
 
+  it("takes the declaration that lasted, not one that was taken back while the victim lay dead; 0 where one stood already", () => {
+    const alive = { ev: "detect.alive", peer: "agent-3", peerInc: 1, how: "gossip" } as const;
+    const run = new RunBuilder().kill(60_000, "agent-3");
+    run.dead(60_050, "agent-0", "agent-3", "gossip").at(60_100, alive, "agent-0").dead(63_000, "agent-0");
+    run.dead(58_000, "agent-1");
+    run.dead(58_000, "agent-2").at(59_000, alive, "agent-2").dead(63_200, "agent-2");
+    const { detection_ms } = computeMetrics(run.finish().build());
+    expect(detection_ms?.pairs.map(({ ms, how }) => [ms, how])).toEqual([
+      [3000, "probe"],
+      [0, "probe"],
+      [3200, "probe"],
+    ]);
+  });
+
+  it("a stopped victim that is continued does not take its detection back", () => {
+    const run = new RunBuilder(buildConfig({ scenario: { fault: "sigstop" } })).kill(60_000, "agent-3", { kind: "sigstop" });
+    const cleared = { ev: "fault.cleared", kind: "sigstop", cycle: 0, agent: "agent-3", agentInc: 1 } as const;
+    run.at(80_000, { ...cleared, before: 5_080_000, after: 5_080_000.1 });
+    run.dead(63_000, "agent-0").at(80_100, { ev: "detect.alive", peer: "agent-3", peerInc: 1, how: "probe" }, "agent-0");
+    expect(computeMetrics(run.finish().build()).detection_ms?.pairs[0]?.ms).toBe(3000);
+  });
+
   it("counts each victim from its own stamp", () => {
     const run = new RunBuilder(buildConfig({ scenario: { killCount: 2 } })).kill(60_000, "agent-2").kill(60_050, "agent-3");
     for (const peer of ["agent-2", "agent-3"]) for (const src of ["agent-0", "agent-1"]) run.dead(63_050, src, peer);
@@ -69,8 +91,25 @@ describe("detection", () => {
     run.at(60_010, { ev: "transport.notice", peer: "agent-3", peerInc: 1 }, "agent-1");
     run.at(60_900, { ev: "transport.notice", peer: "agent-3", peerInc: 1 }, "agent-1");
     run.at(60_001, { ev: "transport.notice", peer: "agent-2", peerInc: 1 }, "agent-0");
-    expect(computeMetrics(run.finish().build()).transport_notice_ms).toMatchObject({ first: 4, last: 10, total: 2 });
-    expect(computeMetrics(mesh().finish().build()).reasons["transport_notice_ms"]).toMatch(/no survivor recorded/);
+    expect(computeMetrics(run.finish().build()).transport_notice_ms).toMatchObject({
+      first: 4,
+      p50: 10,
+      last: null,
+      reached: 2,
+      total: 3,
+    });
+    expect(computeMetrics(mesh().finish().build()).reasons["transport_notice_ms"]).toMatch(/3 of 3 never/);
+    const stopped = new RunBuilder(buildConfig({ scenario: { fault: "sigstop" } })).kill(60_000, "agent-3", { kind: "sigstop" });
+    expect(computeMetrics(stopped.finish().build()).reasons["transport_notice_ms"]).toMatch(/no survivor recorded/);
+  });
+
+  it("on a ring only neighbours can notice; a survivor that ended before it did is left out", () => {
+    const run = new RunBuilder(buildConfig({ network: { topology: "ring" } })).kill(60_000, "agent-3");
+    const notice = computeMetrics(run.finish().build()).transport_notice_ms;
+    expect(notice).toMatchObject({ reached: 0, total: 2 });
+    const ended = { agent: "agent-2", agentInc: 1, pid: 1102, code: 1, signal: null, cause: "unexpected" } as const;
+    run.at(60_002, { ev: "agent.exited", ...ended });
+    expect(computeMetrics(run.build()).transport_notice_ms).toMatchObject({ reached: 0, total: 1 });
   });
 });
 
@@ -118,6 +157,19 @@ describe("reconnection", () => {
     };
     expect(computeMetrics(ring(true).finish().build()).reconnected_ms).toBe(3700);
     expect(computeMetrics(ring(false).finish().build()).reasons["reconnected_ms"]).toMatch(/1 missing \(agent-2>agent-0#1\)/);
+  });
+
+  it("ring, several storms: what an earlier storm left to repair is no recovery from a later one", () => {
+    const run = new RunBuilder(buildConfig({ network: { topology: "ring" }, scenario: { agentCount: 6 } }));
+    run.kill(60_000, "agent-3").kill(80_000, "agent-5", { cycle: 1 });
+    for (const src of ["agent-0", "agent-4"]) run.dead(83_000, src, "agent-5");
+    // Between neighbours of the first storm's victim, 20 ms after the second.
+    run.linkUp(80_020, "agent-2", "agent-4", { reason: "repair" }).linkUp(80_021, "agent-4", "agent-2", { reason: "repair" });
+    const recovery = (): unknown => computeMetrics(run.build()).storms[1]?.recovery_ms;
+    run.finish();
+    expect(recovery()).toBeNull();
+    run.linkUp(83_010, "agent-0", "agent-4", { reason: "repair" });
+    expect(recovery()).toBe(3006);
   });
 
   it("a replacement that is no neighbour must be greeted, and is no link", () => {

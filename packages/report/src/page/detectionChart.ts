@@ -30,7 +30,10 @@ export function detectionRows(view: RunView, storm: Storm, metrics: StormMetrics
     const before = struck?.before ?? storm.at;
     const about = (event: { src: string; peer: string; peerInc: number; t: number }): boolean =>
       event.src === survivor && event.peer === victim && event.peerInc === struck?.inc && event.t <= storm.until;
-    const dead = index.of("detect.dead").find((event) => about(event) && event.t >= before);
+    // Of several the one that counted; the earlier were taken back.
+    const dead = index
+      .of("detect.dead")
+      .findLast((event) => about(event) && event.t >= before && event.t <= before + (ms ?? 0) + 0.001);
     const suspect = index
       .of("detect.suspect")
       .findLast((event) => about(event) && event.t >= before && event.t <= before + (ms ?? Number.POSITIVE_INFINITY));

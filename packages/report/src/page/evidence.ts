@@ -42,9 +42,11 @@ function detectionEvidence(view: RunView, storm: Storm, metrics: StormMetrics): 
   // Of very many pairs only those that are shown are looked for.
   const events = reached.slice(0, MAX_SHOWN).flatMap(({ survivor, victim, ms }) => {
     const before = storm.victims.find((candidate) => candidate.agent === victim)?.before ?? 0;
-    return said.find((event) => event.src === survivor && event.peer === victim && same(event.t, before + ms)) ?? [];
+    const own = said.filter((event) => event.src === survivor && event.peer === victim);
+    const stood = ms === 0 ? own.findLast((event) => event.ev === "detect.dead" && event.t < before) : undefined;
+    return own.find((event) => same(event.t, before + ms)) ?? stood ?? [];
   });
-  const says = "The first verdict of each survivor on each victim, earliest first.";
+  const says = "The verdict of each survivor on each victim that it did not take back, earliest first.";
   return { key: "detection_ms", says, events, total: reached.length };
 }
 

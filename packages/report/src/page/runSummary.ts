@@ -138,9 +138,9 @@ export function tiles({ metrics }: RunView): Html | null {
 /** Of rows that are no measure to compare by. */
 const FURTHER_DEFINITIONS: Readonly<Record<string, string>> = {
   detection_ms:
-    "Over all pairs of a survivor and a victim: from the stamp just before the victim's kill(2) until that survivor declared it dead (not merely suspect), or learned of its newer incarnation. No last when a survivor never noticed.",
+    "Over all pairs of a survivor and a victim: from the stamp just before the victim's kill(2) until that survivor declared it dead (not merely suspect) and did not take it back, or learned of its newer incarnation. No last when a survivor never noticed.",
   transport_notice_ms:
-    "Over the pairs whose survivor held a stream to the victim: until the survivor's kernel closed it. Recorded always, acted upon only with --transport-signals.",
+    "Over the pairs whose survivor monitors the victim, by a stream that it holds open: until the survivor's kernel closed it. Recorded always, acted upon only with --transport-signals.",
   rejoin_ms:
     "Over the restarted victims: from the spawn of the new process to the last handshake that completed all of its links.",
   "takeover_ms.task":
