@@ -13,11 +13,13 @@ import { type LatencySummary, toMicroseconds } from "./spread.ts";
 import { type Control, measureStorm } from "./storm.ts";
 import { countDuplicates, MIN_ORPHANED_TASKS } from "./takeover.ts";
 import { type Goodput, goodputIn, gradeTasks, type TaskResult } from "./tasks.ts";
-import { readTimeline, type Timeline } from "./timeline.ts";
+import { readTimeline, type Storm, type Timeline } from "./timeline.ts";
 import { messagesByKind } from "./traffic.ts";
 
 const MAX_BUSY = 0.6;
 const MAX_LOOP_LAG_MS = 20;
+/** A fault that came so much later than planned struck other work than that of the schedule. Never scaled. */
+const MAX_LATE_MS = 1000;
 
 /**
  * Every measure of a run, from its record alone; pure. `control`: a run of the same schedule without a fault, for the paired
@@ -136,6 +138,7 @@ function invalidBecause(run: RunRecord, timeline: Timeline, storms: readonly Sto
   if (damaged > 0) because.push(`damaged: ${damaged} lines of events.ndjson cannot be read`);
   if (storms.length === 0 && run.schedule.faults.some((fault) => fault.victims.length > 0))
     because.push(noStormReason(run, timeline));
+  for (const storm of timeline.partial === null ? timeline.storms : []) because.push(...untimely(run, timeline, storm));
   for (const storm of storms) {
     if (storm.too_small) {
       because.push(
@@ -144,6 +147,21 @@ function invalidBecause(run: RunRecord, timeline: Timeline, storms: readonly Sto
     }
   }
   return because;
+}
+
+/** A fault that came long after its time, or when not even a prompt survivor could have noticed it before the observation ended. */
+function untimely({ config, schedule }: RunRecord, { t0 }: Timeline, storm: Storm): string[] {
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+  const planned = schedule.faults.filter(({ cycle }) => cycle === storm.cycle).map(({ atMs }) => atMs);
+  const late = storm.at - t0 - Math.min(...planned);
+  const left = storm.until - storm.at;
+  const needed = config.network.heartbeatTimeoutMs + config.network.heartbeatIntervalMs;
+  return [
+    ...(late > MAX_LATE_MS ? [`late fault (cycle ${storm.cycle}): it came ${seconds(late)} after its scheduled time`] : []),
+    ...(left < needed
+      ? [`storm too short (cycle ${storm.cycle}): ${seconds(left)} were observed, and noticing alone may take ${seconds(needed)}`]
+      : []),
+  ];
 }
 
 function recordFacts(run: RunRecord, timeline: Timeline): Pick<FailstormMetrics, "unexpected_exits" | "events"> {

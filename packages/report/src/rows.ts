@@ -27,9 +27,25 @@ interface SpreadLike {
 const spreadText = (spread: SpreadLike | null): string =>
   spread === null || spread.reached === 0 ? NONE : [spread.first, spread.p50, spread.last].map(inMs).join(" / ");
 
-/** The result table of a run in plain words: the first storm's measures, then those of the whole run. */
+/** The result table of a run in plain words: the first storm's measures, a line for each further storm, then what the whole run was like. */
 export function resultRows(metrics: FailstormMetrics): ResultRow[] {
-  return [...(metrics.storms.length === 0 ? [] : stormRows(metrics)), ...runRows(metrics)];
+  return [...(metrics.storms.length === 0 ? [] : stormRows(metrics)), ...furtherStormRows(metrics), ...runRows(metrics)];
+}
+
+/** With more storms than this the table would be one of storms; the metrics and the page have them all. */
+const MAX_FURTHER_STORMS = 9;
+
+function furtherStormRows({ storms }: FailstormMetrics): ResultRow[] {
+  const rows = storms.slice(1, 1 + MAX_FURTHER_STORMS).map((storm, i) => ({
+    measure: `storm ${i + 2} of ${storms.length}`,
+    value: [storm.detection_ms.last, storm.recovery_ms, storm.service_gap_ms].map(inMs).join(" / "),
+    unit: "ms last detection / recovery / service gap",
+    note: `at ${(storm.at_ms / 1000).toFixed(1)} s: ${storm.victims.length} victims, ${storm.orphaned_tasks} orphaned tasks${storm.too_small ? " (too few)" : ""}; the rows above are of storm 1`,
+    key: `detection_ms-${storm.cycle}`,
+  }));
+  const more = storms.length - 1 - rows.length;
+  if (more <= 0) return rows;
+  return [...rows, { measure: "further storms", value: String(more), unit: "storms", note: "all are in failstorm_metrics.json" }];
 }
 
 function stormRows(metrics: FailstormMetrics): ResultRow[] {

@@ -188,7 +188,8 @@ function readStorms(run: RunRecord, timeline: Timeline): Storm[] {
   });
 }
 
-const isStopped = (timeline: Timeline, { agent, inc }: Life, at: number): boolean =>
+/** Whether this process stands still at the instant `at` (SIGSTOP). */
+export const isStopped = (timeline: Timeline, { agent, inc }: Life, at: number): boolean =>
   timeline.index
     .of("fault.injected")
     .some(

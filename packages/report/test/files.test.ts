@@ -11,7 +11,7 @@ import {
   detectionRows,
   writeMetrics,
 } from "../src/index.ts";
-import { RunBuilder } from "./builder.ts";
+import { buildConfig, RunBuilder } from "./builder.ts";
 
 let dir: string;
 beforeEach(async () => {
@@ -121,5 +121,20 @@ describe("result table", () => {
       unit: "ms",
       note: "probe",
     });
+  });
+
+  it("has a line for each storm after the first, and says so where there are very many", () => {
+    const run = example().kill(90_000, "agent-0", { cycle: 1 }).kill(110_000, "agent-1", { cycle: 2 });
+    for (const src of ["agent-1", "agent-2"]) run.dead(93_000, src, "agent-0");
+    const rows = resultRows(computeMetrics(run.finish().build())).filter(({ measure }) => measure.startsWith("storm"));
+    expect(rows.map(({ measure, value }) => [measure, value])).toEqual([
+      ["storm 2 of 3", "3,000 / – / –"],
+      ["storm 3 of 3", "– / – / –"],
+    ]);
+    expect(rows[0]?.note).toBe("at 90.0 s: 1 victims, 0 orphaned tasks (too few); the rows above are of storm 1");
+    const many = new RunBuilder(buildConfig({ scenario: { agentCount: 16 } }));
+    for (let i = 0; i < 12; i++) many.kill(30_000 + i * 5000, `agent-${i}`, { cycle: i });
+    const all = resultRows(computeMetrics(many.finish().build())).filter(({ measure }) => measure.includes("storm"));
+    expect([all.length, all.at(-1)?.measure, all.at(-1)?.value]).toEqual([10, "further storms", "2"]);
   });
 });

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { loadCharts } from "../src/charts/render.ts";
 import { computeMetrics, type RunRecord, writeRunPage } from "../src/index.ts";
 import { stormEvidence } from "../src/page/evidence.ts";
-import { linksAt } from "../src/page/meshFigure.ts";
+import { linksAt, nodeAt } from "../src/page/meshFigure.ts";
 import { html, raw } from "../src/page/html.ts";
 import { renderRunPage } from "../src/page/runPage.ts";
 import { chooseQuestions, followQuestion } from "../src/page/sequence.ts";
@@ -244,6 +244,19 @@ describe("what the pictures are made of", () => {
       "agent-2 agent-3",
     ]);
     expect(linksAt(view, T0 + 70_000).map(({ state }) => state)).toEqual(["up", "up", "up"]);
+  });
+
+  it("shows who is stopped, dead, or started again, at any moment", async () => {
+    const run = new RunBuilder(buildConfig({ scenario: { fault: "sigstop" } })).meshUp(500);
+    run.kill(60_000, "agent-3", { kind: "sigstop" });
+    const cleared = { ev: "fault.cleared", kind: "sigstop", cycle: 0, agent: "agent-3", agentInc: 1 } as const;
+    run.at(80_000, { ...cleared, before: T0 + 80_000, after: T0 + 80_000.1 });
+    run.at(110_000, { ev: "agent.stopping", reason: "ordered" }, "agent-2");
+    const view = await viewOf(run.finish().build());
+    const states = (id: string): unknown[] => [59_000, 60_001, 90_000, 111_000].map((t) => nodeAt(view, id, T0 + t).state);
+    expect(states("agent-3")).toEqual(["alive", "stopped", "alive", "alive"]);
+    expect(states("agent-2")).toEqual(["alive", "alive", "alive", "dead"]);
+    expect(await render(run.build())).toContain("1 stopped");
   });
 
   it("follows a question over its first owner's death to the answer of the second, bytes added up", async () => {

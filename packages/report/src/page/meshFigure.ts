@@ -1,5 +1,5 @@
 import { type AgentId, byAgentIndex } from "@failstorm/core";
-import { lifeAt, type Storm } from "../timeline.ts";
+import { isStopped, lifeAt, type Storm } from "../timeline.ts";
 import { expectedLinks } from "../topology.ts";
 import { type Html, html } from "./html.ts";
 import { type RunView, secondsAt } from "./runView.ts";
@@ -73,6 +73,23 @@ export function linksAt({ run, timeline }: RunView, at: number): { a: AgentId; b
   return [...ends.values()].map(({ a, b, fresh }) => ({ a, b, state: fresh === 2 ? "up" : fresh === 1 ? "half" : "stale" }));
 }
 
+type NodeState = "dead" | "stopped" | "again" | "alive";
+
+/** How an agent is drawn at the instant `at`. A stopped process (SIGSTOP) lives, and does as little as a dead one. */
+export function nodeAt(
+  { timeline }: RunView,
+  id: AgentId,
+  at: number,
+): { readonly id: AgentId; readonly state: NodeState; readonly sign: string; readonly says: string } {
+  const life = lifeAt(timeline, id, at);
+  if (life === null) return { id, state: "dead", sign: "✕", says: `${id}: dead` };
+  const stopped = isStopped(timeline, life, at);
+  const state = stopped ? "stopped" : life.inc > 1 ? "again" : "alive";
+  const home = life.homeTool === null ? "" : `, ${life.homeTool}, shard ${life.shard}`;
+  const says = `${id}: incarnation ${life.inc}${home}${stopped ? ", stopped" : ""}`;
+  return { id, state, sign: stopped ? "‖" : id.replace("agent-", ""), says };
+}
+
 function drawing(view: RunView, storm: Storm, moment: Moment, before: ReadonlySet<string>): Html {
   const { ids } = view.timeline;
   const victims = new Set(storm.victims.map((victim) => victim.agent));
@@ -95,19 +112,18 @@ function drawing(view: RunView, storm: Storm, moment: Moment, before: ReadonlySe
       : all.filter((link) => link.isNew || victims.has(link.a) || victims.has(link.b)).slice(0, MAX_LINES);
   const counts = { up: 0, half: 0, stale: 0 };
   for (const link of all) counts[link.state] += 1;
-  const dead = ids.filter((id) => lifeAt(view.timeline, id, moment.at) === null);
+  const nodes = ids.map((id) => nodeAt(view, id, moment.at));
+  const count = (wanted: NodeState): number => nodes.filter(({ state }) => state === wanted).length;
+  const [dead, stopped] = [count("dead"), count("stopped")];
   return html`<figure class="mesh-moment">
     <svg viewBox="0 0 ${SIZE} ${SIZE}" role="img" aria-label="Links ${moment.title}">
       ${links.map(({ a, b, state, isNew }) => html`<line class="link ${state}${isNew && " new"}" x1="${px(place.get(a)?.x)}" y1="${px(place.get(a)?.y)}" x2="${px(place.get(b)?.x)}" y2="${px(place.get(b)?.y)}"/>`)}
-      ${ids.map((id) => {
+      ${nodes.map(({ id, state, sign, says }) => {
         const at = place.get(id);
-        const life = lifeAt(view.timeline, id, moment.at);
-        const state = life === null ? "dead" : life.inc > 1 ? "again" : "alive";
-        const said = `${id}: ${life === null ? "dead" : `incarnation ${life.inc}`}${life?.homeTool ? `, ${life.homeTool}, shard ${life.shard}` : ""}`;
-        return html`<g class="node ${state}${victims.has(id) && " victim"}" aria-label="${said}"><circle cx="${px(at?.x)}" cy="${px(at?.y)}" r="${px(radius)}"/>${radius > 4 && html`<text x="${px(at?.x)}" y="${px((at?.y ?? 0) + radius / 3)}" font-size="${px(radius)}">${life === null ? "✕" : id.replace("agent-", "")}</text>`}</g>`;
+        return html`<g class="node ${state}${victims.has(id) && " victim"}" aria-label="${says}"><circle cx="${px(at?.x)}" cy="${px(at?.y)}" r="${px(radius)}"/>${radius > 4 && html`<text x="${px(at?.x)}" y="${px((at?.y ?? 0) + radius / 3)}" font-size="${px(radius)}">${sign}</text>`}</g>`;
       })}
     </svg>
-    <figcaption><strong>${moment.title}</strong><br>${secondsAt(view.timeline, moment.at).toFixed(2)} s · ${counts.up} links${counts.half > 0 && `, ${counts.half} half`}${counts.stale > 0 && html`, <span class="bad">${counts.stale} to the dead</span>`}${dead.length > 0 && html` · ${dead.length} dead`}</figcaption>
+    <figcaption><strong>${moment.title}</strong><br>${secondsAt(view.timeline, moment.at).toFixed(2)} s · ${counts.up} links${counts.half > 0 && `, ${counts.half} half`}${counts.stale > 0 && html`, <span class="bad">${counts.stale} to the dead</span>`}${dead > 0 && html` · ${dead} dead`}${stopped > 0 && html` · ${stopped} stopped`}</figcaption>
   </figure>`;
 }
 
@@ -117,5 +133,5 @@ export function meshFigure(view: RunView, storm: Storm, metrics: StormMetrics): 
   const before = new Set(linksAt(view, shown[0]?.at ?? storm.at).map((link) => `${link.a} ${link.b}`));
   return html`<div id="chart-mesh-${storm.cycle}" class="mesh">${shown.map((moment) => drawing(view, storm, moment, before))}</div>
     <p class="caption">A line is a link that both ends hold; thin: one end so far. Red and dashed: a survivor still counts on an agent that is
-    dead. Orange: a link that was not there before. A ring around an agent: it was started again.</p>`;
+    dead. Orange: a link that was not there before. A ring around an agent: it was started again. ✕: dead; ‖: stopped (SIGSTOP).</p>`;
 }

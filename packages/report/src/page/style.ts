@@ -53,6 +53,8 @@ figure.chart>svg{display:block;width:100%;height:auto}
 .mesh .link.stale{stroke:var(--fault);stroke-dasharray:4 3;opacity:.75}
 .node circle{fill:var(--panel);stroke:var(--ink-2);stroke-width:1.3}
 .node text{text-anchor:middle;fill:var(--ink);font-weight:600}
+.node.stopped circle{fill:var(--page);stroke:var(--fault)}
+.node.stopped text{fill:var(--fault)}
 .node.dead circle{fill:var(--page);stroke:var(--fault);stroke-dasharray:2.5 2}
 .node.dead text{fill:var(--fault)}
 .node.victim.alive circle{fill:color-mix(in srgb,var(--fault) 14%,var(--page));stroke:var(--fault)}
