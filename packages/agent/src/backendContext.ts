@@ -17,6 +17,7 @@ export const backendContext = (
   hosts: hostedById(parts.spec.config.scenario),
   onRoute: (choice) => parts.recorder.event({ ev: "route.chosen", ...choice }),
   clock: parts.clock,
+  timeScale: parts.spec.config.scenario.timeScale,
   prng: parts.prng.fork("protocol"),
   workspaceDir: parts.spec.workspaceDir,
   config: protocol.parseConfig(parts.spec.config.protocolConfig),

@@ -255,6 +255,8 @@ export interface BackendContext {
   /** To be called when a protocol that is a mix of others has chosen, or chosen anew. */
   readonly onRoute?: (choice: RouteChoice) => void;
   readonly clock: Clock;
+  /** By what the times of the run are multiplied; absent = 1. */
+  readonly timeScale?: number;
   readonly prng: Prng;
   /** A folder that survives this incarnation (keys, task stores). */
   readonly workspaceDir: string;

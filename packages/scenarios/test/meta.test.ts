@@ -5,7 +5,6 @@ import path from "node:path";
 import {
   type AgentExecutor,
   type AgentId,
-  type CommBackend,
   CommError,
   type CommErrorCode,
   type DirectRequest,
@@ -18,9 +17,12 @@ import {
   type ToolRequest,
   type Traffic,
 } from "@failstorm/core";
+import type { MetaBackend } from "@failstorm/protocols/meta/backend.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createFailstormMetaNetwork, type FailstormMetaNetwork, type MetaNetworkOptions } from "../src/index.ts";
+import type { BaseAgent } from "../src/meta/baseAgent.ts";
 import { Coordinator } from "../src/meta/coordinator.ts";
+import { healthByProtocol } from "../src/meta/metaMetrics.ts";
 import { LinkLog } from "../src/meta/processHost.ts";
 import { RecoveryLog } from "../src/meta/recovery.ts";
 import { Tally } from "../src/meta/tally.ts";
@@ -217,7 +219,12 @@ function scripted() {
       const missing = body?.op === "lookup" ? body.shards.filter((shard) => !can.includes(`shard:${shard}`)) : [];
       return { raw: null, text: "", traffic, parts: [{ kind: "data", data: { ok: true, data: { id, missing } } }] };
     },
-  } as unknown as CommBackend;
+    protocolsOf: () => ["a2a", "acp"],
+    healthOf: async (id: AgentId, protocol: string) => {
+      if (mustLive(id).includes(`without:${protocol}`)) throw new CommError("protocol", id, protocol);
+      return { traffic };
+    },
+  } as unknown as MetaBackend;
   const recovery = new RecoveryLog(() => ["a2a"]);
   const coordinator = new Coordinator({
     backend,
@@ -235,6 +242,24 @@ function scripted() {
 
 describe("the coordinator", () => {
   const search = { tool: "search", input: 1 } as const;
+
+  it("probes an agent in each protocol it hosts", async () => {
+    const { coordinator, tell } = scripted();
+    tell.set("agent-1", ["without:acp"]);
+    tell.set("agent-2", "refused");
+    const probes = await Promise.all(["agent-0", "agent-1", "agent-2"].map((id) => coordinator.probe(id)));
+    expect(probes.map(({ up, protocols }) => [up, ...protocols.map((of) => of.up)])).toEqual([
+      [true, true, true],
+      [true, true, false],
+      [false, false, false],
+    ]);
+    expect(["agent-0", "agent-1", "agent-2"].map((id) => coordinator.isUp(id))).toEqual([true, true, false]);
+    const agents = ["agent-0", "agent-1", "agent-2"].map((id) => ({ id, protocols: ["a2a", "acp"] }) as unknown as BaseAgent);
+    expect(healthByProtocol(agents, probes)).toEqual([
+      { protocol: "a2a", agents: 3, up: 2, slowest_ms: 0 },
+      { protocol: "acp", agents: 3, up: 1, slowest_ms: 0 },
+    ]);
+  });
 
   it("spreads tasks that come one after the other", async () => {
     const { coordinator, asked } = scripted();

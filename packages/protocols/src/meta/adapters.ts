@@ -36,8 +36,13 @@ export class Adapters {
   get(name: MemberName): CommBackend | Promise<CommBackend> {
     const made = this.made.get(name);
     if (made !== undefined) return made;
-    const making = this.making.get(name) ?? this.make(name);
-    this.making.set(name, making);
+    let making = this.making.get(name);
+    if (making === undefined) {
+      making = this.make(name);
+      this.making.set(name, making);
+      // What failed (out of descriptors, perhaps) is tried again by whoever needs it next.
+      making.catch(() => this.making.delete(name));
+    }
     return making;
   }
 

@@ -1,4 +1,13 @@
-import type { Address, AgentId, BackendContext, CommBackend, ProtocolCapabilities, RouteChoice } from "@failstorm/core";
+import type {
+  Address,
+  AgentId,
+  BackendContext,
+  CallOptions,
+  CommBackend,
+  HealthResult,
+  ProtocolCapabilities,
+  RouteChoice,
+} from "@failstorm/core";
 import { Adapters } from "./adapters.ts";
 import { Calls } from "./calls.ts";
 import { memberConfig, type MetaConfig } from "./config.ts";
@@ -14,6 +23,8 @@ import { type Declared, Router } from "./router.ts";
 export interface MetaBackend extends CommBackend {
   /** Which protocols an agent hosts; none when it is not of the network. */
   protocolsOf(agentId: AgentId): readonly string[];
+  /** The lightest liveness operation of this one of its protocols; `healthCheck` takes whichever the router says. */
+  healthOf(agentId: AgentId, protocol: string, options?: CallOptions): Promise<HealthResult>;
   /** What can be had from this agent, by one of its protocols or another. */
   capabilitiesOf(agentId: AgentId): ProtocolCapabilities;
   /** `cancel` and `resume` where this agent has them, also in a network where not every agent does. */
@@ -59,7 +70,9 @@ export function createMetaBackend(context: BackendContext): MetaBackend {
     peers: () => mesh.registered(),
   });
   const counters = { routes: 0 };
-  const router = new Router({ ...config.router }, declaredIn(config));
+  // Probes and deadlines are scaled, and a choice stands for as many of them as ever. A loss is held against latencies, which are what they are.
+  const dwellMs = config.router.dwellMs * (context.timeScale ?? 1);
+  const router = new Router({ ...config.router, dwellMs }, declaredIn(config));
   const onRoute = (choice: RouteChoice): void => {
     counters.routes += 1;
     context.onRoute?.(choice);
@@ -91,6 +104,7 @@ export function createMetaBackend(context: BackendContext): MetaBackend {
       mesh.forgetAll();
       await adapters.close();
     },
+    healthOf: calls.healthOf,
     protocolsOf: (agentId) => mesh.hosted(agentId),
     capabilitiesOf: (agentId) => hostCapabilities(config, mesh.hosted(agentId)),
     operationsOf(agentId) {

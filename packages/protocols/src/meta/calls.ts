@@ -93,6 +93,13 @@ export class Calls {
     return (await this.inTurn(peer, order, { kind: "probe", another: ANOTHER_MAY_PROBE, options }, run)).value;
   };
 
+  /** By this protocol and no other. */
+  readonly healthOf = async (peer: AgentId, protocol: string, options: CallOptions = {}): Promise<HealthResult> => {
+    const name = this.options.mesh.dialled(peer).find((other) => other === protocol);
+    if (name === undefined) throw new CommError("protocol", peer, `${peer} does not host ${protocol}`);
+    return this.by(peer, name, { kind: "probe", timed: true }, (backend) => backend.healthCheck(peer, options));
+  };
+
   readonly send = async (src: AgentId, dst: AgentId, payload: Payload, options: SendOptions = {}): Promise<SendResult> => {
     const { mesh, router, config, now } = this.options;
     const hosted = mesh.dialled(dst);

@@ -1,12 +1,17 @@
 import { InputError } from "@failstorm/core";
+import { kindsOf } from "./deal.ts";
+import { NEEDS, needsOf } from "./demand.ts";
 import { type Given, keysOf, listed, numberIn, oneOf, sectionIn } from "./sections.ts";
-import { isMember, MEMBER_NAMES, MEMBERS, type MemberName } from "./members.ts";
+import { capabilitiesOf, isMember, MEMBER_NAMES, MEMBERS, type MemberName } from "./members.ts";
+import type { Need } from "./router.ts";
 
 export interface RouterConfig {
   /** `link`: one protocol for all that goes to a peer, unless a message requires another; `message`: what a message wishes counts too. */
   readonly per: "message" | "link";
   /** Which protocol is taken first while nothing has been measured, best first. */
   readonly prefer: readonly MemberName[];
+  /** What every message requires of the protocol that carries it; only such are used for handshakes, too. */
+  readonly require: readonly Need[];
   /** So long a choice stands at least, ms. */
   readonly dwellMs: number;
   /** By this share another protocol must be cheaper, (0, 1). */
@@ -108,7 +113,7 @@ function checkTogether({ hosts, members }: Pick<MetaConfig, "hosts" | "members">
 
 function routerIn(given: Given): RouterConfig {
   const path = "meta.router";
-  keysOf(given, path, ["per", "prefer", "dwell", "margin", "loss_penalty", "explore_every", "large"]);
+  keysOf(given, path, ["per", "prefer", "require", "dwell", "margin", "loss_penalty", "explore_every", "large"]);
   const number = (key: string, byDefault: number, range: Parameters<typeof numberIn>[2]): number =>
     numberIn(given[key] ?? byDefault, `${path}.${key}`, range);
   if (given["explore_every"] === 1)
@@ -118,12 +123,27 @@ function routerIn(given: Given): RouterConfig {
   return {
     per: oneOf(given["per"] ?? "message", `${path}.per`, ["message", "link"]),
     prefer: listed(given["prefer"] ?? [], `${path}.prefer`, MEMBER_NAMES),
+    require: listed(given["require"] ?? [], `${path}.require`, NEEDS),
     dwellMs: 1000 * number("dwell", 5, { min: 0, unit: "seconds" }),
     margin: number("margin", 0.25, { min: 0.01, max: 0.99, unit: "a share" }),
     lossPenaltyMs: 1000 * number("loss_penalty", 1, { min: 0, unit: "seconds" }),
     exploreEvery: number("explore_every", 8, { min: 0, whole: true, unit: "messages" }),
     largeChars: number("large", 65_536, { min: 1, whole: true, unit: "characters" }),
   };
+}
+
+/** That every agent can be sent to as `require` wants it. */
+function checkRequired(config: MetaConfig): void {
+  const { require } = config.router;
+  const has = (name: MemberName): boolean => {
+    const needs = needsOf(capabilitiesOf(name, memberConfig(config, name)));
+    return require.every((need) => needs.has(need));
+  };
+  for (const own of kindsOf(config))
+    if (!own.some(has))
+      throw new InputError(
+        `meta.router.require: no protocol of an agent that hosts ${own.join(", ")} has ${require.join(" and ")} (${MEMBER_NAMES.filter(has).join(", ") || "none"} would, as configured); let each agent host one that has, or require less`,
+      );
 }
 
 /** Checks the section `meta.*`, the members' sections in it included; throws InputError naming the key. */
@@ -133,7 +153,9 @@ export function parseMetaConfig(section: unknown): MetaConfig {
   const hosts = hostsIn(given["hosts"]);
   const members = membersIn(sectionIn(given["protocols"], "meta.protocols"), new Set(hosts?.flat()));
   checkTogether({ hosts, members });
-  return { members, hosts, router: routerIn(sectionIn(given["router"], "meta.router")) };
+  const config = { members, hosts, router: routerIn(sectionIn(given["router"], "meta.router")) };
+  checkRequired(config);
+  return config;
 }
 
 /** A member's section, also of one that hosts name although it is not enabled here: then as it is by default. */

@@ -3,7 +3,7 @@ import { LARGE } from "./measurements.ts";
 import type { MemberCapabilities } from "./members.ts";
 import type { Demand, Need } from "./router.ts";
 
-const NEEDS: readonly Need[] = ["encryption", "authentication", "idempotency", "streaming"];
+export const NEEDS: readonly Need[] = ["encryption", "authentication", "idempotency", "streaming"];
 /** Their time is that of the work, of several hops, or of their size. */
 const UNTIMED: ReadonlySet<MessageKind> = new Set(["tool", "relay"]);
 

@@ -7,6 +7,8 @@ export type Need = keyof Requirements;
 export interface RouterSettings {
   readonly per: "message" | "link";
   readonly prefer: readonly string[];
+  /** What every message requires, beside what its sender says. */
+  readonly require: readonly Need[];
   readonly dwellMs: number;
   readonly margin: number;
   readonly lossPenaltyMs: number;
@@ -84,13 +86,32 @@ export class Router {
 
   /** For a message to `peer`, which hosts these. */
   message(peer: string, hosted: readonly string[], demand: Demand, nowMs: number): Decision {
-    const { able, unmet, why } = this.ableTo(hosted, demand);
+    const required = [...new Set([...this.settings.require, ...demand.required])];
+    const { able, unmet, why } = this.ableTo(hosted, { ...demand, required });
     const denied = unmet.filter((need) => PROTECTION.has(need));
     if (denied.length > 0)
       return { kind: "refused", reason: `${peer} hosts ${hosted.join(", ")}, and none has ${denied.join(" and ")}` };
-    const link = this.link(peer, hosted, nowMs);
+    return this.carry(peer, this.eligible(hosted), demand, { able, unmet, why }, nowMs);
+  }
+
+  /** For a probe of `peer`: the link's protocol, and now and then another, so that there is something to compare. */
+  probe(peer: string, hosted: readonly string[], nowMs: number): Decision {
+    const demand: Demand = { kind: "probe", timed: true, required: [], wished: [], large: false };
+    // It carries nothing that could need protection: whether a peer lives is found out also where no message may go.
+    const able = this.eligible(hosted);
+    return this.carry(peer, able, demand, { able, unmet: [], why: "" }, nowMs);
+  }
+
+  private carry(
+    peer: string,
+    eligible: readonly string[],
+    demand: Demand,
+    { able, unmet, why }: { readonly able: readonly string[]; readonly unmet: readonly Need[]; readonly why: string },
+    nowMs: number,
+  ): Decision {
+    const link = this.link(peer, eligible, nowMs);
     const choices = link.choice === null ? [] : [link.choice];
-    const key = able.length === hosted.length && !demand.large ? LINK : able.join("+") + (demand.large ? LARGE : "");
+    const key = able.length === eligible.length && !demand.large ? LINK : able.join("+") + (demand.large ? LARGE : "");
     let route = this.routes.get(`${peer} ${key}`);
     if (route === undefined) {
       const before = link.route.protocol;
@@ -105,14 +126,9 @@ export class Router {
     return { kind: "route", protocol: aside ?? route.protocol, choices, unmet };
   }
 
-  /** For a probe of `peer`: the link's protocol, and now and then another, so that there is something to compare. */
-  probe(peer: string, hosted: readonly string[], nowMs: number): Decision {
-    const demand: Demand = { kind: "probe", timed: true, required: [], wished: [], large: false };
-    return this.message(peer, hosted, demand, nowMs);
-  }
-
   /** For a handshake with `peer`: protocols in the order in which they may be tried. */
-  handshake(peer: string, hosted: readonly string[], nowMs: number): { order: readonly string[]; choice: RouteChoice | null } {
+  handshake(peer: string, all: readonly string[], nowMs: number): { order: readonly string[]; choice: RouteChoice | null } {
+    const hosted = this.eligible(all);
     const { route, choice } = this.link(peer, hosted, nowMs);
     const others = hosted.filter((protocol) => protocol !== route.protocol);
     if (!this.lost.has(peer) || others.length === 0) return { order: [route.protocol, ...others], choice };
@@ -177,16 +193,24 @@ export class Router {
   }
 
   private firstReason(peer: string, protocol: string, hosted: readonly string[]): string {
-    if (hosted.length === 1) return `${peer} hosts nothing else`;
+    if (hosted.length === 1)
+      return `${peer} hosts nothing else${this.settings.require.length === 0 ? "" : ` that has ${this.settings.require.join(" and ")}`}`;
     if (this.settings.prefer.includes(protocol)) return "nothing is measured yet; the configuration prefers it";
     const others = hosted.filter((other) => other !== protocol).map((other) => `${other} ${this.declared(other).roundTrips}`);
     return `nothing is measured yet; round trips of a handshake: ${protocol} ${this.declared(protocol).roundTrips}, ${others.join(", ")}`;
   }
 
+  /** Those that may carry what goes to the peer at all; as far as there are any. */
+  private eligible(hosted: readonly string[]): readonly string[] {
+    return this.settings.require.length === 0
+      ? hosted
+      : this.ableTo(hosted, { required: this.settings.require, wished: [] }).able;
+  }
+
   /** Those that have what is required, and of these, where there are any, those that have what is wished. */
   private ableTo(
     hosted: readonly string[],
-    { required, wished }: Demand,
+    { required, wished }: Pick<Demand, "required" | "wished">,
   ): { able: readonly string[]; unmet: readonly Need[]; why: string } {
     let able = hosted;
     const unmet: Need[] = [];

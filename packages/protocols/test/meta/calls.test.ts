@@ -1,8 +1,9 @@
-import { type CommBackend, CommError, type Traffic } from "@failstorm/core";
+import { type BackendContext, type CommBackend, CommError, createPrng, type Protocol, type Traffic } from "@failstorm/core";
 import { expect, test, vi } from "vitest";
-import type { Adapters } from "../../src/meta/adapters.ts";
+import { Adapters } from "../../src/meta/adapters.ts";
 import { Calls } from "../../src/meta/calls.ts";
-import type { MetaConfig } from "../../src/meta/config.ts";
+import { type MetaConfig, parseMetaConfig } from "../../src/meta/config.ts";
+import { MEMBERS } from "../../src/meta/members.ts";
 import type { Mesh } from "../../src/meta/mesh.ts";
 import type { Router } from "../../src/meta/router.ts";
 
@@ -28,6 +29,22 @@ test("[meta-fallback] a handshake that another had tried in vain is measured by 
   const { traffic } = await calls.connect("agent-0", "agent-1");
   expect(traffic).toMatchObject({ ms: 907, bytesSent: 20, roundTrips: 2, protocol: "acp" });
   expect(connected).toHaveBeenCalledWith("agent-1", "acp", { ms: 7, failed: [{ protocol: "a2a", code: "protocol" }] }, 1);
+});
+
+test("[meta-lazy] a protocol that could not be loaded is loaded by the next operation", async () => {
+  const createBackend = vi.fn(() => ({ registerEndpoint: () => {} }) as unknown as CommBackend);
+  const load = vi.spyOn(MEMBERS.acp, "load");
+  load.mockRejectedValueOnce(new Error("EMFILE")).mockResolvedValue({ createBackend } as unknown as Protocol);
+  const adapters = new Adapters({
+    context: { prng: createPrng(1), workspaceDir: "w" } as BackendContext,
+    config: parseMetaConfig({}),
+    addressOf: () => ({ host: "h", port: 1 }),
+    endpointOf: () => null,
+    peers: () => [],
+  });
+  await expect(adapters.get("acp")).rejects.toThrow("EMFILE");
+  await expect(Promise.all([adapters.get("acp"), adapters.get("acp")])).resolves.toHaveLength(2);
+  expect([load.mock.calls.length, createBackend.mock.calls.length]).toEqual([2, 1]);
 });
 
 test.each([

@@ -99,6 +99,16 @@ describe("the section", () => {
     [{ hosts: [["a2a"]], ...counts({ a2a: 1 }) }, /^meta\.protocols\.a2a\.agent_count: 1 is not used where meta\.hosts says/],
     [{ router: { per: "agent" } }, /^meta\.router\.per: "agent" is none of message, link/],
     [{ router: { prefer: ["mcp"] } }, /^meta\.router\.prefer: "mcp" is none of a2a/],
+    [{ router: { require: "authentication" } }, /^meta\.router\.require: expected a list of encryption, authentication, /],
+    [{ router: { require: ["speed"] } }, /^meta\.router\.require: "speed" is none of encryption, authentication, /],
+    [
+      { router: { require: ["authentication"] } },
+      /^meta\.router\.require: no protocol of an agent that hosts a2a has authentication \(anp would, as configured\); let each agent/,
+    ],
+    [
+      { hosts: [["a2a", "anp"]], router: { require: ["encryption", "authentication"] } },
+      /an agent that hosts a2a, anp has encryption and authentication \(none would, as configured\)/,
+    ],
     [{ router: { margin: 1 } }, /^meta\.router\.margin: 1 is not a number from 0\.01 to 0\.99/],
     [{ router: { dwell: -1 } }, /^meta\.router\.dwell: -1 is not a number from 0 up \(seconds\)/],
     [{ router: { explore_every: 1 } }, /^meta\.router\.explore_every: 1 leaves no message .*give 2 or more, or 0 for none/],
@@ -115,7 +125,16 @@ describe("the section", () => {
     const router = Object.fromEntries(
       lines.map(([, key = "", value = ""]) => [key, value === "message" ? value : JSON.parse(value)]),
     );
-    expect(Object.keys(router)).toEqual(["per", "prefer", "dwell", "margin", "loss_penalty", "explore_every", "large"]);
+    expect(Object.keys(router)).toEqual([
+      "per",
+      "require",
+      "prefer",
+      "dwell",
+      "margin",
+      "loss_penalty",
+      "explore_every",
+      "large",
+    ]);
     expect(protocol.parseConfig({ router })).toEqual(protocol.parseConfig({}));
   });
 });

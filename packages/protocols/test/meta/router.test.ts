@@ -13,7 +13,7 @@ const DWELL = 5_000;
 
 const router = (settings: Partial<RouterSettings> = {}): Router =>
   new Router(
-    { per: "message", prefer: [], dwellMs: DWELL, margin: 0.25, lossPenaltyMs: 1_000, exploreEvery: 0, ...settings },
+    { per: "message", prefer: [], require: [], dwellMs: DWELL, margin: 0.25, lossPenaltyMs: 1_000, exploreEvery: 0, ...settings },
     (name): Declared => {
       const { needs = [], roundTrips = 1 } = DECLARED[name] ?? {};
       return { needs: new Set(needs), roundTrips };
@@ -108,6 +108,30 @@ describe("needs", () => {
         reason: `agent-2 hosts quick, plain, and none has ${need}`,
       });
     expect(routed(on.message("agent-1", ["safe", "plain"], { ...PLAIN, required: ["authentication"] }, 0)).protocol).toBe("safe");
+  });
+
+  test("[meta-route-require] what the configuration requires of all holds for messages, links and handshakes", () => {
+    const on = router({ require: ["authentication"] });
+    expect(on.handshake("agent-1", ALL, 0)).toEqual({
+      order: ["safe"],
+      choice: {
+        peer: "agent-1",
+        protocol: "safe",
+        before: null,
+        reason: "agent-1 hosts nothing else that has authentication",
+      },
+    });
+    expect(routed(on.message("agent-1", ALL, PLAIN, 0))).toEqual({ kind: "route", protocol: "safe", choices: [], unmet: [] });
+    expect(routed(on.message("agent-1", ALL, { ...PLAIN, wished: ["streaming"] }, 0)).protocol).toBe("safe");
+    expect(routed(on.probe("agent-1", ALL, 0)).protocol).toBe("safe");
+    on.died("agent-1");
+    expect(on.handshake("agent-1", ALL, 1).order).toEqual(["safe"]);
+    expect(on.message("agent-2", ["quick", "plain"], PLAIN, 0)).toEqual({
+      kind: "refused",
+      reason: "agent-2 hosts quick, plain, and none has authentication",
+    });
+    expect(routed(on.probe("agent-2", ["quick", "plain"], 0)).protocol).toBe("quick");
+    expect(on.message("agent-1", ALL, { ...PLAIN, required: ["encryption"] }, 0)).toMatchObject({ kind: "refused" });
   });
 
   test("[meta-route-link] per link, only what is required counts", () => {

@@ -157,6 +157,16 @@ describe("a peer that hosts several", () => {
     expect([agent.executions.length, client.socketTotals().bytesSent]).toEqual([0, 0]);
   });
 
+  test("[meta-route-require] is met and spoken to in what the configuration requires of every message", async () => {
+    const section = { hosts: [["a2a", "anp"]], router: { require: ["authentication"] } };
+    const agent = await network(section).peer("agent-0");
+    const { backend } = program([agent], section.hosts, section);
+    const met = await backend.connect("program", "agent-0");
+    const sent = await backend.send("program", "agent-0", { text: "x" }, { onEvent: () => {} });
+    const { traffic } = await backend.healthCheck("agent-0");
+    expect([met, sent, { traffic }].map(({ traffic: { protocol: by } }) => by)).toEqual(["anp", "anp", "anp"]);
+  });
+
   test("[meta-choice] what must be encrypted goes by the one that encrypts, where that is configured", async () => {
     const hosts = [["a2a", "anp"]];
     const section = { protocols: { anp: { config: { e2ee: true } } } };

@@ -1,7 +1,6 @@
 import {
   type AgentId,
   type Clock,
-  type CommBackend,
   CommError,
   type CommErrorCode,
   type DirectRequest,
@@ -12,6 +11,7 @@ import {
   toCommError,
   type Traffic,
 } from "@failstorm/core";
+import type { MetaBackend } from "@failstorm/protocols/meta/backend.ts";
 import { type Answer, answerQuestion } from "@failstorm/qa";
 import { sendMessage, type TaskResult } from "./message.ts";
 import type { RecoveryLog } from "./recovery.ts";
@@ -27,13 +27,16 @@ export type ShardTask =
 
 export interface AgentHealth {
   readonly agent: AgentId;
+  /** Any of its protocols answers. */
   readonly up: boolean;
-  /** Of the probe; null when it failed. */
+  /** Of the quickest probe; null when all failed. */
   readonly ms: number | null;
+  /** Of each protocol that it hosts. */
+  readonly protocols: readonly { readonly protocol: string; readonly up: boolean; readonly ms: number | null }[];
 }
 
 export interface CoordinatorOptions {
-  readonly backend: CommBackend;
+  readonly backend: MetaBackend;
   readonly ids: readonly AgentId[];
   /** What an agent hosts, joined by `+`. */
   readonly label: (agent: AgentId) => string;
@@ -140,18 +143,26 @@ export class Coordinator {
     await Promise.all(this.options.ids.map((id) => this.connect(id)));
   }
 
+  /** Each of its protocols. */
   async probe(agent: AgentId): Promise<AgentHealth> {
     const { backend, clock, attemptTimeoutMs } = this.options;
     const startedAt = clock.now();
     const signal = this.within(attemptTimeoutMs);
-    try {
-      await backend.healthCheck(agent, { cause: "heartbeat", kind: "probe", signal });
-      this.heard(agent, startedAt);
-      return { agent, up: true, ms: clock.now() - startedAt };
-    } catch (error) {
-      this.failed(agent, toCommError(error, agent, signal).code);
-      return { agent, up: false, ms: null };
-    }
+    const failures: CommErrorCode[] = [];
+    const probes = backend.protocolsOf(agent).map(async (protocol) => {
+      try {
+        await backend.healthOf(agent, protocol, { cause: "heartbeat", kind: "probe", signal });
+        return { protocol, up: true, ms: clock.now() - startedAt };
+      } catch (error) {
+        failures.push(toCommError(error, agent, signal).code);
+        return { protocol, up: false, ms: null };
+      }
+    });
+    const protocols = await Promise.all(probes);
+    const answered = protocols.flatMap(({ ms }) => ms ?? []);
+    if (answered.length > 0) this.heard(agent, startedAt);
+    else for (const code of failures) this.failed(agent, code);
+    return { agent, up: answered.length > 0, ms: answered.length > 0 ? Math.min(...answered) : null, protocols };
   }
 
   /** One attempt, at this worker. Never throws. */

@@ -52,14 +52,16 @@ export const networkMetrics = ({ agents, isUp, tally, recovery }: Parts): MetaNe
   recovery: recovery.rows(),
 });
 
-/** Probes, by protocol; an agent that hosts several counts under each. */
+/** Probes, by protocol; an agent that hosts several counts under each, and is up in those that answered. */
 export const healthByProtocol = (agents: readonly BaseAgent[], probes: readonly AgentHealth[]): ProtocolHealth[] =>
   protocolsOf(agents).map((protocol) => {
-    const own = new Set(agents.filter(({ protocols }) => protocols.includes(protocol)).map(({ id }) => id));
-    const answered = probes.filter(({ agent, up }) => up && own.has(agent)).map(({ ms }) => ms ?? 0);
+    const answered = probes
+      .flatMap(({ protocols }) => protocols)
+      .filter((probe) => probe.protocol === protocol && probe.up)
+      .map(({ ms }) => ms ?? 0);
     return {
       protocol,
-      agents: own.size,
+      agents: agents.filter(({ protocols }) => protocols.includes(protocol)).length,
       up: answered.length,
       slowest_ms: answered.length === 0 ? null : Math.round(Math.max(...answered) * 1000) / 1000,
     };
