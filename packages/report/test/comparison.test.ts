@@ -222,6 +222,42 @@ describe("a comparison", () => {
     expect(differences).toMatch(/\| Recovery \| y − x \| ms \| 8 4 never \|/);
   });
 
+  it("takes how long runs were watched for no difference: of two that never got there neither was faster", () => {
+    const never = (after: number): Observed => ({ kind: "censored", after });
+    const gaps = (x: Observed, y: Observed) => {
+      const of = (observed: Observed) => (b: number) => digest(b, { recovery_ms: observed });
+      const plan = experiment(
+        [
+          { variant: "x", of: of(x) },
+          { variant: "y", of: of(y) },
+        ],
+        8,
+      );
+      const [pair] =
+        analyse(plan.experiment, plan.entries, RESAMPLES).strata[0]?.pairs.filter(({ measure }) => measure === "recovery_ms") ??
+        [];
+      return [pair?.meanDifference?.estimate, pair?.significant, pair?.censored];
+    };
+    expect(gaps(never(20_000), never(24_000))).toEqual([0, false, 8]);
+    expect(gaps(never(20_000), value(24_000))).toEqual([0, false, 8]);
+    expect(gaps(never(20_000), value(5000))).toEqual([-15_000, true, 8]);
+    expect(gaps(value(20_000), value(24_000))).toEqual([4000, true, 0]);
+  });
+
+  it("shows no interval of a single run or block", () => {
+    const plan = experiment(
+      [
+        { variant: "x", of: (b) => digest(b, { recovery_ms: value(5) }) },
+        { variant: "y", of: (b) => digest(b, { recovery_ms: value(7) }) },
+      ],
+      1,
+    );
+    const tables = comparisonTables(analyse(plan.experiment, plan.entries, RESAMPLES));
+    const text = (id: string): string => toMarkdown(tables.find((table) => table.id === id) as DataTable);
+    expect(text("summary")).toContain("| 5 one run | 7 one run |");
+    expect(text("differences")).toContain("| +2 one block |");
+  });
+
   it("takes a difference relative to the size of a mean below 0, not to its sign", () => {
     const plan = experiment(
       [
@@ -606,6 +642,17 @@ describe("diff", () => {
     const less = runs(10, (i) => 1000 + i * 10).map((run) => (run.seed === 9 ? digest(9, { service_gap_ms: value(1) }) : run));
     const { row } = compare(before, set("b", less), ["recovery_ms:+1%"]);
     expect(row).toMatchObject({ a: { n: 9 }, b: { n: 9 }, relative: 0, meanDifference: { estimate: 0 } });
+  });
+
+  it("calls longer runs that never got there no worse than shorter ones", () => {
+    const never = (after: number, seedFrom: number): RunDigest[] =>
+      Array.from({ length: 10 }, (_, i) => digest(i + seedFrom, { recovery_ms: { kind: "censored", after } }));
+    for (const seedFrom of [0, 50]) {
+      const { row } = compare(set("a", never(60_000, 0)), set("b", never(120_000, seedFrom)), ["recovery_ms"]);
+      expect(row).toMatchObject({ meanDifference: { estimate: 0 }, change: "not significant", regression: null });
+    }
+    const reached = compare(before, set("b", never(120_000, 50)), ["recovery_ms"]).row;
+    expect(reached).toMatchObject({ change: "worse", b: { median: 120_000 } });
   });
 
   it("compares runs of other seeds as two samples", () => {

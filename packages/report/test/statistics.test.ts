@@ -176,6 +176,7 @@ describe("effect sizes and power", () => {
     const first = [9, 7, 8, 9, 8, 9, 9, 10, 9, 9];
     const second = [9, 6, 7, 8, 7, 9, 8, 8, 8, 7];
     expect(cohenDz(first.map((value, i) => value - (second[i] ?? 0)))).toBeCloseTo(1.5, 2);
+    expect([cohenDz([0.3 - 0.1, 0.5 - 0.3, 1.1 - 0.9]), cohenDz([0, 0])]).toEqual([null, null]);
     expect(cohenDz([3, 3])).toBeNull();
   });
 

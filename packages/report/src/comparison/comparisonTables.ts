@@ -13,6 +13,8 @@ function summaryCell(summary: MeasureSummary | undefined, isBest: boolean): Cell
   const bound = summary.isLowerBound ? "≥ " : "";
   const censored = summary.censored > 0 ? `, ${summary.censored} never` : "";
   const [text = "", ...rest] = intervalText(summary.median).split(" ");
+  // One run has no spread, and an interval of no width would say that it had none.
+  if (summary.n < 2) return Object.assign(cell(`${bound}${text}`, estimate), { detail: `one run${censored}` });
   return Object.assign(cell(`${bound}${text}`, estimate, isBest), { detail: `${rest.join(" ")}${censored}` });
 }
 
@@ -47,9 +49,9 @@ export function summaryTable(comparison: Comparison, stratum: Stratum): DataTabl
 }
 
 /** A difference over its interval. */
-function intervalCell(interval: Interval | null, best = false): Cell {
+function intervalCell(interval: Interval | null, n: number, best = false): Cell {
   if (interval === null) return cell("–", null);
-  const [text = "", ...rest] = intervalText(interval, true).split(" ");
+  const [text = "", ...rest] = n < 2 ? [signedText(interval.estimate), "one block"] : intervalText(interval, true).split(" ");
   return Object.assign(cell(text, interval.estimate, best), { detail: rest.join(" ") });
 }
 
@@ -63,7 +65,7 @@ function pairRow(comparison: Comparison, stratum: Stratum, pair: PairResult): Ce
     cell(`${labelOf(comparison, pair.a)} − ${labelOf(comparison, pair.b)}`, `${pair.a} - ${pair.b}`),
     cell(measure.unit),
     pair.censored === 0 ? n : Object.assign(n, { detail: `${pair.censored} never` }),
-    intervalCell(pair.meanDifference, pair.significant),
+    intervalCell(pair.meanDifference, pair.n, pair.significant),
     cell("", pair.meanDifference?.low ?? null),
     cell("", pair.meanDifference?.high ?? null),
     cell(
@@ -74,7 +76,7 @@ function pairRow(comparison: Comparison, stratum: Stratum, pair: PairResult): Ce
     cell(`${pair.lower} of ${pair.n}`, pair.lower),
     cell(pText(pair.p), pair.p),
     cell(pText(pair.pCorrected), pair.pCorrected, pair.significant),
-    intervalCell(harness?.meanDifference ?? null),
+    intervalCell(harness?.meanDifference ?? null, harness?.n ?? 0),
     unflagged.n === pair.n
       ? cell("–", null)
       : Object.assign(cell(signedText(unflagged.meanDifference), unflagged.meanDifference), {
@@ -144,7 +146,7 @@ export function differencesTable(comparison: Comparison, stratum: Stratum, all: 
     ],
     rows: rows.map((pair) => pairRow(comparison, stratum, pair)),
     notes: [
-      `Within blocks of the same seed. Interval: BCa bootstrap over blocks; d_z: mean over standard deviation of the differences; p: two-sided sign-flip test, Holm-corrected among the pairs of the primary measure (${primary}), and among all others. Bold: significant at α = ${alpha}. A/A: the same variant twice in each block, the harness's own difference. “n never”: so many blocks in which one of the two runs did not get there and counts with the time it was observed for: the true difference is larger or smaller by an unknown amount.`,
+      `Within blocks of the same seed. Interval: BCa bootstrap over blocks; d_z: mean over standard deviation of the differences; p: two-sided sign-flip test, Holm-corrected among the pairs of the primary measure (${primary}), and among all others. Bold: significant at α = ${alpha}. A/A: the same variant twice in each block, the harness's own difference. “n never”: so many blocks in which one of the two runs did not get there and counts with the time it was observed for: the true difference is larger or smaller by an unknown amount. Where nobody can say which of the two was longer, they count as equal.`,
     ],
   };
 }

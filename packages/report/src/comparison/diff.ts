@@ -3,9 +3,9 @@ import { findMeasure, MEASURES, type Measure } from "../measures.ts";
 import { bcaInterval, DEFAULT_RESAMPLES, drawResamples, type Interval, meanOf, medianOf } from "../statistics/bootstrap.ts";
 import { cliffDelta, cohenDz } from "../statistics/effectSize.ts";
 import { holm, signFlipTest, twoSampleTest } from "../statistics/permutation.ts";
-import type { RunDigest } from "./digest.ts";
+import type { Observed, RunDigest } from "./digest.ts";
 import type { ResultGroup, ResultSet } from "./resultSet.ts";
-import { standIn } from "./summaries.ts";
+import { standIn, standInPair } from "./summaries.ts";
 
 /** `recovery_ms:+20%`: what counts as a regression. */
 export interface FailRule {
@@ -111,10 +111,8 @@ function partners({ a, b }: Pair): [RunDigest, RunDigest][] | null {
   return pairs.length > 1 && pairs.length * 2 >= Math.max(a.length, b.length) ? pairs : null;
 }
 
-const observedIn = (measure: Measure, run: RunDigest): number | null => {
-  const observed = run.observed[measure.key];
-  return observed === undefined ? null : standIn(observed);
-};
+const observedIn = (measure: Measure, run: RunDigest): Observed =>
+  run.observed[measure.key] ?? { kind: "missing", reason: "not measured in this run" };
 
 interface Tested {
   readonly meanDifference: Interval | null;
@@ -155,12 +153,28 @@ interface RawRow extends Omit<DiffRow, "pCorrected" | "change" | "regression" | 
   readonly gap: number | null;
 }
 
-/** The values of both; where runs are paired those of the pairs that have two, so that all numbers of a row speak of the same runs. */
+/**
+ * The values of both; where runs are paired those of the pairs that have two, so that all numbers of a row speak of the same runs. Of two samples
+ * in which runs never got there, these count with the shortest time that one was observed for: that runs were longer is no difference.
+ */
 function valuesOf(measure: Measure, pair: Pair, matched: [RunDigest, RunDigest][] | null): { a: number[]; b: number[] } {
-  const known = (runs: readonly RunDigest[]): number[] => runs.flatMap((run) => observedIn(measure, run) ?? []);
-  if (matched === null) return { a: known(pair.a), b: known(pair.b) };
-  const both = matched.filter((runs) => runs.every((run) => observedIn(measure, run) !== null));
-  return { a: known(both.map(([one]) => one)), b: known(both.map(([, other]) => other)) };
+  if (matched !== null) {
+    const both = matched.flatMap(([one, other]) => {
+      const values = standInPair(observedIn(measure, one), observedIn(measure, other));
+      return values === null ? [] : [values];
+    });
+    return { a: both.map(([value]) => value), b: both.map(([, value]) => value) };
+  }
+  const [ofA, ofB] = [pair.a, pair.b].map((runs) => runs.map((run) => observedIn(measure, run))) as [Observed[], Observed[]];
+  const shortest = (all: readonly Observed[]): number =>
+    Math.min(...all.flatMap((observed) => (observed.kind === "censored" ? [observed.after] : [])));
+  const [shortestA, shortestB] = [shortest(ofA), shortest(ofB)];
+  const inBoth = Number.isFinite(shortestA) && Number.isFinite(shortestB);
+  const known = (all: readonly Observed[]): number[] =>
+    all.flatMap((observed) =>
+      inBoth && observed.kind === "censored" ? [Math.min(shortestA, shortestB)] : (standIn(observed) ?? []),
+    );
+  return { a: known(ofA), b: known(ofB) };
 }
 
 function compareMeasure(measure: Measure, pair: Pair, matched: [RunDigest, RunDigest][] | null, prng: Prng): RawRow {

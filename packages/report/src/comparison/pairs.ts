@@ -4,7 +4,7 @@ import { MEASURES, type Measure } from "../measures.ts";
 import { bcaInterval, type Interval, meanOf, medianOf } from "../statistics/bootstrap.ts";
 import { cohenDz } from "../statistics/effectSize.ts";
 import { signFlipTest } from "../statistics/permutation.ts";
-import { type Resampler, standIn, type VariantSummary } from "./summaries.ts";
+import { type Resampler, standInPair, type VariantSummary } from "./summaries.ts";
 
 /** Two variants in one measure: a − b over the blocks that have both. */
 export interface PairResult {
@@ -15,7 +15,7 @@ export interface PairResult {
   readonly n: number;
   /** Blocks that lack one. */
   readonly dropped: number;
-  /** Of `n`: at least one of the two was not reached and counts with the time it was observed for. */
+  /** Of `n`: at least one of the two was not reached (see `standInPair`). */
   readonly censored: number;
   /** BCa over blocks; null when n = 0. */
   readonly meanDifference: Interval | null;
@@ -50,8 +50,9 @@ function pairUp(measure: Measure, first: VariantSummary, second: VariantSummary)
   const all = new Set([...ofA.map(({ block }) => block), ...ofB.keys()]);
   for (const one of ofA) {
     const other = ofB.get(one.block);
-    const [a, b] = [standIn(one.observed), other === undefined ? null : standIn(other.observed)];
-    if (other === undefined || a === null || b === null) continue;
+    const values = other === undefined ? null : standInPair(one.observed, other.observed);
+    if (other === undefined || values === null) continue;
+    const [a, b] = values;
     const censored = one.observed.kind === "censored" || other.observed.kind === "censored";
     blocks.push({ a, b, censored, flagged: one.flagged || other.flagged });
   }

@@ -53,6 +53,17 @@ export const isFlagged = (digest: RunDigest): boolean => digest.saturated || dig
 export const standIn = (observed: Observed): number | null =>
   observed.kind === "value" ? observed.value : observed.kind === "censored" ? observed.after : null;
 
+/**
+ * The two values of a pair. Where nobody can say which of the two was longer (neither was reached, or one had been waited for less long than the
+ * other took) they count as equal: how long each was watched is no difference between them. Null: one of them has nothing to measure.
+ */
+export function standInPair(one: Observed, other: Observed): readonly [number, number] | null {
+  const [a, b] = [standIn(one), standIn(other)];
+  if (a === null || b === null) return null;
+  const isUnknown = (one.kind === "censored" && a <= b) || (other.kind === "censored" && b <= a);
+  return isUnknown ? [Math.min(a, b), Math.min(a, b)] : [a, b];
+}
+
 /** The runs of a variant as observations for a survival curve. */
 export const observations = (summary: MeasureSummary): Observation[] =>
   summary.observations.flatMap(({ observed }) => {

@@ -94,7 +94,8 @@ const METHOD = html`<p>Randomised complete blocks: in each block every variant r
   the same victims and the same think times; the order within a block is drawn. Differences are taken within blocks. Intervals: BCa bootstrap (Efron,
   1987), 10 000 resamples of runs or blocks, seeded. Tests: two-sided sign-flip test on the mean paired difference (Fisher, 1935), all patterns counted up to
   20 blocks, corrected after Holm (1979). Runs that never got there are censored at the end of their observation: in the curves after Kaplan and Meier
-  (1958), in means and medians with the time they were observed for, which understates them. Runs that are not valid are left out of the numbers and listed
+  (1958), in means and medians with the time they were observed for, which understates them, and in differences as equal to a run of which nobody can
+  say that it took less. Runs that are not valid are left out of the numbers and listed
   with the reason; saturated and disturbed runs are in them, flagged, and the differences are given without them too.</p>`;
 
 /** The page of an experiment: one file that needs no other and no network. */

@@ -76,8 +76,8 @@ export function bcaInterval(sample: readonly number[], statistic: Statistic, res
   const values = distribution(sample, statistic, resamples);
   const [first, last] = [values[0] as number, values.at(-1) as number];
   if (sample.length < 2 || first === last) return { estimate, low: estimate, high: estimate, level };
-  const below = lowerBound(values, estimate);
-  const upTo = lowerBound(values, nextUp(estimate));
+  const below = lowerBound(values, estimate - rounding(estimate));
+  const upTo = lowerBound(values, estimate + rounding(estimate));
   const share = (below + (upTo - below) / 2) / values.length;
   // An estimate outside of all resamples (it cannot be for medians and means) would give an infinite correction.
   const z0 = normalQuantile(Math.min(Math.max(share, 0.5 / values.length), 1 - 0.5 / values.length));
@@ -101,5 +101,5 @@ function lowerBound(values: Float64Array, limit: number): number {
   return from;
 }
 
-/** A little above, so that equal values that were summed up in another order still count as equal. */
-const nextUp = (value: number): number => value + Math.max(Math.abs(value) * 1e-12, Number.MIN_VALUE);
+/** A little, so that equal values that were summed up in another order still count as equal. */
+const rounding = (value: number): number => Math.max(Math.abs(value) * 1e-12, Number.MIN_VALUE);

@@ -5,7 +5,9 @@ import { normalQuantile } from "./normal.ts";
 export function cohenDz(differences: readonly number[]): number | null {
   if (differences.length < 2) return null;
   const deviation = sampleStandardDeviation([...differences]);
-  return deviation === 0 ? null : mean([...differences]) / deviation;
+  const centre = mean([...differences]);
+  // Equal differences of unequal numbers deviate in their last digits.
+  return deviation <= 1e-12 * Math.abs(centre) ? null : centre / deviation;
 }
 
 /** Cliff's delta (1993): P(a > b) − P(a < b) over all pairs, −1…1. */
