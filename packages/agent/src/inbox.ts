@@ -13,17 +13,15 @@ export function serveWith(handlers: Handlers): (request: DirectRequest, from: Se
 /** Relayed messages are given up after this long; the caller's own deadline is shorter. */
 const RELAY_TIMEOUT_MS = 30_000;
 
-/**
- * What a relayed message is for, as far as it says: a hop's share of what a fault has caused belongs to the fault like the sender's. A look-up
- * does not say whether it is a further attempt, and counts as work.
- */
+/** What a relayed message is for: a hop's share of what a fault has caused belongs to the fault like the sender's. */
 function relayCause(requests: readonly DirectRequest[]): TrafficCause {
   if (requests.some(({ op }) => op === "document" || op === "ledger.sync")) return "rereplication";
   if (requests.some(({ op }) => op.startsWith("ledger") || op === "gossip")) return "ledger";
   if (requests.some(({ op }) => op === "hello")) return "handshake";
   const steps = requests.filter((request) => request.op === "tool");
-  if (steps.some(({ attempt }) => attempt > 1)) return "retry";
-  return steps.some(({ takeover }) => takeover) ? "takeover" : "work";
+  const lookups = requests.filter((request) => request.op === "lookup");
+  if (steps.some(({ attempt }) => attempt > 1) || lookups.some(({ cause }) => cause === "retry")) return "retry";
+  return steps.some(({ takeover }) => takeover) || lookups.some(({ cause }) => cause === "takeover") ? "takeover" : "work";
 }
 
 /**

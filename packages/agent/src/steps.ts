@@ -88,9 +88,17 @@ export class Steps {
     const lists: Hit[][] = [];
     let missing = Array.from({ length: this.options.shardCount }, (_, shard) => shard);
     for (let attempt = 1; ; attempt++) {
-      const cause: TrafficCause = attempt > 1 || options.attempt > 1 ? "retry" : options.takeover ? "takeover" : "work";
+      const cause = attempt > 1 || options.attempt > 1 ? "retry" : options.takeover ? "takeover" : "work";
       const round = await this.lookupOnce(
-        { op: "lookup", task: options.task, step: options.step, query, topK, shards: missing },
+        {
+          op: "lookup",
+          task: options.task,
+          step: options.step,
+          query,
+          topK,
+          shards: missing,
+          ...(cause === "work" ? {} : { cause }),
+        },
         cause,
         attempt,
         options.signal,

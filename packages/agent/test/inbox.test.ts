@@ -43,6 +43,10 @@ test("what a fault has caused is the fault's at every hop", async () => {
   expect(await bookedAs(step(1, false))).toBe("work");
   expect(await bookedAs(step(2, false))).toBe("retry");
   expect(await bookedAs(step(1, true))).toBe("takeover");
+  const lookup: Extract<Body, { op: "lookup" }> = { op: "lookup", task: "t-0", step: "search", query: "q", topK: 1, shards: [0] };
+  expect(await bookedAs(lookup)).toBe("work");
+  expect(await bookedAs({ ...lookup, cause: "retry" })).toBe("retry");
+  expect(await bookedAs({ ...lookup, cause: "takeover" })).toBe("takeover");
   expect(await bookedAs({ op: "hello", rejoin: true })).toBe("handshake");
   expect(await bookedAs({ op: "ledger.sync", digest: null })).toBe("rereplication");
   expect(await bookedAs({ op: "ledger.push", entries: [] })).toBe("ledger");

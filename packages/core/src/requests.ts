@@ -28,6 +28,8 @@ const lookupRequest = z.object({
   query: z.string(),
   topK: z.number(),
   shards: z.array(z.number()),
+  /** What a fault has caused says so, for whoever relays it; absent = work. */
+  cause: z.enum(["retry", "takeover"]).optional(),
 });
 
 const documentRequest = z.object({
