@@ -221,6 +221,8 @@ export interface RunPlan {
   /** The document of the t=0 broadcast. */
   readonly document: Uint8Array;
   readonly schedule: ScheduleFile;
+  /** What whoever starts the run should know of it. */
+  readonly notes?: readonly string[];
   /** By agent index. */
   readonly homeTools: readonly Tool[];
   readonly fullRecording: AgentSpec["fullRecording"];

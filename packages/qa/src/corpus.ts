@@ -18,6 +18,8 @@ export interface QuestionSet {
   readonly questions: readonly Question[];
   /** Whether every question was answered right, without faults, by the pipeline the agents run. */
   readonly calibrated: boolean;
+  /** Questions of the data set that were left out because of how the passages lie now; absent: none. */
+  readonly leftOut?: number;
 }
 
 export interface CorpusOptions {

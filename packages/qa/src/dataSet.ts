@@ -172,7 +172,7 @@ function readQuestion({ fields, broken }: JsonLine): Question {
 /**
  * The corpus in `dir`, of whichever kind: a data set that was generated, or sharded JSON Lines in the manner of HotpotQA. A data set made
  * for another number of shards (or passages per search) is dealt out and calibrated anew: questions whose facts no longer lie
- * in different shards, or that are no longer answered right, are left out. `questions`: at most so many, the first ones.
+ * in different shards, or that are no longer answered right, are left out, and counted. `questions`: at most so many, the first ones.
  */
 export async function loadCorpus(options: {
   readonly dir: string;
@@ -206,7 +206,8 @@ async function reshard(set: QuestionSet, dir: string, shardCount: number, topK: 
   const questions = await calibrate({ shards, candidates, topK, wanted: null });
   if (questions.length === 0)
     throw new InputError(`corpus ${dir}: no question is left over ${shardCount} shards; ${REMEDY} for that many`);
-  return { document, shardCount, questions, calibrated: true };
+  const leftOut = set.questions.length - questions.length;
+  return { document, shardCount, questions, calibrated: true, ...(leftOut === 0 ? {} : { leftOut }) };
 }
 
 function liesApart(evidence: readonly string[], holder: ReadonlyMap<string, number>, shardCount: number): boolean {

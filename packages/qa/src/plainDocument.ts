@@ -21,6 +21,8 @@ export async function loadDocument(options: {
   readonly questionsFile: string;
   readonly shards: number;
   readonly topK?: number;
+  /** At most so many questions, the first ones; all of them when left out (finding their `expected` takes ~2.5 ms each). */
+  readonly questions?: number;
 }): Promise<QuestionSet> {
   const { file, questionsFile, shards: shardCount } = options;
   const bytes = await readInput(file, "name a text file that exists");
@@ -32,7 +34,7 @@ export async function loadDocument(options: {
   }
   const drafts = readQuestions(questionsFile, await readInput(questionsFile, "name a JSON Lines file with questions"));
   const shards = dealOut(passages, shardCount);
-  const questions = await withExpectedAnswers(drafts, shards, options.topK ?? DEFAULT_TOP_K);
+  const questions = await withExpectedAnswers(drafts.slice(0, options.questions), shards, options.topK ?? DEFAULT_TOP_K);
   return { document: encodeDocument(shards), shardCount, questions, calibrated: false };
 }
 

@@ -166,6 +166,8 @@ describe("loadDocument", () => {
       ["line-1", "Thames"],
       ["7", "1864"],
     ]);
+    const short = { file: join(dir, "text.md"), questionsFile: join(dir, "q.jsonl"), shards: 2, questions: 1 };
+    expect((await loadDocument(short)).questions).toEqual(set.questions.slice(0, 1));
   });
 
   it("keeps what stands under a heading apart, blank lines or not, and cuts what has no end", async () => {
@@ -241,6 +243,7 @@ describe("data sets on disk", () => {
     expect(set.questions.length).toBeLessThan(30);
     for (const { evidence } of set.questions) expect(new Set(evidence.map((id) => shardOf.get(id))).size).toBe(2);
     expect([set.shardCount, set.calibrated]).toEqual([3, true]);
+    expect(set.leftOut).toBe(30 - set.questions.length);
   });
 
   it("are refused when changed, broken or incomplete", async () => {

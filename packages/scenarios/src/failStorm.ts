@@ -29,7 +29,7 @@ async function questionSet({ qa, scenario, tasks }: RunConfig, prng: Prng): Prom
   const questions = Math.ceil((shards * tasks.rate * runtimeMs) / 1000);
   if (qa.source === "corpus") return loadCorpus({ dir: qa.corpus ?? "", shards, topK: qa.topK, questions });
   if (qa.source === "document")
-    return loadDocument({ file: qa.document ?? "", questionsFile: qa.questions ?? "", shards, topK: qa.topK });
+    return loadDocument({ file: qa.document ?? "", questionsFile: qa.questions ?? "", shards, topK: qa.topK, questions });
   const { passages, questionCount, hops, topK } = qa;
   return generateCorpus({ prng, shards, passages, questions: Math.min(questionCount, Math.max(1, questions)), hops, topK });
 }
@@ -97,10 +97,13 @@ async function plan(config: RunConfig): Promise<RunPlan> {
     faults,
     calibrated: set.calibrated && config.llm === null,
   };
+  const { leftOut = 0 } = set;
+  const words = `${leftOut} questions of ${config.qa.corpus} are left out: dealt to ${config.scenario.agentCount} shards, their facts lie in one, or the pipeline does not answer them right`;
   return {
     config,
     document: set.document,
     schedule,
+    ...(leftOut === 0 ? {} : { notes: [words] }),
     homeTools: dealTools(config.scenario.agentCount, prng.fork("tools")),
     fullRecording: fullRecording(config, faults),
   };

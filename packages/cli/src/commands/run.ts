@@ -51,7 +51,7 @@ async function runWatched(request: RunRequest, interrupts: Interrupts): Promise<
   checkWritable(config.output.dir);
   if (isTalkative) announce(loaded);
   const [plan] = await Promise.all([scenario.plan(config), checkPorts(config)]);
-  if (isTalkative) for (const shortfall of describeShortfall(plan)) log("WARNING", shortfall);
+  if (isTalkative) for (const warning of [...(plan.notes ?? []), ...describeShortfall(plan)]) log("WARNING", warning);
   const beforeStart = interrupts.exitCode();
   if (beforeStart !== null) return beforeStart;
   const runDir = await prepareFolder(loaded, plan);

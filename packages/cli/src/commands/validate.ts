@@ -130,7 +130,7 @@ export async function validate(request: ConfigRequest): Promise<number> {
   checkWritable(config.output.dir);
   const { ports, skipped } = await checkPorts(config);
   const plan = await scenario.plan(config);
-  const warnings = [...stormWarnings(loaded), ...missingMix(request, loaded), ...describeShortfall(plan)];
+  const warnings = [...stormWarnings(loaded), ...missingMix(request, loaded), ...(plan.notes ?? []), ...describeShortfall(plan)];
   for (const warning of warnings) log("WARNING", warning);
   const { agentCount, runtimeMs, warmupMs, seed, timeScale } = config.scenario;
   const first = plan.schedule.tasks[0];
