@@ -1,10 +1,10 @@
-import { open, rename, rm } from "node:fs/promises";
+import { open, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { RunError } from "@failstorm/core";
 
 /**
  * Writes a file to a temporary one, fsync, rename: a reader sees the old file or the whole new one. Throws RunError with `code` (disk
- * full, …), leaving no temporary file behind.
+ * full, …), leaving no temporary file behind; one that a killed program has left is removed.
  */
 export async function writeWholeFile(target: string, content: string | Uint8Array, code: string): Promise<void> {
   const temporary = `${target}.${process.pid}.tmp`;
@@ -18,10 +18,29 @@ export async function writeWholeFile(target: string, content: string | Uint8Arra
     }
     await rename(temporary, target);
     await syncFolder(path.dirname(target));
+    await removeAbandoned(target);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
     const message = error instanceof Error ? error.message : String(error);
     throw new RunError(code, `${target}: ${message}`, { cause: error });
+  }
+}
+
+/** Temporary files of this target whose writers are no more. */
+async function removeAbandoned(target: string): Promise<void> {
+  const folder = path.dirname(target);
+  for (const name of await readdir(folder)) {
+    const [, pid] = name.startsWith(`${path.basename(target)}.`) ? (/\.(\d+)\.tmp$/.exec(name) ?? []) : [];
+    if (pid !== undefined && !isRunning(Number(pid))) await rm(path.join(folder, name), { force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }
 

@@ -258,6 +258,15 @@ describe("a comparison", () => {
     expect(text("differences")).toContain("| +2 one block |");
   });
 
+  it("says in how many blocks a pair lacks a side", () => {
+    const { experiment: plan, entries } = three();
+    const bad = new Set(["b2-fast-variant", "b5-fast-variant"]);
+    const some = entries.map((entry) => (bad.has(entry.planned.id) ? changed(entry, { valid: false }) : entry));
+    const tables = comparisonTables(analyse(plan, some, RESAMPLES));
+    const differences = toMarkdown(tables.find(({ id }) => id === "differences") as DataTable);
+    expect(differences).toMatch(/\| Service gap \| fast − base \| ms \| 10 2 left out \|/);
+  });
+
   it("takes a difference relative to the size of a mean below 0, not to its sign", () => {
     const plan = experiment(
       [

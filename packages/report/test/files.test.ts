@@ -86,6 +86,11 @@ describe("writeMetrics", () => {
     const file = await writeMetrics(dir, metrics);
     expect(await readdir(dir)).toEqual(["failstorm_metrics.json"]);
     expect(metricsSchema.parse(JSON.parse(await readFile(file, "utf8")))).toEqual(metrics);
+    // What a killed program has left goes, what a living one is writing stays.
+    const [abandoned, others] = [`failstorm_metrics.json.${2 ** 30}.tmp`, `failstorm_metrics.json.${process.ppid}.tmp`];
+    for (const name of [abandoned, others]) await writeFile(path.join(dir, name), "");
+    await writeMetrics(dir, metrics);
+    expect((await readdir(dir)).sort()).toEqual(["failstorm_metrics.json", others]);
     await expect(writeMetrics(path.join(dir, "missing"), metrics)).rejects.toMatchObject({ code: "METRICS_NOT_WRITTEN" });
   });
 

@@ -193,6 +193,8 @@ describe("effect sizes and power", () => {
     expect(twenty.detectableDz).toBeGreaterThan(0.85);
     expect(twenty.detectableDz).toBeLessThan(1);
     expect(blockPower(6, 1).blocksNeeded).toBe(6);
+    // Beyond 20 blocks patterns are drawn, and p is never less than one in so many.
+    expect(blockPower(40, 10).smallestP).toBe(1 / 100_001);
   });
 
   it("finds the effect it calls detectable in about four of five experiments", () => {

@@ -60,11 +60,15 @@ function pairRow(comparison: Comparison, stratum: Stratum, pair: PairResult): Ce
   const harness = stratum.harness.find((spread) => spread.measure === pair.measure);
   const { unflagged } = pair;
   const n = cell(String(pair.n), pair.n);
+  const lacking = [
+    ...(pair.censored > 0 ? [`${pair.censored} never`] : []),
+    ...(pair.dropped > 0 ? [`${pair.dropped} left out`] : []),
+  ];
   return [
     cell(measure.label, measure.key),
     cell(`${labelOf(comparison, pair.a)} − ${labelOf(comparison, pair.b)}`, `${pair.a} - ${pair.b}`),
     cell(measure.unit),
-    pair.censored === 0 ? n : Object.assign(n, { detail: `${pair.censored} never` }),
+    lacking.length === 0 ? n : Object.assign(n, { detail: lacking.join(", ") }),
     intervalCell(pair.meanDifference, pair.n, pair.significant),
     cell("", pair.meanDifference?.low ?? null),
     cell("", pair.meanDifference?.high ?? null),
@@ -146,7 +150,7 @@ export function differencesTable(comparison: Comparison, stratum: Stratum, all: 
     ],
     rows: rows.map((pair) => pairRow(comparison, stratum, pair)),
     notes: [
-      `Within blocks of the same seed. Interval: BCa bootstrap over blocks; d_z: mean over standard deviation of the differences; p: two-sided sign-flip test, Holm-corrected among the pairs of the primary measure (${primary}), and among all others. Bold: significant at α = ${alpha}. A/A: the same variant twice in each block, the harness's own difference. “n never”: so many blocks in which one of the two runs did not get there and counts with the time it was observed for: the true difference is larger or smaller by an unknown amount. Where nobody can say which of the two was longer, they count as equal.`,
+      `Within blocks of the same seed. Interval: BCa bootstrap over blocks; d_z: mean over standard deviation of the differences; p: two-sided sign-flip test, Holm-corrected among the pairs of the primary measure (${primary}), and among all others. Bold: significant at α = ${alpha}. A/A: the same variant twice in each block, the harness's own difference. “n never”: so many blocks in which one of the two runs did not get there and counts with the time it was observed for: the true difference is larger or smaller by an unknown amount. Where nobody can say which of the two was longer, they count as equal. “n left out”: blocks that lack a valid run, or anything to measure, on one of the two sides.`,
     ],
   };
 }

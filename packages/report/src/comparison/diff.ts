@@ -2,7 +2,7 @@ import { createPrng, InputError, type Prng } from "@failstorm/core";
 import { findMeasure, MEASURES, type Measure } from "../measures.ts";
 import { bcaInterval, DEFAULT_RESAMPLES, drawResamples, type Interval, meanOf, medianOf } from "../statistics/bootstrap.ts";
 import { cliffDelta, cohenDz } from "../statistics/effectSize.ts";
-import { holm, signFlipTest, twoSampleTest } from "../statistics/permutation.ts";
+import { holm, signFlipTest, smallestSignFlipP, twoSampleTest } from "../statistics/permutation.ts";
 import type { Observed, RunDigest } from "./digest.ts";
 import type { ResultGroup, ResultSet } from "./resultSet.ts";
 import { standIn, standInPair } from "./summaries.ts";
@@ -128,7 +128,7 @@ function testPaired(differences: readonly number[], prng: Prng): Tested {
     meanDifference: bcaInterval(differences, meanOf, drawResamples(n, prng.fork("resamples"))),
     effect: cohenDz(differences),
     p: signFlipTest(differences, prng.fork("signs")).p,
-    smallestP: 2 ** (1 - n),
+    smallestP: smallestSignFlipP(n),
   };
 }
 

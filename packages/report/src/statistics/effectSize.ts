@@ -1,5 +1,6 @@
 import { mean, sampleStandardDeviation } from "simple-statistics";
 import { normalQuantile } from "./normal.ts";
+import { smallestSignFlipP } from "./permutation.ts";
 
 /** Cohen's d_z: the mean paired difference in units of its own standard deviation; null when that is 0 or unknown. */
 export function cohenDz(differences: readonly number[]): number | null {
@@ -42,7 +43,7 @@ const POWER = 0.8;
  */
 export function blockPower(blocks: number, comparisons: number, alpha = 0.05): BlockPower {
   const neededP = alpha / Math.max(1, comparisons);
-  const smallestP = Math.min(1, 2 ** (1 - blocks));
+  const smallestP = smallestSignFlipP(blocks);
   const z = normalQuantile(1 - neededP / 2);
   const left = blocks - z ** 2 / 2;
   const canPass = smallestP <= neededP;

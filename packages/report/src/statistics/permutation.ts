@@ -28,6 +28,10 @@ export function signFlipTest(differences: readonly number[], prng: Prng, draws =
   return n <= MAX_EXACT_SIGNS ? allSigns(differences, observed) : someSigns(differences, observed, prng, draws);
 }
 
+/** The smallest p-value that the two-sided test of so many differences can give. */
+export const smallestSignFlipP = (n: number, draws = DEFAULT_DRAWS): number =>
+  n <= MAX_EXACT_SIGNS ? Math.min(1, 2 ** (1 - n)) : 1 / (draws + 1);
+
 /** Gray code: each pattern differs from the one before in a single sign. The first sign stays: patterns and their mirrors are equal. */
 function allSigns(differences: readonly number[], observed: number): PermutationTest {
   const patterns = 2 ** (differences.length - 1);
