@@ -30,8 +30,13 @@ interface SecondTotals {
 
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;
 const LIVE_VIEW_FLUSH_MS = 250;
+/** Too many, and never shown: of a queue that works off thousands of questions a second, sending these cost more than the questions. */
 const NOT_FOR_THE_LIVE_VIEW = new Set<RunEvent["ev"]>([
   "msg",
+  "queue.dispatched",
+  "queue.result",
+  "queue.failed",
+  "queue.duplicate",
   "step.started",
   "step.finished",
   "step.deduplicated",

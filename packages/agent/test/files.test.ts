@@ -123,12 +123,13 @@ describe("recorder", () => {
     const { recorder, published, events } = recording(clock);
     recorder.event({ ev: "detect.alive", peer: "agent-1", peerInc: 1, how: "probe" });
     recorder.event({ ev: "step.deduplicated", task: "t", step: "s" });
+    recorder.event({ ev: "queue.dispatched", message: 1, worker: "agent-1", questions: ["q-1"], attempt: 1 });
     expect(published).toEqual([]);
     await clock.advance(250);
     expect(published.map(({ ev }) => ev)).toEqual(["detect.alive"]);
     recorder.close();
     recorder.event({ ev: "detect.alive", peer: "agent-1", peerInc: 1, how: "probe" });
     recorder.close();
-    expect(events()).toHaveLength(2);
+    expect(events()).toHaveLength(3);
   });
 });
