@@ -155,7 +155,9 @@ function untimely({ config, schedule }: RunRecord, { t0 }: Timeline, storm: Stor
   const planned = schedule.faults.filter(({ cycle }) => cycle === storm.cycle).map(({ atMs }) => atMs);
   const late = storm.at - t0 - Math.min(...planned);
   const left = storm.until - storm.at;
-  const needed = config.network.heartbeatTimeoutMs + config.network.heartbeatIntervalMs;
+  const { heartbeatIntervalMs, heartbeatTimeoutMs, transportSignals } = config.network;
+  // A closed connection tells at once; a process that stands still closes none.
+  const needed = heartbeatIntervalMs + (transportSignals && storm.kind !== "sigstop" ? 0 : heartbeatTimeoutMs);
   return [
     ...(late > MAX_LATE_MS ? [`late fault (cycle ${storm.cycle}): it came ${seconds(late)} after its scheduled time`] : []),
     ...(left < needed

@@ -279,8 +279,8 @@ describe("flags", () => {
   });
 
   it("a fault long after its scheduled time, or too near to the end to be noticed, makes the run invalid", () => {
-    const struck = (plannedAt: number, at: number): readonly string[] => {
-      const run = new RunBuilder();
+    const struck = (plannedAt: number, at: number, transportSignals = false): readonly string[] => {
+      const run = new RunBuilder(buildConfig({ network: { transportSignals } }));
       for (let i = 0; i < 5; i++) run.started(at - 1000, "agent-3", run.task(at - 1000, "agent-3"));
       run.kill(at, "agent-3").finish();
       run.faults.splice(0, 1, { ...run.faults[0], atMs: plannedAt } as (typeof run.faults)[number]);
@@ -290,6 +290,8 @@ describe("flags", () => {
     expect(struck(60_000, 61_500)).toEqual([expect.stringMatching(/late fault \(cycle 0\): it came 1.5 s after/)]);
     expect(struck(116_000, 116_000)).toEqual([]);
     expect(struck(116_500, 116_500)).toEqual([expect.stringMatching(/too short \(cycle 0\): 3.5 s were observed.* 4.0 s/)]);
+    expect(struck(116_500, 116_500, true)).toEqual([]);
+    expect(struck(119_500, 119_500, true)).toEqual([expect.stringMatching(/too short .* 1.0 s/)]);
   });
 
   it("saturated: the machine > 60 % busy between warm-up and the fault, on average", () => {
