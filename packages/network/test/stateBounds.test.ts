@@ -1,8 +1,9 @@
 import { type AgentId, FakeClock } from "@failstorm/core";
 import { describe, expect, it } from "vitest";
-import { compareHlc, createStateManager, sealState, type StoreResult } from "../src/index.ts";
-import { toJson } from "../src/json.ts";
-import { stateToWire } from "../src/state/state.ts";
+import { compareHlc, createStateManager, type MessagePayload, sealState, type StoreResult } from "../src/index.ts";
+import { objectionToPayload, toJson } from "../src/json.ts";
+import { stateFromWire, stateToWire } from "../src/state/state.ts";
+import { CODEC_NAMES, loadCodecs } from "../src/transport/codec.ts";
 import { StateWorld } from "./stateWorld.ts";
 
 /** What a frame of the transports may hold by default. */
@@ -20,6 +21,64 @@ function watchPayloads({ network }: StateWorld): { largest: number } {
 }
 
 const versionOf = (result: StoreResult): number => ("state" in result ? result.state.version : -1);
+
+const nested = (depth: number): MessagePayload => (depth === 0 ? 1 : [nested(depth - 1)]);
+
+describe("what a state holds", () => {
+  const WHOLE: readonly MessagePayload[] = [
+    { a: 1, b: undefined, c: [{ d: undefined }], e: new Uint8Array([1, 2]) },
+    { text: "\u{1F600} é", big: 2 ** 53, less: -0.5, no: Number.NaN, $bytes: "x" },
+    nested(48),
+    null,
+  ];
+
+  it.each(CODEC_NAMES)("arrives with its checksum as %s", async (name) => {
+    const world = new StateWorld(["a"]);
+    const codec = (await loadCodecs(CODEC_NAMES)).get(name);
+    for (const data of WHOLE) {
+      const result = await world.of("a").storeState("x", data);
+      if (result.status !== "stored") throw new Error(JSON.stringify(result));
+      const frame = [[0, null, 1, 0, 0, 0, 0, 0, 0, 0, null, 0, { result: { states: [stateToWire(result.state)] } }]];
+      const arrived = codec?.decode(codec.encode(frame, 0)) as [[...unknown[], { result: { states: unknown[] } }]];
+      const state = stateFromWire((arrived[0].at(-1) as { result: { states: unknown[] } }).result.states[0]);
+      expect(state, JSON.stringify(data)).toMatchObject({ checksum: result.state.checksum });
+    }
+  });
+
+  it("is refused where it would not arrive", async () => {
+    const endless: unknown[] = [];
+    endless.push(endless);
+    const bad: readonly unknown[] = [
+      undefined,
+      { at: new Date(0) },
+      [() => 1],
+      10n,
+      { half: "\ud800" },
+      JSON.parse('{"__proto__":1}'),
+      nested(49),
+      endless,
+      [undefined],
+    ];
+    const world = new StateWorld(["a"]);
+    for (const data of bad) {
+      const result = await world.of("a").storeState("x", data as MessagePayload);
+      expect(result).toEqual({ status: "refused", reason: objectionToPayload(data) });
+    }
+    expect(await world.of("a").storeState("\udc00", 1)).toMatchObject({ status: "refused" });
+    expect(world.of("a").statistics().states).toBe(0);
+    const sealed = sealState({
+      stateId: "x",
+      agentId: "b",
+      vectorClock: { "b#1": 1 },
+      consistency: "eventual",
+      data: nested(49),
+      updatedAt: { ms: 0, counter: 0 },
+      replicas: [],
+      dependencies: [],
+    });
+    expect(stateFromWire(stateToWire(sealed))).toBe("it is nested deeper than 48, or without end");
+  });
+});
 
 describe("writes to one state by one agent", () => {
   it("happen one after the other, also those that come when the first is done and the second is not", async () => {

@@ -1,4 +1,4 @@
-import type { MessagePayload } from "../json.ts";
+import { type MessagePayload, withoutUndefined } from "../json.ts";
 import { compareHlc } from "../ledger/hlc.ts";
 import { compareStates, type DistributedState, sealState } from "./state.ts";
 import { compareClocks, mergeClocks } from "./vectorClock.ts";
@@ -29,5 +29,5 @@ export function resolveConflict(a: DistributedState, b: DistributedState, resolv
 function mergeStates(a: DistributedState, b: DistributedState, data: MessagePayload): DistributedState {
   const order = compareHlc(a.updatedAt, b.updatedAt) || (a.agentId < b.agentId ? -1 : 1);
   const { checksum: _checksum, version: _version, ...later } = order < 0 ? b : a;
-  return sealState({ ...later, vectorClock: mergeClocks(a.vectorClock, b.vectorClock), data });
+  return sealState({ ...later, vectorClock: mergeClocks(a.vectorClock, b.vectorClock), data: withoutUndefined(data) });
 }

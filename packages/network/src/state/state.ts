@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import type { AgentId } from "@failstorm/core";
-import { canonicalJson, type MessagePayload } from "../json.ts";
+import { canonicalJson, type MessagePayload, objectionToPayload } from "../json.ts";
 import { compareHlc, type HlcStamp } from "../ledger/hlc.ts";
 import { clockSum, type VectorClock } from "./vectorClock.ts";
 
@@ -100,7 +100,7 @@ const isName = (value: unknown): value is string => typeof value === "string" &&
 const isTime = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
 
 /** Another would be taken in by nobody. */
-export const isStateId = (stateId: string): boolean => isName(stateId);
+export const isStateId = (stateId: string): boolean => isName(stateId) && stateId.isWellFormed();
 
 export function referenceFromWire(value: unknown): StateReference | null {
   if (!Array.isArray(value)) return null;
@@ -130,7 +130,10 @@ export function stateFromWire(value: unknown): DistributedState | string {
   const consistency = typeof level === "number" ? CONSISTENCY_LEVELS[level] : undefined;
   if (!isName(stateId) || !isName(agentId) || !isCount(version) || vectorClock === null || consistency === undefined)
     return "not a state";
-  if (!isName(checksum) || !isTime(ms) || !isCount(counter) || data === undefined) return "not a state";
+  if (!isName(checksum) || !isTime(ms) || !isCount(counter)) return "not a state";
+  // One that came as JSON and could not go on as MessagePack would hold up all that travels with it.
+  const objection = objectionToPayload(data);
+  if (objection !== null) return objection;
   if (!Array.isArray(replicas) || !replicas.every(isName) || !Array.isArray(refs)) return "not a state";
   const dependencies = refs.map(referenceFromWire);
   if (!dependencies.every((reference) => reference !== null)) return "not a state";

@@ -1,5 +1,5 @@
 import type { AgentId } from "@failstorm/core";
-import type { MessagePayload } from "../json.ts";
+import { type MessagePayload, objectionToPayload, withoutUndefined } from "../json.ts";
 import { createHlc, type HybridLogicalClock } from "../ledger/hlc.ts";
 import { DEFAULT_POLICY } from "../transport/authorization.ts";
 import { gather, greatest, majorityOf } from "./majority.ts";
@@ -150,9 +150,12 @@ class StateManager implements DrivenStateManager {
 
   private async write(stateId: string, data: MessagePayload, options: StoreOptions): Promise<StoreResult> {
     const { consistency = "eventual" } = options;
-    if (!isStateId(stateId)) return { status: "refused", reason: "a state id has 1 to 512 characters" };
+    if (!isStateId(stateId)) return { status: "refused", reason: "a state id has 1 to 512 characters, of Unicode" };
     if (consistency === "causal" && this.resolver !== undefined)
       return { status: "refused", reason: "states that are merged by a resolver cannot be causal" };
+    // Else no replica would ever take it in: what arrives would not have its checksum, or nothing would arrive, with all that travels beside it.
+    const objection = objectionToPayload(data);
+    if (objection !== null) return { status: "refused", reason: objection };
     const replicas = this.replicasOf(stateId);
     const dependencies = consistency === "causal" ? this.dependenciesOf(stateId, options.dependsOn) : [];
     if (dependencies.length > MAX_DEPENDENCIES)
@@ -162,7 +165,7 @@ class StateManager implements DrivenStateManager {
       };
     const base = consistency === "strong" ? await this.readMajority(stateId, replicas) : await this.newest(stateId, replicas);
     if (typeof base === "string") return { status: "refused", reason: base };
-    const state = this.compose(stateId, data, { consistency, replicas, dependencies, base });
+    const state = this.compose(stateId, withoutUndefined(data), { consistency, replicas, dependencies, base });
     const { maxStateBytes } = this.options;
     if (sizeOf(state) > maxStateBytes)
       return {

@@ -1,4 +1,4 @@
-import { toJson } from "../json.ts";
+import { objectionToPayload, toJson } from "../json.ts";
 import type { DistributedState, StateReference } from "./state.ts";
 
 /*
@@ -20,9 +20,15 @@ export const idBytes = (stateId: string): number => bytesOf(stateId) + 5;
 
 const referenceBytes = ({ stateId, agentId }: StateReference): number => bytesOf(stateId) + bytesOf(agentId) + REFERENCE_BYTES;
 
+function dataBytes(data: DistributedState["data"]): number {
+  if (data instanceof Uint8Array) return data.length;
+  return objectionToPayload(data) === null ? bytesOf(toJson(data)) : Number.POSITIVE_INFINITY;
+}
+
 /** Each state is measured once. */
 const sizes = new WeakMap<DistributedState, number>();
 
+/** Infinite for what does not travel at all, as a resolver may have made it. */
 export function sizeOf(state: DistributedState): number {
   let size = sizes.get(state);
   if (size === undefined) {
@@ -32,7 +38,7 @@ export function sizeOf(state: DistributedState): number {
       sum([stateId, agentId, ...replicas].map(bytesOf)) +
       sum(dependencies.map(referenceBytes)) +
       sum(Object.keys(vectorClock).map((node) => bytesOf(node) + CLOCK_ENTRY_BYTES)) +
-      (data instanceof Uint8Array ? data.length : bytesOf(toJson(data)));
+      dataBytes(data);
     sizes.set(state, size);
   }
   return size;
