@@ -254,8 +254,11 @@ describe("a comparison", () => {
     );
     const tables = comparisonTables(analyse(plan.experiment, plan.entries, RESAMPLES));
     const text = (id: string): string => toMarkdown(tables.find((table) => table.id === id) as DataTable);
-    expect(text("summary")).toContain("| 5 one run | 7 one run |");
-    expect(text("differences")).toContain("| +2 one block |");
+    expect(text("summary")).toContain("| 5 (one run) | 7 (one run) |");
+    expect(text("differences")).toContain("| +2 (one block) |");
+    const { experiment: plan1, entries } = three(1);
+    const controls = comparisonTables(analyse(plan1, entries, RESAMPLES)).filter(({ id }) => /^(controls|fault-cost)$/.test(id));
+    expect(controls.map((table) => toMarkdown(table)).join("\n")).toMatch(/one block.*one block/s);
   });
 
   it("says in how many blocks a pair lacks a side", () => {
@@ -690,7 +693,7 @@ describe("diff", () => {
       ),
       ["recovery_ms:+20%"],
     );
-    expect(one.row).toMatchObject({ change: "one run each", regression: { judgedBy: "threshold alone" } });
+    expect(one.row).toMatchObject({ change: "too few runs", regression: { judgedBy: "threshold alone" } });
     expect(
       compare(
         set(

@@ -5,7 +5,7 @@ import { type Cell, cell, type DataTable } from "./dataTable.ts";
 import { controlsTable, faultCostTable, publishedTable, runsTable } from "./listTables.ts";
 import type { PairResult } from "./pairs.ts";
 import type { MeasureSummary } from "./summaries.ts";
-import { column, inFile, inTitle, intervalText, labelOf, pText, signedText } from "./tableParts.ts";
+import { column, differenceText, inFile, inTitle, intervalText, labelOf, pText, signedText } from "./tableParts.ts";
 
 function summaryCell(summary: MeasureSummary | undefined, isBest: boolean): Cell {
   if (summary === undefined || summary.median === null) return cell("–", null);
@@ -14,7 +14,7 @@ function summaryCell(summary: MeasureSummary | undefined, isBest: boolean): Cell
   const censored = summary.censored > 0 ? `, ${summary.censored} never` : "";
   const [text = "", ...rest] = intervalText(summary.median).split(" ");
   // One run has no spread, and an interval of no width would say that it had none.
-  if (summary.n < 2) return Object.assign(cell(`${bound}${text}`, estimate), { detail: `one run${censored}` });
+  if (summary.n < 2) return Object.assign(cell(`${bound}${text}`, estimate), { detail: `(one run)${censored}` });
   return Object.assign(cell(`${bound}${text}`, estimate, isBest), { detail: `${rest.join(" ")}${censored}` });
 }
 
@@ -51,7 +51,7 @@ export function summaryTable(comparison: Comparison, stratum: Stratum): DataTabl
 /** A difference over its interval. */
 function intervalCell(interval: Interval | null, n: number, best = false): Cell {
   if (interval === null) return cell("–", null);
-  const [text = "", ...rest] = n < 2 ? [signedText(interval.estimate), "one block"] : intervalText(interval, true).split(" ");
+  const [text = "", ...rest] = differenceText(interval, n).split(" ");
   return Object.assign(cell(text, interval.estimate, best), { detail: rest.join(" ") });
 }
 

@@ -55,7 +55,7 @@ export interface DiffRow {
   readonly pCorrected: number | null;
   /** The smallest p-value that so many runs could give. */
   readonly smallestP: number;
-  readonly change: "better" | "worse" | "not significant" | "one run each" | "nothing to compare";
+  readonly change: "better" | "worse" | "not significant" | "too few runs" | "nothing to compare";
   /** Set where a rule was asked for. */
   readonly regression: { readonly rule: string; readonly judgedBy: "significance" | "threshold alone" } | null;
   /** Why a rule that was asked for could not be judged: no regression then means nothing. */
@@ -225,7 +225,7 @@ function judge(
 
 function changeOf(row: RawRow, measure: Measure, pCorrected: number | null, alpha: number): DiffRow["change"] {
   if (row.a.n === 0 || row.b.n === 0) return "nothing to compare";
-  if (row.p === null || pCorrected === null) return "one run each";
+  if (row.p === null || pCorrected === null) return "too few runs";
   if (pCorrected > alpha) return "not significant";
   return (row.meanDifference?.estimate ?? 0) < 0 === (measure.better === "lower") ? "better" : "worse";
 }

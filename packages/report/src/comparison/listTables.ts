@@ -4,7 +4,7 @@ import type { Comparison, Stratum } from "./analysis.ts";
 import { type Cell, cell, type Column, type DataTable } from "./dataTable.ts";
 import { findPublished, type PublishedTable } from "./published.ts";
 import { isFlagged, type RunEntry, standIn } from "./summaries.ts";
-import { column, inFile, inTitle, intervalText, labelOf, pText } from "./tableParts.ts";
+import { column, differenceText, inFile, inTitle, labelOf, pText } from "./tableParts.ts";
 
 const yes = (value: boolean): Cell => cell(value ? "yes" : "", value);
 const share = (value: number | null | undefined): Cell =>
@@ -96,7 +96,7 @@ export function controlsTable(stratum: Stratum): DataTable {
           cell(measure.label, measure.key),
           cell(measure.unit),
           cell(String(spread.n), spread.n),
-          cell(intervalText(spread.meanDifference, true), spread.meanDifference?.estimate ?? null),
+          cell(differenceText(spread.meanDifference, spread.n), spread.meanDifference?.estimate ?? null),
           cell(formatValue(spread.typical), spread.typical),
           cell(pText(spread.p), spread.p),
         ];
@@ -122,7 +122,7 @@ export function faultCostTable(comparison: Comparison, stratum: Stratum): DataTa
       cell(String(blocks), blocks),
       cell(goodputWithout.toFixed(2), goodputWithout),
       cell(goodputWith.toFixed(2), goodputWith),
-      cell(intervalText(lost, true), lost.estimate),
+      cell(differenceText(lost, blocks), lost.estimate),
     ]),
     notes: ["Over the whole run; questions that both runs of a block had."],
   };

@@ -13,6 +13,10 @@ export const intervalText = (interval: Interval | null, sign = false): string =>
   return `${plus(interval.estimate)} [${plus(interval.low)}, ${plus(interval.high)}]`;
 };
 
+/** A difference over `n` blocks. One has no spread, and an interval of no width would say that it had none. */
+export const differenceText = (interval: Interval | null, n: number): string =>
+  interval !== null && n < 2 ? `${signedText(interval.estimate)} (one block)` : intervalText(interval, true);
+
 export const pText = (p: number | null): string => (p === null ? "–" : p < 0.0001 ? "<0.0001" : p.toFixed(4));
 
 export const column = (key: string, name = key, numeric = true): Column => ({ key, name, numeric });

@@ -4,7 +4,7 @@ import { type DataTable, readable } from "../comparison/dataTable.ts";
 import { comparisonTables } from "../comparison/comparisonTables.ts";
 import type { Figure } from "../comparison/figureParts.ts";
 import { comparisonFigures } from "../comparison/figures.ts";
-import { intervalText, labelOf, pText } from "../comparison/tableParts.ts";
+import { differenceText, labelOf, pText } from "../comparison/tableParts.ts";
 import { findMeasure, formatWithUnit, MEASURES, type Measure } from "../measures.ts";
 import { defined, renderDocument, type Section } from "./document.ts";
 import { type Html, html, raw } from "./html.ts";
@@ -54,7 +54,7 @@ function verdict(comparison: Comparison, stratum: Stratum): Html {
   return html`<p class="lead">${stratum.name !== "" && html`<strong>${stratum.name}:</strong> `}${measure.label}, medians: ${range}.
     ${best !== undefined ? html`<strong>${label(best)}</strong> was better than every other, each difference significant. ` : html`No one was better than every other. `}
     Of ${pairs.length} pairs, <strong>${significant.length}</strong> differ significantly${pairs.length > significant.length && ", the others cannot be told apart with these runs"}.
-    ${harness?.meanDifference != null && html`The same variant against itself (A/A) differed by ${intervalText(harness.meanDifference, true)} ${measure.unit} on average, p = ${pText(harness.p)}.`}</p>`;
+    ${harness?.meanDifference != null && html`The same variant against itself (A/A) differed by ${differenceText(harness.meanDifference, harness.n)} ${measure.unit} on average, p = ${pText(harness.p)}.`}</p>`;
 }
 
 function powerText({ power, completeBlocks, experiment }: Comparison): string {
