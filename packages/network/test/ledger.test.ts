@@ -263,5 +263,7 @@ describe("hybrid logical clock", () => {
     clock.observe({ ms: 25, counter: 4 }, 11);
     expect(clock.tick(12)).toEqual({ ms: 25, counter: 5 });
     expect(clock.tick(26)).toEqual({ ms: 26, counter: 0 });
+    clock.observe({ ms: 30, counter: Number.MAX_SAFE_INTEGER }, 26);
+    expect(clock.tick(26)).toEqual({ ms: 31, counter: 0 });
   });
 });

@@ -227,6 +227,19 @@ describe("a query", () => {
 });
 
 describe("broadcasts", () => {
+  it("go once to who is named twice", async () => {
+    const world = new MessagingWorld();
+    const [a, b] = [world.add("a"), world.add("b")];
+    const told: unknown[] = [];
+    b.messages.subscribeToBroadcasts(({ payload }) => void told.push(payload));
+    await world.link("a", "b");
+    const sent = a.messages.broadcastMessage(["b", "b"], "x");
+    await world.clock.advance(10);
+    expect(a.messages.statistics().outgoing).toBe(0);
+    expect([...(await sent)]).toEqual([["b", { status: "delivered", attempts: 1 }]]);
+    expect(told).toEqual(["x"]);
+  });
+
   it("reach every subscriber of every receiver, once, with what became of each", async () => {
     const world = new MessagingWorld();
     const a = world.add("a");

@@ -6,6 +6,8 @@ export interface HlcStamp {
 
 export const compareHlc = (a: HlcStamp, b: HlcStamp): number => a.ms - b.ms || a.counter - b.counter;
 
+const MAX_COUNTER = 2 ** 32;
+
 export interface HybridLogicalClock {
   /** Stamps a local event at physical time `now`: later than every stamp given or observed before. */
   tick(now: number): HlcStamp;
@@ -21,7 +23,10 @@ export function createHlc(): HybridLogicalClock {
   let last: HlcStamp = { ms: Number.NEGATIVE_INFINITY, counter: 0 };
   return {
     tick(now) {
-      last = now > last.ms ? { ms: now, counter: 0 } : { ms: last.ms, counter: last.counter + 1 };
+      if (now > last.ms) last = { ms: now, counter: 0 };
+      // Beyond, numbers are not whole any more, and nobody takes in a stamp with such: one that was observed may be as large as that.
+      else if (last.counter >= MAX_COUNTER) last = { ms: last.ms + 1, counter: 0 };
+      else last = { ms: last.ms, counter: last.counter + 1 };
       return last;
     },
     observe(remote, now) {

@@ -66,15 +66,17 @@ class Messaging implements LinkedMessagePassing {
   }
 
   async broadcastMessage(
-    receivers: readonly AgentId[],
+    to: readonly AgentId[],
     payload: MessagePayload,
     options: MessageOptions = {},
   ): Promise<ReadonlyMap<AgentId, Delivery>> {
     const sequence = ++this.sequence;
     const message = this.compose(sequence, null, "Broadcast", payload, options);
     const queueOffline = options.queueOffline ?? true;
-    const deliveries = await Promise.all(receivers.map((to) => this.dispatch(to, message, sequence, queueOffline)));
-    return new Map(receivers.map((to, index) => [to, deliveries[index] as Delivery]));
+    // Who is named twice is told once: a copy would take the place of the first, which nobody would ever hear the end of.
+    const receivers = [...new Set(to)];
+    const deliveries = await Promise.all(receivers.map((receiver) => this.dispatch(receiver, message, sequence, queueOffline)));
+    return new Map(receivers.map((receiver, index) => [receiver, deliveries[index] as Delivery]));
   }
 
   sendQuery(to: AgentId, payload: MessagePayload, options: QueryOptions): Promise<MessagePayload> {

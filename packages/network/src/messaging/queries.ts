@@ -41,6 +41,9 @@ interface OpenQuery {
   readonly cancel: Cancel;
 }
 
+/** The longest that a timer of Node waits; it takes what is longer for no time at all. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 export function createOpenQueries(clock: Clock): OpenQueries {
   const queries = new Map<string, OpenQuery>();
   const statistics: QueryStatistics = { asked: 0, answered: 0, timedOut: 0, failed: 0 };
@@ -60,7 +63,7 @@ export function createOpenQueries(clock: Clock): OpenQueries {
     open(id, peer, timeoutMs) {
       statistics.asked += 1;
       return new Promise((resolve, reject) => {
-        const cancel = clock.after(timeoutMs, () => fail(id, "timeout", "deadline passed"));
+        const cancel = clock.after(Math.min(timeoutMs, MAX_TIMER_MS), () => fail(id, "timeout", "deadline passed"));
         queries.set(id, { peer, resolve, reject, cancel });
       });
     },
