@@ -95,7 +95,10 @@ function addReport(program: Command, done: Done): void {
     .command("report")
     .argument("<dir>", "a run's folder, for example results/latest, or an experiment's")
     .description("metrics and page again from the recorded events alone, even of a run that broke off")
-    .option("--fresh", "of an experiment: compute every run anew from its events, not from its metrics")
+    .option(
+      "--fresh",
+      "of an experiment: compute the metrics of every run anew from its events; the runs' own pages stay as they are, report RUN-DIR makes one again",
+    )
     .option(
       "--publish <dir>",
       "of an experiment: write plan, page, tables and figures there too, without what leads to the runs' folders",

@@ -1,3 +1,4 @@
+export * from "./abandoned.ts";
 export * from "./clock.ts";
 export * from "./comm.ts";
 export * from "./config.ts";

@@ -1,6 +1,6 @@
 import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
-import { InputError } from "@failstorm/core";
+import { InputError, removeAbandoned } from "@failstorm/core";
 import { type EventLine, readEventLines } from "./eventLines.ts";
 import { ORCHESTRATOR_EVENTS, toRunError } from "./recorder.ts";
 
@@ -24,12 +24,15 @@ const WRITE_CHUNK_CHARS = 256 * 1024;
  * `events.ndjson` appears whole or not at all (temporary file, fsync, rename), and once it is there it is complete: parts that are
  * left beside it (the merging process died while removing them) are in it already. So a repeated call changes nothing.
  *
+ * A temporary file that a killed program has left is removed.
+ *
  * Relies on each part being in order of t, as its writers are: one after the other, each stamping as it writes.
  * Throws InputError when the folder holds no events, and the file system's errors.
  */
 export async function mergeEvents(runDir: string): Promise<MergedEvents> {
   const target = path.join(runDir, MERGED);
   const parts = await partsOf(runDir);
+  await removeAbandoned(target);
   if (await exists(target)) {
     await removeAll(parts);
     const counted = { events: 0 };

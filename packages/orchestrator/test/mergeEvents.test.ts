@@ -99,6 +99,16 @@ describe("mergeEvents", () => {
     expect(existsSync(part)).toBe(false);
   });
 
+  it("removes what a program that was killed while it merged has left, whether it had come to its end or not", async () => {
+    const abandoned = path.join(runDir, `events.ndjson.${2 ** 30}.tmp`);
+    write("agent-0", `${event(1, "agent-0", 0)}\n`);
+    for (let call = 0; call < 2; call++) {
+      writeFileSync(abandoned, "half");
+      expect(await mergeEvents(runDir)).toMatchObject({ events: 1 });
+      expect(existsSync(abandoned)).toBe(false);
+    }
+  });
+
   it("works without the orchestrator's file, and refuses a folder without events", async () => {
     await expect(mergeEvents(runDir)).rejects.toBeInstanceOf(InputError);
     const file = write("agent-0", "");

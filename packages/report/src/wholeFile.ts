@@ -1,6 +1,6 @@
-import { open, readdir, rename, rm } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
 import path from "node:path";
-import { RunError } from "@failstorm/core";
+import { removeAbandoned, RunError } from "@failstorm/core";
 
 /**
  * Writes a file to a temporary one, fsync, rename: a reader sees the old file or the whole new one. Throws RunError with `code` (disk
@@ -23,24 +23,6 @@ export async function writeWholeFile(target: string, content: string | Uint8Arra
     await rm(temporary, { force: true }).catch(() => {});
     const message = error instanceof Error ? error.message : String(error);
     throw new RunError(code, `${target}: ${message}`, { cause: error });
-  }
-}
-
-/** Temporary files of this target whose writers are no more. */
-async function removeAbandoned(target: string): Promise<void> {
-  const folder = path.dirname(target);
-  for (const name of await readdir(folder)) {
-    const [, pid] = name.startsWith(`${path.basename(target)}.`) ? (/\.(\d+)\.tmp$/.exec(name) ?? []) : [];
-    if (pid !== undefined && !isRunning(Number(pid))) await rm(path.join(folder, name), { force: true });
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }
 

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import path from "node:path";
 import { InputError } from "@failstorm/core";
+import { isRunning } from "../experiment/processes.ts";
 import { reportQueue } from "../queue/finish.ts";
 import { readRunFile } from "../queue/folder.ts";
 import { checkWritable } from "../run/folder.ts";
@@ -11,24 +12,12 @@ import { userFolder } from "../project.ts";
 
 const INVARIANT_BROKEN = 3;
 
-/** Whether a process of this id is one of ours; a number that was given to another program since is not. */
-function isFailstorm(pid: unknown): boolean {
-  if (typeof pid !== "number" || pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    const commandLine = `/proc/${pid}/cmdline`;
-    return !existsSync(commandLine) || readFileSync(commandLine, "latin1").includes(path.join("cli", "src", "main.ts"));
-  } catch {
-    return false;
-  }
-}
-
 /** Merging takes the event files away from those who write them. */
 function rejectUnfinished(dir: string): void {
   const manifest = path.join(dir, "manifest.json");
   if (existsSync(path.join(dir, "events.ndjson")) || !existsSync(manifest)) return;
   const { pid } = JSON.parse(readFileSync(manifest, "utf8")) as { pid?: unknown };
-  if (isFailstorm(pid))
+  if (typeof pid === "number" && isRunning(pid))
     throw new InputError(`report ${dir}: this run is still going on (process ${String(pid)}); wait for its end`);
 }
 

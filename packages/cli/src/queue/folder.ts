@@ -3,6 +3,7 @@ import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, statSync 
 import path from "node:path";
 import { InputError, makeFolder, type QueueNode, type QueuePlan } from "@failstorm/core";
 import type { QueueFaults, QueueRunConfig } from "@failstorm/scenarios";
+import { isRunning } from "../experiment/processes.ts";
 import { writeAtomically } from "../run/folder.ts";
 
 const RUN_FILE = "queue_run.json";
@@ -79,11 +80,7 @@ function isHeld(dir: string): boolean {
   if (isThere("events.ndjson") && !isThere("orchestrator.ndjson")) return false;
   try {
     const { pid } = JSON.parse(readFileSync(path.join(dir, "manifest.json"), "utf8")) as { pid?: unknown };
-    if (typeof pid !== "number" || pid === process.pid) return false;
-    process.kill(pid, 0);
-    // After a crash of the machine, or in a new container, the number may be another program's.
-    const commandLine = `/proc/${pid}/cmdline`;
-    return !existsSync(commandLine) || readFileSync(commandLine, "latin1").includes(path.join("cli", "src", "main.ts"));
+    return typeof pid === "number" && isRunning(pid);
   } catch {
     return false;
   }
