@@ -6,6 +6,7 @@ import { createServer, type Server } from "node:http";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { Duplex } from "node:stream";
 import { type Address, systemClock } from "@failstorm/core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -395,6 +396,23 @@ describe("a WebSocket transport", () => {
     expect(answer.toString()).toMatch(/^HTTP\/1.1 404/);
     await b.transport.stop();
     expect(await (await fetch(url)).text()).toBe("a page");
+  });
+
+  it("survives who asks for another upgrade and is gone, or never hangs up", async () => {
+    const b = await startNode("b", {}, overWebSocket);
+    const gone = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done(new Error("reset")) });
+    // Not by `once`, which listens to errors too.
+    const closed = new Promise<void>((resolve) => void gone.on("close", () => resolve()));
+    servers.at(-1)?.emit("upgrade", { url: "/else" }, gone, Buffer.alloc(0));
+    await closed;
+    const stays = connect({ host: b.address.host, port: b.address.port, allowHalfOpen: true });
+    sockets.push(stays);
+    stays.resume();
+    stays.write("GET /else HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+    await once(stays, "end");
+    const open = (): Promise<number> =>
+      new Promise((resolve) => void servers.at(-1)?.getConnections((_error, count) => resolve(count)));
+    await expect.poll(open).toBe(0);
   });
 
   it("refuses bad frames like TCP does", async () => {

@@ -74,6 +74,13 @@ function webSocketChannel(socket: Ws.WebSocket, remote: string, underlying: unkn
  */
 const anyHost = (() => undefined) as unknown as () => boolean;
 
+function refuseUpgrade(socket: Duplex): void {
+  // Node has taken its own listeners off: that whoever asked is gone by now would end this process. And who never hangs up is hung up on.
+  socket.on("error", () => {});
+  socket.once("finish", () => socket.destroy());
+  socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
+}
+
 class WebSocketTransport implements Transport {
   private readonly options: WebSocketOptions;
   private readonly endpoint: Endpoint;
@@ -122,7 +129,7 @@ class WebSocketTransport implements Transport {
     const { server } = this.options;
     if (request.url?.split("?")[0] !== this.path) {
       // With an upgrade listener, Node leaves such a socket to the listeners: it would stay open for ever.
-      if (server.listenerCount("upgrade") === 1) socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
+      if (server.listenerCount("upgrade") === 1) refuseUpgrade(socket);
       return;
     }
     const remote = nameOf({ host: request.socket.remoteAddress ?? "?", port: request.socket.remotePort ?? 0 });
