@@ -2,7 +2,9 @@ import { type AgentId, FakeClock } from "@failstorm/core";
 import { describe, expect, it } from "vitest";
 import { compareHlc, createStateManager, type MessagePayload, sealState, type StoreResult } from "../src/index.ts";
 import { objectionToPayload, toJson } from "../src/json.ts";
-import { stateFromWire, stateToWire } from "../src/state/state.ts";
+import { createPlacement } from "../src/state/placement.ts";
+import { type DistributedState, referenceTo, type StateReference, stateFromWire, stateToWire } from "../src/state/state.ts";
+import { createStateStore } from "../src/state/stateStore.ts";
 import { CODEC_NAMES, loadCodecs } from "../src/transport/codec.ts";
 import { StateWorld } from "./stateWorld.ts";
 
@@ -163,6 +165,41 @@ describe("messages between replicas", () => {
     await world.settle(world.of("b").syncState("a"));
     expect(many.filter((id) => world.of("b").peekState(id) === null)).toEqual([]);
     expect(watched.largest).toBeLessThan(FRAME_BYTES);
+  });
+
+  it("fit a frame when very many states wait for what others keep", async () => {
+    const world = new StateWorld(["a", "b"], { replicationFactor: 1 });
+    await world.linkAll();
+    const [store, placement] = [createStateStore(), createPlacement(["a", "b"], 1)];
+    const keeperOf = (id: string) => placement.replicasOf(store.bucketOf(id))[0];
+    const sealed = (stateId: string, dependencies: readonly StateReference[]) =>
+      sealState({
+        stateId,
+        agentId: "b",
+        vectorClock: { "b#1": 1 },
+        consistency: "causal",
+        data: 1,
+        updatedAt: { ms: 1, counter: 0 },
+        replicas: [],
+        dependencies,
+      });
+    const bring = (to: AgentId, states: readonly DistributedState[]) =>
+      world.of(to).answer({ op: "push", states: states.map(stateToWire) }, { agentId: "b", role: "member" });
+    const ids = Array.from({ length: 24_000 }, (_, number) => `${number}${"-".repeat(150)}`);
+    const needed = ids.filter((id) => keeperOf(id) === "b").map((id) => sealed(id, []));
+    bring("b", needed);
+    const waiting = Array.from({ length: Math.floor(needed.length / 250) }, (_, number) =>
+      sealed(`waits-${number}`, needed.slice(250 * number, 250 * (number + 1)).map(referenceTo)),
+    );
+    bring("a", waiting);
+    expect(world.of("a").statistics().pending).toBe(waiting.length);
+    const watched = watchPayloads(world);
+    await world.settle(world.of("a").maintain());
+    expect(world.of("a").statistics().pending).toBe(0);
+    expect(watched.largest).toBeLessThan(FRAME_BYTES);
+
+    const tooMany = sealed("x", needed.slice(0, 257).map(referenceTo));
+    expect(stateFromWire(stateToWire(tooMany))).toBe("it depends on more than 256 states");
   });
 
   it("are refused where a state could not travel at all, with the bound", async () => {

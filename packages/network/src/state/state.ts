@@ -99,6 +99,9 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 const isName = (value: unknown): value is string => typeof value === "string" && value !== "" && value.length <= 512;
 const isTime = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
 
+/** Of one causal state. */
+export const MAX_DEPENDENCIES = 256;
+
 /** Another would be taken in by nobody. */
 export const isStateId = (stateId: string): boolean => isName(stateId) && stateId.isWellFormed();
 
@@ -135,6 +138,7 @@ export function stateFromWire(value: unknown): DistributedState | string {
   const objection = objectionToPayload(data);
   if (objection !== null) return objection;
   if (!Array.isArray(replicas) || !replicas.every(isName) || !Array.isArray(refs)) return "not a state";
+  if (refs.length > MAX_DEPENDENCIES) return `it depends on more than ${MAX_DEPENDENCIES} states`;
   const dependencies = refs.map(referenceFromWire);
   if (!dependencies.every((reference) => reference !== null)) return "not a state";
   if (version !== clockSum(vectorClock)) return "its version is not the sum of its vector clock";

@@ -10,6 +10,7 @@ import {
   type ConsistencyLevel,
   type DistributedState,
   isStateId,
+  MAX_DEPENDENCIES,
   referenceTo,
   sealState,
   type StateReference,
@@ -22,8 +23,6 @@ import { tickClock } from "./vectorClock.ts";
 
 export const createStateManager = (options: StateManagerOptions): DrivenStateManager => new StateManager(options);
 
-/** Dependencies of one causal state. */
-const MAX_DEPENDENCIES = 256;
 const BATCH_BYTES = 128 * 1024;
 /** States of which is remembered what was seen of them; the one not seen for longest is forgotten first. */
 const MAX_REQUIRED = 10_000;

@@ -18,7 +18,9 @@ const bytesOf = (text: string): number => Buffer.byteLength(text);
 /** Of a state's id in a list of ids. */
 export const idBytes = (stateId: string): number => bytesOf(stateId) + 5;
 
-const referenceBytes = ({ stateId, agentId }: StateReference): number => bytesOf(stateId) + bytesOf(agentId) + REFERENCE_BYTES;
+/** Of a reference to a state's version in a list. */
+export const referenceBytes = ({ stateId, agentId }: StateReference): number =>
+  bytesOf(stateId) + bytesOf(agentId) + REFERENCE_BYTES;
 
 function dataBytes(data: DistributedState["data"]): number {
   if (data instanceof Uint8Array) return data.length;

@@ -14,7 +14,7 @@ import {
   stateFromWire,
   stateToWire,
 } from "./state.ts";
-import { idBytes, sizeOf } from "./stateSize.ts";
+import { idBytes, referenceBytes, sizeOf } from "./stateSize.ts";
 import type { StateStore } from "./stateStore.ts";
 
 /** How state managers reach each other: messages of type StateSync. */
@@ -147,9 +147,14 @@ export class StateSync {
 
   /** Whether each reference, or something newer, is held by `peer`. */
   async holds(peer: AgentId, references: readonly StateReference[]): Promise<readonly boolean[]> {
-    const answer = await this.ask(peer, { op: "holds", references: references.map(referenceToWire) });
-    const held: unknown = answer["held"];
-    return references.map((_, index) => Array.isArray(held) && held[index] === true);
+    const all: boolean[] = [];
+    while (all.length < references.length) {
+      const some = fitting(references.slice(all.length), referenceBytes);
+      const answer = await this.ask(peer, { op: "holds", references: some.map(referenceToWire) });
+      const held: unknown = answer["held"];
+      all.push(...some.map((_, index) => Array.isArray(held) && held[index] === true));
+    }
+    return all;
   }
 
   /** The answering side. */
