@@ -71,6 +71,8 @@ const SIDE_BY_SIDE_MS = 2_000;
 const MIN_MS = 0.001;
 /** Fewer pairs say nothing. */
 const MIN_PAIRS = 10;
+/** Fewer handshakes of a protocol say nothing of it. */
+const MIN_HANDSHAKES = 5;
 
 const weightOf = (n: number): number => Math.max(1 / (n + 1), LATENCY_WEIGHT);
 
@@ -124,12 +126,17 @@ export class Measurements {
     means.set(protocol, update(means.get(protocol), ms));
   }
 
-  /** How long a handshake takes after a death, ms; from other handshakes where none has been seen; null: from nothing. */
-  recovery(protocol: string): { readonly ms: number; readonly n: number; readonly afterLoss: boolean } | null {
-    const after = this.recoveries.get(protocol);
-    if (after !== undefined) return { ms: after.value, n: after.n, afterLoss: true };
-    const other = this.handshakes.get(protocol);
-    return other === undefined ? null : { ms: other.value, n: other.n, afterLoss: false };
+  /**
+   * How long the handshakes of two protocols take, ms: those after a death, or else the others, where there are enough of both; null: nowhere.
+   * A peer that has just been started answers slower than one that runs, so that these are never compared with those.
+   */
+  handshakesOf(one: string, other: string): { readonly of: readonly [Mean, Mean]; readonly afterLoss: boolean } | null {
+    for (const means of [this.recoveries, this.handshakes]) {
+      const [first, second] = [means.get(one), means.get(other)];
+      if (first !== undefined && second !== undefined && Math.min(first.n, second.n) >= MIN_HANDSHAKES)
+        return { of: [first, second], afterLoss: means === this.recoveries };
+    }
+    return null;
   }
 
   /** The peer's process is gone, and with it what was lost to it; how fast a protocol is stays known. */

@@ -276,19 +276,21 @@ export class Router {
     return `${side(0)}, ${before} ${side(1)}, ${n} times side by side: ${percent(gain)} cheaper`;
   }
 
-  /** What comes back sooner after a death; as long as nothing is measured, what needs fewer round trips. */
+  /** What comes back sooner after a death; as long as too little is measured, what needs fewer round trips. */
   private fasterBack(present: string, others: readonly string[]): { protocol: string; reason: string } | null {
-    const known = this.measured.recovery(present);
     const measured = others.flatMap((protocol) => {
-      const its = this.measured.recovery(protocol);
-      return its === null ? [] : [{ protocol, its }];
+      const seen = this.measured.handshakesOf(protocol, present);
+      return seen === null ? [] : [{ protocol, ...seen }];
     });
-    if (known !== null && measured.length > 0) {
-      const [best] = measured.toSorted((a, b) => a.its.ms - b.its.ms);
-      if (best === undefined || known.ms - best.its.ms < MIN_GAIN_MS || best.its.ms > known.ms * (1 - this.settings.margin))
-        return null;
-      const said = (its: typeof known): string => `${ms(its.ms)} (${its.n} ${its.afterLoss ? "after a death" : "of all"})`;
-      return { protocol: best.protocol, reason: `its handshakes take ${said(best.its)}, those of ${present} ${said(known)}` };
+    if (measured.length > 0) {
+      const share = ({ of: [its, known] }: (typeof measured)[number]): number => its.value / known.value;
+      const [best] = measured.toSorted((a, b) => share(a) - share(b));
+      if (best === undefined) return null;
+      const { of: both, afterLoss } = best;
+      const [its, known] = both;
+      if (known.value - its.value < MIN_GAIN_MS || share(best) > 1 - this.settings.margin) return null;
+      const said = ({ value, n }: typeof its): string => `${ms(value)} (${n}${afterLoss ? " after a death" : ""})`;
+      return { protocol: best.protocol, reason: `its handshakes take ${said(its)}, those of ${present} ${said(known)}` };
     }
     const rounds = (protocol: string): number => this.declared(protocol).roundTrips;
     const [fewest] = others.toSorted((a, b) => rounds(a) - rounds(b));

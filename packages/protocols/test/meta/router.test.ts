@@ -332,17 +332,23 @@ describe("losses", () => {
 
 describe("after a death", () => {
   const done = { ms: 5, failed: [] };
-
-  test("[meta-route-recovery] the handshake is in what came back soonest, as measured after other deaths", () => {
-    const on = router({ prefer: ["quick"] });
-    for (const [peer, protocol, ms] of [
-      ["agent-2", "quick", 8],
-      ["agent-3", "safe", 3],
-    ] as const) {
+  /** So many peers that have only this protocol die and are met again. */
+  const reconnect = (on: ReturnType<typeof router>, protocol: string, ms: number, times: number): void => {
+    for (let i = 0; i < times; i++) {
+      const peer = `${protocol}-${i}`;
       on.handshake(peer, [protocol], 0);
       on.died(peer);
       on.connected(peer, protocol, { ms, failed: [] }, 0);
     }
+  };
+
+  test("[meta-route-recovery] the handshake is in what came back soonest, as measured after other deaths", () => {
+    const on = router({ prefer: ["quick"] });
+    for (const [protocol, ms] of [
+      ["quick", 8],
+      ["safe", 3],
+    ] as const)
+      reconnect(on, protocol, ms, 5);
     on.handshake("agent-1", ["quick", "safe"], 0);
     expect(on.handshake("agent-1", ["quick", "safe"], 1).order[0], "the link stands").toBe("quick");
     on.died("agent-1");
@@ -352,9 +358,19 @@ describe("after a death", () => {
       peer: "agent-1",
       protocol: "safe",
       before: "quick",
-      reason: "its handshakes take 3.0 ms (1 after a death), those of quick 8.0 ms (1 after a death)",
+      reason: "its handshakes take 3.0 ms (5 after a death), those of quick 8.0 ms (5 after a death)",
     });
     expect(on.handshake("agent-1", ["quick", "safe"], 3).choice, "each further attempt is by the same").toBeNull();
+  });
+
+  test("[meta-route-recovery] a few handshakes say nothing, and those after a death are not held against others", () => {
+    const on = router({ prefer: ["quick"] });
+    reconnect(on, "quick", 8, 5);
+    reconnect(on, "safe", 3, 4);
+    for (let i = 0; i < 5; i++) on.connected(`agent-${i + 20}`, "safe", { ms: 1, failed: [] }, 0);
+    on.handshake("agent-1", ["quick", "safe"], 0);
+    on.died("agent-1");
+    expect(on.handshake("agent-1", ["quick", "safe"], 1)).toEqual({ order: ["quick", "safe"], choice: null });
   });
 
   test("[meta-route-recovery] as long as nothing is measured, by the round trips it takes", () => {
