@@ -2,7 +2,7 @@ import { FakeClock } from "@failstorm/core";
 import { createView } from "@failstorm/network";
 import { createMeteredClient, type OwnMeteredClient } from "@failstorm/protocols";
 import fastify, { type FastifyInstance } from "fastify";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { HeldStreams, heldStreamHost } from "../src/heldStreams.ts";
 import { recording } from "./recorded.ts";
 
@@ -17,7 +17,7 @@ const clock = new FakeClock();
 let client: OwnMeteredClient;
 let server: FastifyInstance | null = null;
 beforeEach(() => {
-  client = createMeteredClient({ clock, connectTimeoutMs: 5_000, onResidual: () => {} });
+  client = createMeteredClient({ clock, connectTimeoutMs: 30_000, onResidual: () => {} });
 });
 afterEach(async () => {
   await client.close();
@@ -52,10 +52,10 @@ function hold(port: number) {
 test("a stream that the other side's kernel closes is noticed, with the incarnation that had answered", async () => {
   const { streams, closed, notices } = hold(await listen(7));
   void streams.follow(view(1), ["agent-1"]);
-  await vi.waitFor(() => expect(client.socketTotals().bytesReceived).toBeGreaterThan(0));
+  await expect.poll(() => client.socketTotals().bytesReceived).toBeGreaterThan(0);
   expect(closed).toEqual([]);
   await server?.close();
-  await vi.waitFor(() => expect(closed).toEqual(["agent-1#7"]));
+  await expect.poll(() => closed).toEqual(["agent-1#7"]);
   expect(notices()).toEqual(["agent-1#7"]);
 });
 
@@ -64,9 +64,9 @@ test("a refused stream counts as closed, but is no notice; it is tried again whi
   await server?.close();
   const { streams, closed, notices } = hold(port);
   void streams.follow(view(1), ["agent-1"]);
-  await vi.waitFor(() => expect(closed).toEqual(["agent-1#1"]));
+  await expect.poll(() => closed).toEqual(["agent-1#1"]);
   await clock.advance(REOPENED_MS);
-  await vi.waitFor(() => expect(closed).toEqual(["agent-1#1", "agent-1#1"]));
+  await expect.poll(() => closed).toEqual(["agent-1#1", "agent-1#1"]);
   expect(notices()).toEqual([]);
 });
 
@@ -74,14 +74,14 @@ test("who is no longer monitored is not tried again, and a stream that is ended 
   const port = await listen(1);
   const { streams, closed } = hold(port);
   void streams.follow(view(1), ["agent-1"]);
-  await vi.waitFor(() => expect(client.socketTotals().bytesReceived).toBeGreaterThan(0));
+  await expect.poll(() => client.socketTotals().bytesReceived).toBeGreaterThan(0);
   void streams.follow(view(1), []);
   await server?.close();
   await clock.advance(REOPENED_MS);
   expect(closed).toEqual([]);
 
   void streams.follow(view(1), ["agent-1"]);
-  await vi.waitFor(() => expect(closed).toEqual(["agent-1#1"]));
+  await expect.poll(() => closed).toEqual(["agent-1#1"]);
   void streams.follow(view(1), []);
   const { bytesSent } = client.socketTotals();
   await clock.advance(REOPENED_MS);

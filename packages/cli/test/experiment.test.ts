@@ -16,7 +16,7 @@ import { type CompareRequest, requestLayers } from "../src/experiment/request.ts
 import { readSpec } from "../src/experiment/spec.ts";
 import { projectRoot } from "../src/project.ts";
 
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 180_000 });
 const NOW = "2026-01-01T00:00:00.000Z";
 let dir: string;
 beforeAll(() => {
@@ -218,7 +218,7 @@ describe("an experiment's folder", () => {
       stdio: ["pipe", "ignore", "ignore"],
     });
     await once(child, "spawn");
-    await vi.waitFor(() => expect(isRunning(child.pid ?? 0)).toBe(true));
+    await expect.poll(() => isRunning(child.pid ?? 0)).toBe(true);
     expect(isRunning(child.pid ?? 0, "/another/results")).toBe(false);
     writeFileSync(path.join(folder, "compare.pid"), String(child.pid));
     expect(() => lockExperiment(folder, "mine")).toThrow(/mine: another call is making .* \(process \d+\); wait for its end/);

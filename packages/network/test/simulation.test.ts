@@ -11,7 +11,7 @@ import { drawStalling, drawStorm, drawTurbulent, INTERVAL_MS, TIMEOUT_MS } from 
 const SCHEDULES = Number(process.env.FAILSTORM_SCHEDULES ?? 12);
 const FIRST_SEED = Number(process.env.FAILSTORM_SEED ?? 1);
 const SEEDS = Array.from({ length: SCHEDULES }, (_, i) => FIRST_SEED + i);
-const PATIENCE_MS = Math.max(10_000, SCHEDULES * 100);
+const PATIENCE_MS = Math.max(60_000, SCHEDULES * 500);
 
 const KINDS: readonly DetectorKind[] = ["heartbeat", "phi-accrual", "swim"];
 /** After the turbulence, what it set going may still take its course: suspicions, the dead probed with back-off, reconciliations. */

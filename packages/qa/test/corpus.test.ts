@@ -139,7 +139,7 @@ describe("generateCorpus", () => {
     expect(passages).toHaveLength(100_000);
     expect(new Set(passages.map(({ text }) => text)).size).toBeGreaterThan(99_000);
     expect(large.questions).toHaveLength(20);
-  }, 30_000);
+  }, 120_000);
 });
 
 describe("calibrate", () => {
