@@ -32,7 +32,7 @@ async function modelSaying(content: string | null): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-async function engineOf(engine: QueueEngine, baseUrl = "http://127.0.0.1:9", deadlineMs = 5_000) {
+async function engineOf(engine: QueueEngine, baseUrl = "http://127.0.0.1:9", deadlineMs = 30_000) {
   process.env["FAILSTORM_LLM_API_KEY"] = KEY;
   const documentPath = path.join(folder(), "document.jsonl");
   writeFileSync(documentPath, encodeDocument([[CHILE]]));
@@ -42,7 +42,7 @@ async function engineOf(engine: QueueEngine, baseUrl = "http://127.0.0.1:9", dea
     baseUrl,
     maxTokens: 64,
     temperature: null,
-    timeoutMs: 5_000,
+    timeoutMs: 30_000,
     retries: 0,
     requestsPerMinute: null,
     stream: false,

@@ -77,7 +77,7 @@ function worker(baseUrl: string) {
     baseUrl,
     maxTokens: 64,
     temperature: null,
-    timeoutMs: 5_000,
+    timeoutMs: 30_000,
     retries: 0,
     requestsPerMinute: null,
     stream: false,
@@ -89,7 +89,7 @@ function worker(baseUrl: string) {
   const prng = createPrng(1);
   const model = createModelSteps({ spec, self, clock: systemClock, prng, recorder }, { holdings, steps, shardCount: 1 });
   const tools = new ToolServer({ clock, prng, recorder, holdings, thinkTimeMs: 0, model, lookup: async () => [] });
-  const execute = (tool: Tool, input: unknown, step = `1.${tool}`, budgetMs = 5_000): Promise<unknown> =>
+  const execute = (tool: Tool, input: unknown, step = `1.${tool}`, budgetMs = 30_000): Promise<unknown> =>
     tools.execute({ tool, task: "t-1", step, attempt: 1, budgetMs, takeover: false, input, caller: "agent-0" });
   return { execute, of, sent };
 }

@@ -23,6 +23,8 @@ import {
 } from "./llmEndpoint.ts";
 
 const KEY = "sk-very-secret-0123456789";
+/** A port that nobody is ever given by chance, unlike one that was free a moment ago. */
+const NOBODY = "http://127.0.0.1:2/v1";
 const PASSAGE = { id: "p7", title: "Chile", text: "Santiago is the capital of Chile.", score: 3 };
 
 /** Asks one question of a model behind a server that follows the script. */
@@ -173,9 +175,7 @@ describe("retries", () => {
   });
 
   it("nobody listens: tried again, then an outcome", async () => {
-    const gone = await startEndpoint(instantClock());
-    await gone[Symbol.asyncDispose]();
-    const { answer, statuses, problems } = await ask([answers("x")], { config: { baseUrl: gone.baseUrl } });
+    const { answer, statuses, problems } = await ask([answers("x")], { config: { baseUrl: NOBODY } });
     expect(answer.outcome).toBe("unreachable");
     expect(statuses).toEqual(["unreachable", "unreachable", "unreachable"]);
     expect(problems).toEqual([expect.stringContaining("ECONNREFUSED")]);
@@ -206,7 +206,10 @@ describe("time", () => {
   });
 
   it("the task's deadline ends it at once, without another attempt", async () => {
-    const { answer, statuses } = await ask([neverAnswers], { signal: AbortSignal.timeout(60) });
+    // It comes when the request is under way, not before.
+    const deadline = new AbortController();
+    const tooLong: Turn = () => deadline.abort(new Error("deadline"));
+    const { answer, statuses } = await ask([tooLong], { signal: deadline.signal });
     expect(answer).toMatchObject({ answer: null, outcome: "aborted" });
     expect(statuses).toEqual(["aborted"]);
   });

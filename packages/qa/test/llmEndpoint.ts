@@ -163,7 +163,8 @@ export const llmConfig = (baseUrl: string, more: Partial<LlmConfig> = {}): LlmCo
   baseUrl,
   maxTokens: 256,
   temperature: 0,
-  timeoutMs: 2_000,
+  // It begins before the client is loaded, which takes a while where the machine has other things to do.
+  timeoutMs: 60_000,
   retries: 2,
   requestsPerMinute: null,
   stream: true,
