@@ -1,10 +1,14 @@
 import { connect } from "node:net";
 import { type AgentId, CommError } from "@failstorm/core";
 
-/** To be told on loopback or a local network that nobody listens, ms; whoever takes longer is probed in the protocol's way. */
-const REFUSAL_MS = 100;
-/** How long a connection that was accepted is watched for being broken off, ms: what a kernel needs to close a dead process's descriptors. */
-const LINGER_MS = 100;
+interface Patience {
+  /** To be told on loopback or a local network that nobody listens, ms; whoever takes longer is probed in the protocol's way. */
+  readonly refusalMs: number;
+  /** How long a connection that was accepted is watched for being broken off, ms: what a kernel needs to close a dead process's descriptors. */
+  readonly lingerMs: number;
+}
+
+const PATIENCE: Patience = { refusalMs: 100, lingerMs: 100 };
 
 interface Place {
   readonly address: string;
@@ -20,8 +24,11 @@ export class ClosedPeers {
   private readonly peers = new Set<AgentId>();
   private readonly placeOf: (peer: AgentId) => Place | null;
 
-  constructor(placeOf: ClosedPeers["placeOf"]) {
+  private readonly patience: Patience;
+
+  constructor(placeOf: ClosedPeers["placeOf"], patience: Partial<Patience> = {}) {
     this.placeOf = placeOf;
+    this.patience = { ...PATIENCE, ...patience };
   }
 
   add(peer: AgentId): void {
@@ -32,7 +39,8 @@ export class ClosedPeers {
   async rejectRefused(peer: AgentId): Promise<void> {
     const place = this.placeOf(peer);
     if (!this.peers.delete(peer) || place === null) return;
-    if (await isRefused(place)) throw new CommError("refused", peer, `${peer} has closed its stream, and nobody listens there`);
+    if (await isRefused(place, this.patience))
+      throw new CommError("refused", peer, `${peer} has closed its stream, and nobody listens there`);
   }
 }
 
@@ -40,12 +48,15 @@ export class ClosedPeers {
  * False when somebody accepts, or when it cannot be told. The kernel accepts for a process of which it has not closed all, and breaks
  * the connection off when it comes to that: then it is asked once more, and only a refusal counts.
  */
-async function isRefused(place: Place): Promise<boolean> {
-  const answer = await knock(place);
-  return answer === "broken off" ? (await knock(place)) === "refused" : answer === "refused";
+async function isRefused(place: Place, patience: Patience): Promise<boolean> {
+  const answer = await knock(place, patience);
+  return answer === "broken off" ? (await knock(place, patience)) === "refused" : answer === "refused";
 }
 
-function knock({ address, port }: Place): Promise<"refused" | "accepted" | "broken off" | "unknown"> {
+function knock(
+  { address, port }: Place,
+  { refusalMs, lingerMs }: Patience,
+): Promise<"refused" | "accepted" | "broken off" | "unknown"> {
   return new Promise((resolve) => {
     const socket = connect({ host: address, port });
     const settle = (answer: Awaited<ReturnType<typeof knock>>): void => {
@@ -53,10 +64,10 @@ function knock({ address, port }: Place): Promise<"refused" | "accepted" | "brok
       resolve(answer);
     };
     let isAccepted = false;
-    socket.setTimeout(REFUSAL_MS, () => settle(isAccepted ? "accepted" : "unknown"));
+    socket.setTimeout(refusalMs, () => settle(isAccepted ? "accepted" : "unknown"));
     socket.once("connect", () => {
       isAccepted = true;
-      socket.setTimeout(LINGER_MS);
+      socket.setTimeout(lingerMs);
     });
     socket.once("error", (error: NodeJS.ErrnoException) => {
       if (isAccepted || error.code === "ECONNRESET") settle("broken off");

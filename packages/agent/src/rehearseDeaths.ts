@@ -89,7 +89,7 @@ function rosterOf(servers: readonly Server[], { homeTool }: AgentSpec): Roster {
 }
 
 /** One round: two of three peers die; resolves with how many deaths were found out and followed. */
-async function loseTwo(spec: AgentSpec, clock: Clock, recorder: Recorder): Promise<number> {
+async function loseTwo(spec: AgentSpec, clock: Clock, recorder: Recorder, patienceMs: number): Promise<number> {
   const servers = await Promise.all([listen(), listen(), listen()]);
   const network = { ...spec.config.network, topology: "mesh", customEdges: [], monitors: "all", transportSignals: true } as const;
   const client = createMeteredClient({ clock, connectTimeoutMs: network.connectionTimeoutMs, onResidual: () => {} });
@@ -123,7 +123,7 @@ async function loseTwo(spec: AgentSpec, clock: Clock, recorder: Recorder): Promi
   try {
     const { membership, links } = networking;
     holdings.indexOwn();
-    await Promise.all([links.setUp(membership.view, AbortSignal.timeout(PATIENCE_MS)), networking.hold()]);
+    await Promise.all([links.setUp(membership.view, AbortSignal.timeout(patienceMs)), networking.hold()]);
     networking.start();
     holdings.follow(membership.view);
     const gone = new Promise<void>((resolve) => {
@@ -137,7 +137,7 @@ async function loseTwo(spec: AgentSpec, clock: Clock, recorder: Recorder): Promi
       server.close();
       server.closeAllConnections();
     }
-    await Promise.race([gone, clock.sleep(PATIENCE_MS)]);
+    await Promise.race([gone, clock.sleep(patienceMs)]);
     await clock.sleep(AFTERMATH_MS);
     return IDS.length - membership.view.live.length;
   } finally {
@@ -155,13 +155,13 @@ async function loseTwo(spec: AgentSpec, clock: Clock, recorder: Recorder): Promi
  * declaration, takeover, handshakes) has then been compiled and run, as in any agent that has been up for a while. See `rehearseLoss`.
  * Resolves with the number of deaths found out. What is recorded of it is thrown away.
  */
-export async function rehearseDeaths(spec: AgentSpec, clock: Clock): Promise<number> {
+export async function rehearseDeaths(spec: AgentSpec, clock: Clock, patienceMs = PATIENCE_MS): Promise<number> {
   const file = path.join(spec.workspaceDir, "rehearsal.ndjson");
   const recorder = new Recorder({ path: file, agentId: SELF, incarnation: 1, clock, fullRecording: [], publish: () => {} });
   let deaths = 0;
   try {
     // On a machine that has far too much to do it may come to nothing.
-    for (let round = 0; round < ROUNDS; round++) deaths += await loseTwo(spec, clock, recorder).catch(() => 0);
+    for (let round = 0; round < ROUNDS; round++) deaths += await loseTwo(spec, clock, recorder, patienceMs).catch(() => 0);
   } finally {
     recorder.close();
     rmSync(file, { force: true });

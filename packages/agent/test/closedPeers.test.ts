@@ -3,13 +3,17 @@ import { type AddressInfo, createServer } from "node:net";
 import { expect, test } from "vitest";
 import { ClosedPeers } from "../src/closedPeers.ts";
 
+/** Who is refused or broken off is told so, however long that takes on a busy machine. */
+const PATIENCE_MS = 30_000;
+
 test("only of a peer whose stream was closed is it asked whether anybody listens, and once", async () => {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   let accepted = 0;
   server.on("connection", () => accepted++);
-  const closed = new ClosedPeers((peer) => (peer === "agent-1" ? { address: "127.0.0.1", port } : null));
+  const placeOf = (peer: string) => (peer === "agent-1" ? { address: "127.0.0.1", port } : null);
+  const closed = new ClosedPeers(placeOf, { refusalMs: PATIENCE_MS });
 
   await closed.rejectRefused("agent-1");
   closed.add("agent-1");
@@ -36,7 +40,7 @@ test("who accepts and breaks off is asked once more: refused then, it is gone; a
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   let isDying = false;
-  const closed = new ClosedPeers(() => ({ address: "127.0.0.1", port }));
+  const closed = new ClosedPeers(() => ({ address: "127.0.0.1", port }), { refusalMs: PATIENCE_MS, lingerMs: PATIENCE_MS });
   closed.add("agent-1");
   await closed.rejectRefused("agent-1");
   isDying = true;
