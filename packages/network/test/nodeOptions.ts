@@ -7,11 +7,21 @@ const security: Security = {
   keys: { node: { secret: "the secret of the test network", role: "member" } },
 };
 
-/** What a node over real sockets needs; short times, so that real deaths are noticed soon. */
+/**
+ * What a node over real sockets needs. Deaths are noticed by closed links; the timeouts are so long that whoever lives, and stands still on a busy
+ * machine for a while, is not taken for dead.
+ */
 export const nodeOptions = <Self extends { readonly agentId: string; readonly incarnation: number }>(self: Self) => ({
   self,
   clock: systemClock,
   log: () => {},
   security,
-  timing: { heartbeatIntervalMs: 100, heartbeatTimeoutMs: 400, syncIntervalMs: 200, cleanupIntervalMs: 500 },
+  timing: {
+    heartbeatIntervalMs: 100,
+    heartbeatTimeoutMs: 10_000,
+    syncIntervalMs: 200,
+    cleanupIntervalMs: 500,
+    connectTimeoutMs: 30_000,
+    requestTimeoutMs: 30_000,
+  },
 });

@@ -186,7 +186,7 @@ describe("the sender's SIGKILL", () => {
     expect(got.slice(0, announced)).toEqual(Array.from({ length: announced }, (_, index) => index + 1));
     expect(got.length - announced).toBeLessThanOrEqual(2);
     expect(sender.messages.getQueuedMessages()).toEqual([]);
-  }, 20_000);
+  });
 });
 
 describe("JSON with bytes", () => {

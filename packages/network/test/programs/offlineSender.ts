@@ -9,9 +9,12 @@ const [file = "", incarnation = "1"] = process.argv.slice(2);
 const self = { agentId: "sender", incarnation: Number(incarnation), nodeId: `sender#${incarnation}`, role: "member" };
 const messages = createMessagePassing({ self, clock: systemClock, log: () => {}, queue: openOfflineQueue(file) });
 
-for (let number = 1; ; number++) {
+/** More than the parent waits for, and less than a queue holds, should the parent be late. */
+const MOST = 5_000;
+for (let number = 1; number <= MOST; number++) {
   const { status } = await messages.sendCommand("receiver", { number, bytes: new Uint8Array([number]) }, { ttlMs: 3_600_000 });
   if (status !== "queued") throw new Error(status);
   // To a pipe, this does not return before the kernel has it.
   process.stdout.write(`${number}\n`);
 }
+await systemClock.sleep(60_000);
