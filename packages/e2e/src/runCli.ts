@@ -99,11 +99,11 @@ export interface Sandbox {
   readonly dir: string;
   /** Any command, to its end. */
   readonly cli: (args: readonly string[], options?: StartOptions) => Promise<CliResult>;
-  /** Starts a run on free ports into a results folder of its own (`results` names another). */
+  /** Starts a run on ports of its own (see `freshBasePort`) into a results folder of its own (`results` names another). */
   readonly start: (args: readonly string[], options?: StartOptions & { results?: string }) => Run;
   /**
-   * A run to its end; once more (see MAX_ATTEMPTS) when an agent was taken for dead that the machine had not let run. Throws when it
-   * left no metrics.
+   * A run to its end; once more (see MAX_ATTEMPTS) when the machine had not let its processes run (see `wasStarved`). Throws when it left no
+   * metrics.
    */
   readonly run: (args: readonly string[], options?: StartOptions) => Promise<EndedRun>;
   /** SIGKILLs what still runs and removes the folder; with E2E_KEEP set it is kept, and said where. */
@@ -119,16 +119,17 @@ export const runFolders = (results: string, scenario: "fail-storm" | "queue" = "
   );
 };
 
-function parseLines(text: string): RunEvent[] {
-  const whole = text.slice(0, text.lastIndexOf("\n") + 1);
-  return whole
+/** The whole lines of a file of JSON that is perhaps being written; an unfinished last one is left out. */
+export function readLines<T>(file: string): T[] {
+  const text = readFileSync(file, "utf8");
+  return text
+    .slice(0, text.lastIndexOf("\n") + 1)
     .split("\n")
     .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as RunEvent);
+    .map((line) => JSON.parse(line) as T);
 }
 
-/** The whole lines of an event file; an unfinished last one is left out. */
-export const readEvents = (file: string): RunEvent[] => (existsSync(file) ? parseLines(readFileSync(file, "utf8")) : []);
+export const readEvents = (file: string): RunEvent[] => (existsSync(file) ? readLines<RunEvent>(file) : []);
 
 export const eventsNamed = <Name extends RunEventName>(events: readonly RunEvent[], name: Name): RunEventOf<Name>[] =>
   events.filter((event): event is RunEventOf<Name> => event.ev === name);
@@ -178,13 +179,32 @@ function asRun(started: CliProcess, results: string): Run {
   };
 }
 
+/** Between the ports among which `--base-port 0` picks and those of outgoing connections. */
+const PORTS = { from: 31_000, workers: 4, runs: 20, perRun: 20 };
+let portsGiven = 0;
+
+/**
+ * Ports that no run beside this one asks for: each of vitest's workers has a range, and goes through it. What runs that start at the same time pick
+ * at random may be the same, and an agent that finds its port taken when it listens ends its run.
+ */
+export function freshBasePort(): number {
+  const worker = (Number(process.env["VITEST_POOL_ID"] ?? 1) - 1) % PORTS.workers;
+  return PORTS.from + (worker * PORTS.runs + (portsGiven++ % PORTS.runs)) * PORTS.perRun;
+}
+
 const MAX_ATTEMPTS = 3;
 /** A process whose event loop stood still for this long cannot be told from a dead one by a heartbeat timeout of 1.5 s. */
 const STALL_MS = 100;
 
-/** A wrong verdict on a machine that did let everybody run is never excused. */
-const wasStarved = (run: EndedRun): boolean =>
-  run.metrics.false_positives > 0 && run.of("process").some((sample) => sample.loopLagP99Ms > STALL_MS);
+/**
+ * The machine did not let the run be the one that was planned: somebody was taken for dead while a process stood still, an agent stood still in
+ * most seconds before the fault, or the fault came so late that the run itself says that it is invalid. A wrong verdict on a machine that did let
+ * everybody run is never excused.
+ */
+const wasStarved = ({ metrics, of }: EndedRun): boolean =>
+  (metrics.false_positives > 0 && of("process").some((sample) => sample.loopLagP99Ms > STALL_MS)) ||
+  (metrics.load.loop_lag_p99_ms ?? 0) > STALL_MS ||
+  metrics.invalid_because.some((reason) => reason.startsWith("late fault"));
 
 async function waitForEnd(run: Run): Promise<EndedRun> {
   const result = await run.ended;
@@ -194,6 +214,9 @@ async function waitForEnd(run: Run): Promise<EndedRun> {
     throw new Error(`the run left no metrics (exit ${result.code}): ${result.stderr}`, { cause: error });
   }
 }
+
+/** Agents of a run that was killed may write a last line while their folder is removed. */
+const REMOVE = { recursive: true, force: true, maxRetries: 10 } as const;
 
 export function openSandbox(): Sandbox {
   const dir = mkdtempSync(path.join(tmpdir(), "failstorm-e2e-"));
@@ -210,7 +233,7 @@ export function openSandbox(): Sandbox {
       mkdirSync(results);
       shareCompileCache(results);
     }
-    const port = args.includes("--base-port") ? [] : ["--base-port", "0"];
+    const port = args.includes("--base-port") ? [] : ["--base-port", `${freshBasePort()}`];
     return asRun(launch([...args, "--results", results, ...port], options), results);
   };
   return {
@@ -226,7 +249,7 @@ export function openSandbox(): Sandbox {
     close: async () => {
       for (const { child } of started) if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
       await Promise.all(started.map(({ ended }) => ended.catch(() => null)));
-      if (process.env["E2E_KEEP"] === undefined) rmSync(dir, { recursive: true, force: true });
+      if (process.env["E2E_KEEP"] === undefined) rmSync(dir, REMOVE);
       else process.stderr.write(`kept: ${dir}\n`);
     },
   };

@@ -5,7 +5,7 @@ import type { FailstormMetrics } from "@failstorm/report";
 import type { MadeRun } from "@failstorm/report/comparison/experiment.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, processesNaming } from "../../src/processes.ts";
-import { openSandbox, projectRoot, type Sandbox, words } from "../../src/runCli.ts";
+import { openSandbox, projectRoot, readLines, type Sandbox, words } from "../../src/runCli.ts";
 
 /*
  * A small comparison with real runs: interrupted in the middle, taken up again, reported. What it computes is tested in packages/report.
@@ -34,13 +34,7 @@ describe("compare", () => {
 
   const made = (): MadeRun[] => {
     const file = path.join(folder, "runs.ndjson");
-    return existsSync(file)
-      ? readFileSync(file, "utf8")
-          .trim()
-          .split("\n")
-          .filter((line) => line !== "")
-          .map((line) => JSON.parse(line) as MadeRun)
-      : [];
+    return existsSync(file) ? readLines<MadeRun>(file) : [];
   };
   const read = (run: MadeRun, file: string): unknown => JSON.parse(readFileSync(path.join(folder, run.dir ?? "", file), "utf8"));
   const scheduleOf = (run: MadeRun): ScheduleFile => read(run, "schedule.json") as ScheduleFile;
@@ -48,16 +42,16 @@ describe("compare", () => {
 
   it("keeps its finished runs over an interruption, goes on with the next, and says what came of it", async () => {
     const first = sandbox.start(compare(), { results });
-    await eventually("the first run", 60_000, () => made().length === 1);
+    await eventually("the first run", 120_000, () => made().length === 1);
     await eventually(
       "the second run under way",
-      30_000,
+      60_000,
       () => existsSync(path.join(folder, "running.json")) && processesNaming(folder).length > 2,
     );
     first.kill("SIGINT");
     const interrupted = await first.ended;
     expect([interrupted.code, interrupted.stderr]).toEqual([130, expect.stringContaining("the same command goes on from here")]);
-    await eventually("the end of the run's processes", 10_000, () => processesNaming(folder).length === 0);
+    await eventually("the end of the run's processes", 30_000, () => processesNaming(folder).length === 0);
     const [kept] = made();
 
     const { code, stdout, stderr } = await sandbox.cli(compare());
@@ -65,7 +59,7 @@ describe("compare", () => {
     expect(made()[0]).toEqual(kept);
     expect(new Set(made().map(({ id }) => id)).size).toBe(3);
     expect(stdout).toMatch(/Service gap \(primary\)/);
-  }, 180_000);
+  });
 
   it("had the same questions and victims in all runs of the block, and no victims without a fault", () => {
     const runs = made();
