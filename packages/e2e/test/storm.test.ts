@@ -8,19 +8,19 @@ import { MUTANT_RULES, stormRun } from "../src/mutantRules.ts";
 import { STORM_SEED } from "../src/mutantStorm.ts";
 import { type EndedRun, openSandbox } from "../src/runCli.ts";
 
-/** Beyond the instant that a timer was set for, on a machine that has other things to do. */
+/** A fault that comes so much later than planned makes a run invalid. */
 const LATE_MS = 1000;
-/** A run of 20 s on a machine that has other things to do. */
-const RUN_MS = 120_000;
-const INTERVAL_MS = 500;
 const TIMEOUT_MS = 1500;
+const RESTART_MS = 4000;
+/** Stamps are rounded to a µs. */
+const ROUNDED_MS = 0.01;
 
 const sandbox = openSandbox();
 let run: EndedRun;
 
 beforeAll(async () => {
   run = await sandbox.run(stormRun(STORM_SEED, null));
-}, RUN_MS);
+});
 afterAll(() => sandbox.close());
 
 const victims = (): string[] => run.schedule.faults.flatMap((fault) => fault.victims);
@@ -30,6 +30,11 @@ const faultOf = (victim: string) => {
   const fault = run.of("fault.injected").find((event) => event.agent === victim);
   if (fault === undefined) throw new Error(`${victim} was not struck`);
   return fault;
+};
+const deathOf = (victim: string, survivor: string) => {
+  const dead = run.of("detect.dead").find((event) => event.src === survivor && event.peer === victim && event.peerInc === 1);
+  if (dead === undefined) throw new Error(`${survivor} did not declare ${victim} dead`);
+  return dead;
 };
 const incarnation = (src: string, inc: number): RunEvent[] =>
   run.events.filter((event) => event.src === src && event.inc === inc);
@@ -48,7 +53,7 @@ describe("the storm", () => {
       const { pid, before, after, kind, fake } = faultOf(victim);
       expect({ kind, fake }).toEqual({ kind: "sigkill", fake: false });
       const lateMs = before - t0 - (run.schedule.faults[0]?.atMs ?? Number.NaN);
-      expect(lateMs).toBeGreaterThanOrEqual(-0.01);
+      expect(lateMs).toBeGreaterThanOrEqual(-ROUNDED_MS);
       expect(lateMs).toBeLessThan(LATE_MS);
       expect(after).toBeGreaterThanOrEqual(before);
       expect(run.of("agent.exited").find((event) => event.pid === pid)).toMatchObject({
@@ -67,27 +72,27 @@ describe("the storm", () => {
     expect(run.metrics.orphaned_tasks).toBeGreaterThanOrEqual(5);
   });
 
-  it("is detected by every survivor for every victim, within timeout and interval", () => {
+  it("is detected by every survivor for every victim, after a timeout of silence and before the victim is back", () => {
     for (const victim of victims()) {
       const { before } = faultOf(victim);
       for (const survivor of survivors()) {
-        const dead = run
-          .of("detect.dead")
-          .find((event) => event.src === survivor && event.peer === victim && event.peerInc === 1);
-        expect(dead, `${survivor} about ${victim}`).toBeDefined();
-        expect((dead?.t ?? 0) - before).toBeGreaterThan(0);
-        expect((dead?.t ?? Number.POSITIVE_INFINITY) - before).toBeLessThan(TIMEOUT_MS + INTERVAL_MS + LATE_MS);
+        const dead = deathOf(victim, survivor);
+        expect(dead.t).toBeGreaterThan(before);
+        expect(dead.t - dead.lastHeard).toBeGreaterThanOrEqual(TIMEOUT_MS - ROUNDED_MS);
+        expect(dead.t - before).toBeLessThan(RESTART_MS);
       }
     }
     expect(run.metrics.detection_ms).toMatchObject({ reached: 8, total: 8 });
   });
 
-  it("is noticed by the kernel at once, which without --transport-signals is recorded and not acted upon", () => {
-    const { transport_notice_ms, detection_ms } = run.metrics;
-    expect(transport_notice_ms).toMatchObject({ reached: 8, total: 8 });
-    expect(transport_notice_ms?.last).toBeLessThan(LATE_MS);
-    expect(detection_ms?.first).toBeGreaterThan(LATE_MS);
-    expect(detection_ms?.by_how).not.toHaveProperty("transport");
+  it("is noticed by the kernel first, which without --transport-signals is recorded and not acted upon", () => {
+    expect(run.metrics.transport_notice_ms).toMatchObject({ reached: 8, total: 8 });
+    expect(run.metrics.detection_ms?.by_how).not.toHaveProperty("transport");
+    for (const victim of victims())
+      for (const survivor of survivors()) {
+        const notice = run.of("transport.notice").find((event) => event.src === survivor && event.peer === victim);
+        expect(notice?.t, `${survivor} about ${victim}`).toBeLessThan(deathOf(victim, survivor).t);
+      }
   });
 
   it("makes nobody believe in the death of one who lives", () => {
