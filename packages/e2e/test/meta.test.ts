@@ -3,30 +3,26 @@ import { createServer } from "node:net";
 import path from "node:path";
 import { agentIndex } from "@failstorm/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type CliResult, type EndedRun, openSandbox, projectRoot, readEndedRun, readEvents, words } from "../src/runCli.ts";
+import { type CliResult, type EndedRun, openSandbox, projectRoot, readEvents, words } from "../src/runCli.ts";
 
 const sandbox = openSandbox();
 afterAll(() => sandbox.close());
 
 const MEMBERS = ["a2a", "acp", "agora", "anp"];
-/** A run of 16 s, a program of 15 s, on a machine that has other things to do. */
-const RUN_MS = 120_000;
 
 /** Eight agents, two of each protocol; all that host ANP die and come back. */
 const storm = words(
-  "meta --config configs/meta.yaml --kill-protocol anp --kill-fraction 1 --seed 4 --runtime 16 --fault-time 5 --restart-after 4 --rate 1 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5",
+  "meta --config configs/meta.yaml --kill-protocol anp --kill-fraction 1 --seed 4 --runtime 20 --fault-time 7 --restart-after 4 --rate 1 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5",
 );
 
 describe("the storm over a network of several protocols", () => {
   let run: EndedRun;
   let hosts: readonly (readonly string[])[];
   beforeAll(async () => {
-    const started = sandbox.start(storm);
-    const ended = await started.ended;
-    run = readEndedRun(started.dir(), ended, started.results);
+    run = await sandbox.run(storm);
     const config = run.of("run.started")[0]?.config as { scenario: { hosts: string[][] } } | undefined;
     hosts = config?.scenario.hosts ?? [];
-  }, RUN_MS);
+  });
   const hosted = (agent: string): readonly string[] => hosts[agentIndex(agent)] ?? [];
   const victims = (): string[] => run.schedule.faults.flatMap((fault) => fault.victims);
 
@@ -91,7 +87,7 @@ describe("a program that holds such a network (scripts/meta-example.ts)", () => 
     child.stdout.on("data", (text) => (stdout += text));
     child.stderr.on("data", (text) => (stderr += text));
     ended = await new Promise((resolve) => child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr })));
-  }, RUN_MS);
+  });
 
   it("dials, asks, kills, starts again, and ends by itself", () => {
     expect(ended.code, ended.stderr).toBe(0);

@@ -1,6 +1,6 @@
 import { expectedLinks } from "@failstorm/report";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { expectRecovered, expectRepaired, ids, named, newLinks, RUN_MS, storm } from "../src/repairStorm.ts";
+import { expectRecovered, expectRepaired, ids, named, newLinks, storm } from "../src/repairStorm.ts";
 import { type EndedRun, openSandbox, words } from "../src/runCli.ts";
 
 const sandbox = openSandbox();
@@ -10,7 +10,7 @@ describe("a ring", () => {
   let run: EndedRun;
   beforeAll(async () => {
     run = await sandbox.run([...words("--agents 6 --kill-count 2 --seed 3 --topology ring --ttl 9 --no-restart"), ...storm]);
-  }, RUN_MS);
+  });
 
   it("closes over the dead by stabilise and recovers", () => {
     const links = newLinks(run, "ring", 6);

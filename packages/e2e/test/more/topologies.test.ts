@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { expectedLinks } from "@failstorm/report";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { expectRecovered, expectRepaired, ids, newLinks, RUN_MS, storm, victimsOf } from "../../src/repairStorm.ts";
+import { expectRecovered, expectRepaired, ids, newLinks, storm, victimsOf } from "../../src/repairStorm.ts";
 import { type EndedRun, openSandbox, words } from "../../src/runCli.ts";
 
 const sandbox = openSandbox();
@@ -12,7 +12,7 @@ describe("a star", () => {
   let run: EndedRun;
   beforeAll(async () => {
     run = await sandbox.run([...words("--agents 5 --kill-count 2 --seed 3 --topology star --restart-after 4"), ...storm]);
-  }, RUN_MS);
+  });
 
   it("whose centre is killed finds a new centre, and gives the old one its place back", () => {
     const degree = Map.groupBy(expectedLinks("star", ids(5), new Set(ids(5))).flat(), (id) => id);
@@ -40,7 +40,7 @@ describe("custom edges", () => {
       `network:\n  topology: custom\n  custom_edges: ${JSON.stringify(edges)}\nscenario:\n  agent_count: 5\n  kill_count: 1\n  seed: 3\n`,
     );
     run = await sandbox.run(["--config", file, "--no-restart", ...storm]);
-  }, RUN_MS);
+  });
 
   it("from a YAML file: the neighbours of a hole join hands", () => {
     const custom = edges.map(([a, b]) => [`agent-${a}`, `agent-${b}`] as const);
