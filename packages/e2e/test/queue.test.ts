@@ -4,12 +4,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, 
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import type { Readable, Writable } from "node:stream";
-import type { QueueResult, RunEvent, RunEventName, RunEventOf } from "@failstorm/core";
+import { type QueueResult, type RunEvent, type RunEventName, type RunEventOf, systemClock } from "@failstorm/core";
 import type { QueueMetrics } from "@failstorm/report";
 import fastify, { type FastifyInstance } from "fastify";
 import { afterAll, describe, expect, it } from "vitest";
 import { eventually } from "../src/processes.ts";
-import { eventsNamed, openSandbox, projectRoot, readEvents, runFolders, words } from "../src/runCli.ts";
+import { eventsNamed, openSandbox, projectRoot, readEvents, readLines, runFolders, words } from "../src/runCli.ts";
 
 const sandbox = openSandbox();
 const strangers: FastifyInstance[] = [];
@@ -19,6 +19,12 @@ afterAll(async () => {
   await Promise.all(strangers.map((stranger) => stranger.close()));
   await sandbox.close();
 });
+
+/** From the start of a process to what it does first, on a machine that has other things to do. */
+const START_MS = 120_000;
+
+/** What the stranger that answers twice takes for it. */
+const TWICE_MS = 50;
 
 let folders = 0;
 /** A results folder that shares the compiled code of this checkout. */
@@ -45,12 +51,6 @@ const journalOf = (results: string): { readonly file: string; readonly text: str
   const file = dir === undefined ? null : path.join(dir, "queue_results.jsonl");
   return file !== null && existsSync(file) ? { file, text: readFileSync(file, "utf8") } : null;
 };
-const readLines = (file: string): QueueResult[] =>
-  readFileSync(file, "utf8")
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line) as QueueResult);
-
 function readQueue(results: string): EndedQueue {
   const all = runFolders(results, "queue");
   expect(all, "one run folder").toHaveLength(1);
@@ -58,7 +58,7 @@ function readQueue(results: string): EndedQueue {
   const events: RunEvent[] = readEvents(path.join(dir, "events.ndjson"));
   return {
     dir,
-    results: readLines(path.join(dir, "queue_results.jsonl")),
+    results: readLines<QueueResult>(path.join(dir, "queue_results.jsonl")),
     metrics: JSON.parse(readFileSync(path.join(dir, "queue_metrics.json"), "utf8")) as QueueMetrics,
     of: (name) => eventsNamed(events, name),
   };
@@ -77,14 +77,14 @@ const expectEachOnce = ({ results }: EndedQueue, questions: number): void => {
   expect(seqs).toEqual(Array.from({ length: questions }, (_, seq) => seq));
 };
 
-describe("failstorm queue", { timeout: 60_000 }, () => {
+describe("failstorm queue", () => {
   it.each([
     ["simple_json", ["simple_json"]],
     ["anp", ["anp"]],
     ["meta", ["a2a", "acp", "agora", "anp"]],
   ])("%s: worker and coordinator killed, every question has its one result", async (protocol, spoken) => {
     const run = await queue(
-      `--protocol ${protocol} --questions 160 --think-time 0.1 --kill-fraction 0.25 --kill-coordinator --fault-time 1.2 --restart-after 0.3`,
+      `--protocol ${protocol} --questions 160 --think-time 0.2 --kill-fraction 0.25 --kill-coordinator --fault-time 4 --restart-after 0.3`,
     );
     expectEachOnce(run, 160);
     expect(run.metrics).toMatchObject({ recorded: 160, missing: 0, failed: 0, repeated_lines: 0, restarts: 1, partial: false });
@@ -104,26 +104,31 @@ describe("failstorm queue", { timeout: 60_000 }, () => {
 
   it("goes on where Ctrl-C ended it, and brings back a results file that was deleted in mid-run", async () => {
     const results = newResults();
-    const line = "queue --questions 60 --think-time 0.15 --seed 11";
+    // Seconds of work, so that the queue is not done before it is interrupted.
+    const line = "queue --questions 200 --think-time 0.15 --seed 11";
     const first = sandbox.start(words(line), { results });
-    const journal = await eventually("first results", 30_000, () => {
+    const journal = await eventually("first results", START_MS, () => {
       const found = journalOf(results);
       return found !== null && found.text.split("\n").length > 8 && found.file;
     });
     rmSync(journal);
-    await eventually("the file is back", 10_000, () => (existsSync(journal) ? true : null));
+    await eventually("the file is back", START_MS, () => existsSync(journal));
     first.kill("SIGINT");
     expect((await first.ended).code).toBe(130);
     const before = readQueue(results);
-    expect(before.of("log").map(({ message }) => message)).toEqual([expect.stringMatching(/taken away; it is back/)]);
+    const said = before.of("log").map(({ message }) => message);
+    expect(
+      said.filter((message) => /taken away; it is back/.test(message)),
+      said.join("\n"),
+    ).toHaveLength(1);
     expect(before.metrics.partial).toBe(true);
     expect(before.results.length).toBeGreaterThan(7);
     // The same call again.
     const run = await queue(line.replace("queue ", ""), results);
-    expectEachOnce(run, 60);
-    expect(run.metrics).toMatchObject({ recorded: 60, recorded_before: before.results.length, partial: false });
+    expectEachOnce(run, 200);
+    expect(run.metrics).toMatchObject({ recorded: 200, recorded_before: before.results.length, partial: false });
     const document = JSON.parse(readFileSync(path.join(run.dir, "queue_results.json"), "utf8")) as Record<string, unknown[]>;
-    expect(document["results"]).toHaveLength(60);
+    expect(document["results"]).toHaveLength(200);
     expect(document["metadata"]).toMatchObject({ complete: true, sessions: 2 });
   });
 
@@ -137,7 +142,8 @@ describe("failstorm queue", { timeout: 60_000 }, () => {
     const strict = await sandbox.cli([...words("queue --questions"), file, "--results", newResults()]);
     expect(strict.code).toBe(2);
     expect(strict.stderr).toMatch(/line 3: it is not JSON; line 4: the id "n0" is on line 1 already.*--skip-bad-lines/);
-    const run = await queue(`--questions ${file} --skip-bad-lines --topology layered --batch 4 --engine echo --think-time 0`);
+    // With time to think, one pool is not done with all of it before the other has answered its handshake.
+    const run = await queue(`--questions ${file} --skip-bad-lines --topology layered --batch 4 --engine echo --think-time 0.5`);
     expectEachOnce(run, 40);
     expect(run.metrics).toMatchObject({ answered: 40, rejected_lines: 2, coordinator: "coordinator-1" });
     expect(run.metrics.correctness.rate).toBe(1);
@@ -163,16 +169,18 @@ describe("failstorm queue", { timeout: 60_000 }, () => {
   });
 
   it("agents that run already: ours, and strangers that are silent, talk garbage, or answer twice", async () => {
-    const agent = startBare("agent --protocol simple_json --port 0 --engine echo --think-time 0 --name ours");
-    const ours = await eventually("the agent", 30_000, () => /listens at (http:\S+);/.exec(agent.stderr())?.[1] ?? null);
+    // Those that answer take a moment for it, so that nobody is done with all questions before the others have joined.
+    const agent = startBare("agent --protocol simple_json --port 0 --engine echo --think-time 0.2 --name ours");
+    const ours = await eventually("the agent", START_MS, () => /listens at (http:\S+);/.exec(agent.stderr())?.[1] ?? null);
     const silent = await stranger("silent", () => new Promise(() => undefined));
     const garbage = await stranger("garbage", async () => []);
     const twice = await stranger("twice", async (seq, text) => {
+      await systemClock.sleep(TWICE_MS);
       const answer = { seq, answer: text };
       return [{ kind: "data", data: { answers: [answer, answer, { seq: -1, answer: "nobody asked" }] } }];
     });
     const run = await queue(
-      `--worker ${ours}#ours --worker ${silent} --worker ${garbage} --worker ${twice} --questions 40 --deadline 0.4 --attempts 100 --set queue.quarantine_after=1`,
+      `--worker ${ours}#ours --worker ${silent} --worker ${garbage} --worker ${twice} --questions 40 --deadline 2 --attempts 100 --set queue.quarantine_after=1`,
     );
     expectEachOnce(run, 40);
     expect(run.metrics).toMatchObject({ answered: 40, failed: 0 });
@@ -189,11 +197,11 @@ describe("failstorm queue", { timeout: 60_000 }, () => {
     const results = newResults();
     const { child } = startBare(`queue --questions - --engine echo --think-time 0 --base-port 0 --quiet --results ${results}`);
     child.stdin.write('{"id": "a", "q": "first"}\n{"id": "b", "q": "sec');
-    const journal = await eventually("the first answer", 30_000, () => {
+    const journal = await eventually("the first answer", START_MS, () => {
       const found = journalOf(results);
       return found !== null && found.text.endsWith("\n") && found.file;
     });
-    expect(readLines(journal), "the second is not whole yet").toMatchObject([{ id: "a", answer: "first" }]);
+    expect(readLines<QueueResult>(journal), "the second is not whole yet").toMatchObject([{ id: "a", answer: "first" }]);
     child.stdin.end('ond"}\nno question\n{"id": 3, "q": "third"}');
     expect(await once(child, "exit")).toEqual([0, null]);
     const run = readQueue(results);
