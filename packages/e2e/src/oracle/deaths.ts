@@ -3,8 +3,11 @@ import type { AgentProcess, OwnedConnection, Outside } from "./outside.ts";
 import { EQUAL, type Row, row, SHOWN, TIME } from "./row.ts";
 import { type Storm, successorOf, type Victim } from "./storm.ts";
 
-/** The kernel frees a process's memory before it closes its sockets and reports its exit; with load beside, it takes its time. */
-const EXIT_WITHIN_MS = 150;
+/**
+ * The kernel frees a process's memory before it closes its sockets and reports its exit; with load beside, it takes its time, on the same
+ * cores for which the survivors wait before they notice.
+ */
+const EXIT_WITHIN_MS = 500;
 const SIGKILL = 9;
 
 /** Who died, when, and who came back: processes and packets against the schedule and the recorded stamps. */

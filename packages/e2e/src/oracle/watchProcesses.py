@@ -33,8 +33,8 @@ PROC_CN_MCAST_LISTEN, PROC_EVENT_EXIT = 1, 0x80000000
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLM_F_DUMP = 4, 20, 1, 0x300
 TCP_LISTEN, ALL_STATES, NO_COOKIE = 10, 0xFFFFFFFF, 0xFFFFFFFF
 INODE_OFFSET = NETLINK_HEADER + 4 + 48 + 16
-# linux/if_packet.h, linux/filter.h
-ETH_P_IP, PACKET_OUTGOING, SO_ATTACH_FILTER = 0x0800, 4, 26
+# linux/if_packet.h, asm-generic/socket.h
+ETH_P_IP, PACKET_OUTGOING, SO_ATTACH_FILTER, SO_RCVBUFFORCE = 0x0800, 4, 26, 33
 # tcpdump -dd -i lo 'ip and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn'
 SYN_FILTER = [
     (0x28, 0, 0, 0x0000000C),
@@ -77,7 +77,8 @@ def open_connector():
     """The kernel's process events; None where they are not to be had (no root, a container's network namespace)."""
     try:
         connector = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_CONNECTOR)
-        connector.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        # Force: the usual limit holds some hundred events, and those of all processes of the machine come.
+        connector.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
         connector.bind((0, CN_IDX_PROC))
         op = struct.pack("=I", PROC_CN_MCAST_LISTEN)
         message = struct.pack("=IIIIHH", CN_IDX_PROC, CN_VAL_PROC, 0, 0, len(op), 0) + op
