@@ -33,6 +33,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "route-only": "Where there is no choice it says so.",
     "route-needs": "What a message requires, then what it would gain by, narrows what may carry it.",
     "route-unmet": "A requirement that nothing meets is dropped, unless it protects.",
+    "route-require": "What the configuration requires of all messages holds for links and handshakes too, and not for probes.",
     "route-link": "Per link, only requirements count.",
     "route-measure": "What is cheaper takes over; the reason has the figures.",
     "route-hysteresis": "By a margin, after a dwell time, and by more than chance.",
