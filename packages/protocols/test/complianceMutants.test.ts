@@ -214,7 +214,7 @@ describe.each(MUTANTS)("a protocol that $name", (mutant) => {
   });
 });
 
-test("a protocol that leaves a timer behind fails contract-close", { timeout: 20_000 }, async () => {
+test("a protocol that leaves a timer behind fails contract-close", { timeout: 120_000 }, async () => {
   const dir = mkdtempSync(path.join(tmpdir(), "failstorm-leak-"));
   try {
     const module = path.join(dir, "leaky.ts");

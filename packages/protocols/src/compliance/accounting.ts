@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Traffic } from "@failstorm/core";
 import type { Definition } from "./define.ts";
-import { eventually, expectFailure, expectTraffic } from "./expectations.ts";
+import { eventually, expectFailure, expectTraffic, PATIENCE_MS } from "./expectations.ts";
 import type { Peer } from "./world.ts";
 
 type Bytes = Pick<Traffic, "bytesSent" | "bytesReceived">;
@@ -20,7 +20,7 @@ async function reconcile(what: string, { client, residual }: Peer, traffic: read
     const sum = attributed();
     return sum.bytesSent === bytesSent && sum.bytesReceived === bytesReceived;
   };
-  await eventually(`${what}: bytes attributed are those of the sockets`, 3_000, isEqual).catch((error: unknown) => {
+  await eventually(`${what}: bytes attributed are those of the sockets`, PATIENCE_MS, isEqual).catch((error: unknown) => {
     throw new assert.AssertionError({ message: `${String(error)}: ${difference()}` });
   });
 }
@@ -68,8 +68,11 @@ export const accounting: readonly Definition[] = [
           codes: ["protocol", "reset", "remote"],
         }),
       );
-      a.backend.registerEndpoint("agent-3", await world.rawServer(() => {}));
-      const sent = a.backend.send("agent-0", "agent-3", { text: "x" }, { signal: AbortSignal.timeout(100) });
+      // The deadline passes when something has been sent, however long that takes.
+      const deadline = new AbortController();
+      const pass = (): void => deadline.abort(new DOMException("too late", "TimeoutError"));
+      a.backend.registerEndpoint("agent-3", await world.rawServer((socket) => void socket.once("data", pass)));
+      const sent = a.backend.send("agent-0", "agent-3", { text: "x" }, { signal: deadline.signal });
       failures.push(await expectFailure("deadline", sent, { peer: "agent-3", codes: ["timeout"] }));
       for (const failure of failures)
         assert.ok((failure.traffic?.bytesSent ?? 0) > 0, `${failure.message}: the error has traffic with the bytes sent`);

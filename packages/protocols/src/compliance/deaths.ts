@@ -2,14 +2,17 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type SendOptions, systemClock } from "@failstorm/core";
 import type { Definition } from "./define.ts";
-import { expectFailure, within } from "./expectations.ts";
+import { expectFailure, PATIENCE_MS, within } from "./expectations.ts";
 import { startProcess } from "./processes.ts";
 import { declared, type Subject } from "./subject.ts";
-import { HOST, introduce, type Peer, type World } from "./world.ts";
+import { HOST, introduce, type Peer, quietPort, type World } from "./world.ts";
 
-const PROCESS_TIMEOUT_MS = 60_000;
-const LATE_MS = 10_000;
-const RESTART_MS = 2_000;
+const PROCESS_TIMEOUT_MS = 120_000;
+const LATE_MS = 20_000;
+/** Until a process ends by itself; a client keeps idle connections for four seconds. */
+const END_MS = 10_000;
+/** What a process takes to start, counted in tries: on a machine that stands still there are none. */
+const RESTART = { tries: 40, everyMs: 50 };
 
 /** agent-0 here, agent-1 in a process of its own; they have met. */
 async function meet(
@@ -17,7 +20,8 @@ async function meet(
   subject: Subject,
 ): Promise<{ a: Peer; workspaceDir: string; b: Awaited<ReturnType<typeof startProcess>> }> {
   const workspaceDir = world.tempDir();
-  const [a, b] = await Promise.all([world.peer("agent-0"), startProcess(world, subject, { incarnation: 1, workspaceDir })]);
+  const port = await quietPort();
+  const [a, b] = await Promise.all([world.peer("agent-0"), startProcess(world, subject, { incarnation: 1, workspaceDir, port })]);
   a.backend.registerEndpoint("agent-1", { host: HOST, port: b.port });
   await a.backend.connect("agent-0", "agent-1");
   return { a, b, workspaceDir };
@@ -68,14 +72,13 @@ async function expectService(a: Peer, subject: Subject, extraRoundTrips: number)
 
 /** Tries again for as long as a process takes to start. */
 async function untilServed<T>(operation: () => Promise<T>): Promise<T> {
-  const deadline = systemClock.now() + RESTART_MS;
-  for (;;) {
+  for (let tries = 1; ; tries++) {
     try {
       return await operation();
     } catch (error) {
-      if (systemClock.now() > deadline) throw error;
+      if (tries === RESTART.tries) throw error;
     }
-    await systemClock.sleep(50);
+    await systemClock.sleep(RESTART.everyMs);
   }
 }
 
@@ -117,7 +120,7 @@ export const deaths: readonly Definition[] = [
         { onEvent: (event) => void (event.type === "agent_text_message" && heard.resolve(event.text)) },
       );
       const lost = expectFailure("the stream whose peer dies", sent, { peer: "agent-1", codes: ["reset"], withinMs: LATE_MS });
-      assert.equal(await within("the first event", 5_000, heard.promise), "incarnation 1: hang");
+      assert.equal(await within("the first event", PATIENCE_MS, heard.promise), "incarnation 1: hang");
       await b.kill();
       await lost;
     },
@@ -191,7 +194,7 @@ export const closing: readonly Definition[] = [
       const b = await startProcess(world, subject, { incarnation: 1, workspaceDir: world.tempDir(), visit: true });
       const exited = once(b.child, "exit");
       const { resources } = await b.next("visited");
-      const [code] = (await within(`the process ends by itself; it holds ${resources.join(", ")}`, 5_000, exited)) as [number];
+      const [code] = (await within(`the process ends by itself; it holds ${resources.join(", ")}`, END_MS, exited)) as [number];
       assert.equal(code, 0);
     },
   },

@@ -11,7 +11,7 @@ export interface Definition {
   readonly check: (world: World, subject: Subject) => Promise<void>;
 }
 
-const DEFAULT_TIMEOUT_MS = 20_000;
+const DEFAULT_TIMEOUT_MS = 60_000;
 
 /** The cases that apply to the subject, each in a world of its own. */
 export const casesFor = (subject: Subject, definitions: readonly Definition[]): ComplianceCase[] =>

@@ -4,6 +4,9 @@ import { type CommError, type CommErrorCode, systemClock, type Traffic } from "@
 /** A failure as the contract wants it; backends add what was moved before it. */
 export type Failure = CommError & { readonly traffic?: Traffic };
 
+/** What is right is not slow, but on a machine that has too much to do, or whose loop stands still, it may take a while. */
+export const PATIENCE_MS = 30_000;
+
 /** Rejects when `promise` has not settled in time, so that what hangs is named. */
 export async function within<T>(what: string, ms: number, promise: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();
@@ -22,7 +25,7 @@ export async function expectFailure(
   {
     peer,
     codes,
-    withinMs = 10_000,
+    withinMs = PATIENCE_MS,
   }: { readonly peer: string; readonly codes: readonly CommErrorCode[]; readonly withinMs?: number },
 ): Promise<Failure> {
   let outcome: unknown;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Part } from "@failstorm/core";
 import type { Definition } from "./define.ts";
-import { eventually, expectFailure, expectTraffic } from "./expectations.ts";
+import { eventually, expectFailure, expectTraffic, PATIENCE_MS } from "./expectations.ts";
 import { introduce } from "./world.ts";
 
 const WORDS = 'Où est "Zürich"?\n\t\\ 东京 🦀 \u0000 </script> %2F';
@@ -70,7 +70,7 @@ export const messages: readonly Definition[] = [
   {
     id: "contract-big",
     title: "8 MB travel there and back",
-    timeoutMs: 60_000,
+    timeoutMs: 120_000,
     check: async (world) => {
       const { a } = await world.pair();
       const text = "0123456789abcdéf".repeat(BIG / 16);
@@ -83,7 +83,7 @@ export const messages: readonly Definition[] = [
   {
     id: "contract-concurrent",
     title: "1 000 sends at once are all under way at the same time, and each gets its own answer",
-    timeoutMs: 60_000,
+    timeoutMs: 120_000,
     check: async (world) => {
       let begun = 0;
       const all = Promise.withResolvers<void>();
@@ -193,7 +193,7 @@ export const idempotency: readonly Definition[] = [
       const send = () => a.backend.send("agent-0", "agent-1", { text: "x" }, { idempotencyKey: "t-1/1.search" });
       const both = Promise.all([send(), send()]);
       // The second is answered only when it was taken for a repetition, or was executed and waits at the gate too.
-      await eventually("the second message arrives", 5_000, () => b.deduplicated.length + b.executions.length >= 2);
+      await eventually("the second message arrives", PATIENCE_MS, () => b.deduplicated.length + b.executions.length >= 2);
       gate.resolve();
       assert.deepEqual(
         (await both).map(({ text }) => text),

@@ -28,7 +28,7 @@ const tell = (word: PeerWord): void => void process.send?.(word);
 
 const { agentId, incarnation } = spec;
 const protocol = await loadProtocol(spec.module);
-const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 5_000, onResidual: () => {} });
+const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 30_000, onResidual: () => {} });
 const address = { host: "127.0.0.1", port: spec.port };
 const context: BackendContext = {
   describeSelf: () => ({ agentId, incarnation, capabilities: ["tool:search"] }),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type AgentEvent, type SendOptions, systemClock } from "@failstorm/core";
 import type { Definition } from "./define.ts";
-import { eventually, expectFailure, within } from "./expectations.ts";
+import { eventually, expectFailure, PATIENCE_MS, within } from "./expectations.ts";
 import type { Execute, Peer } from "./world.ts";
 
 const said = (event: AgentEvent): string[] => (event.type === "agent_text_message" ? [event.text] : []);
@@ -17,7 +17,7 @@ async function begin(a: Peer, options: SendOptions = {}): Promise<{ workId: stri
   );
   // Whoever awaits it later sees the failure; until then it is nobody's.
   answer.catch(() => {});
-  return { workId: await within("the peer says under which id it does the work", 5_000, accepted.promise), answer };
+  return { workId: await within("the peer says under which id it does the work", PATIENCE_MS, accepted.promise), answer };
 }
 
 /** Works until it is told to end, or is cancelled. */
@@ -48,7 +48,7 @@ export const streaming: readonly Definition[] = [
       const gate = Promise.withResolvers<void>();
       const { a } = await world.pair(async (_context, queue) => {
         queue.enqueue({ type: "agent_text_message", text: "first" });
-        await within("the first event reaches the caller while the work goes on", 5_000, gate.promise);
+        await within("the first event reaches the caller while the work goes on", PATIENCE_MS, gate.promise);
         queue.enqueue({ type: "agent_parts_message", parts: [{ kind: "data", data: { n: 2 } }] });
         queue.enqueue({ type: "agent_text_message", text: "last" });
       });
@@ -120,7 +120,7 @@ export const cancellation: readonly Definition[] = [
       const { a } = await world.pair(work.execute);
       const { workId, answer } = await begin(a);
       await a.backend.cancel?.("agent-0", "agent-1", workId);
-      await eventually("the signal of the work aborts", 5_000, work.cancelled);
+      await eventually("the signal of the work aborts", PATIENCE_MS, work.cancelled);
       await expectFailure("the send whose work was cancelled", answer, { peer: "agent-1", codes: ["remote"] });
     },
   },
@@ -152,11 +152,11 @@ export const resumption: readonly Definition[] = [
       // Some of the time the work ends only after the caller is back.
       await systemClock.sleep(30);
       work.release();
-      const result = await within("the answer after resume", 10_000, resumed ?? Promise.reject(new Error("no resume")));
+      const result = await within("the answer after resume", PATIENCE_MS, resumed ?? Promise.reject(new Error("no resume")));
       assert.equal(result.text, "done");
       const later = await within(
         "the answer once more",
-        10_000,
+        PATIENCE_MS,
         a.backend.resume?.("agent-0", "agent-1", workId) ?? Promise.resolve(null),
       );
       assert.equal(later?.text, "done", "also when the work was done before");

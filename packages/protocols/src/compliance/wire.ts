@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { type Address, createPrng, systemClock } from "@failstorm/core";
 import type { Definition } from "./define.ts";
-import { within } from "./expectations.ts";
+import { PATIENCE_MS, within } from "./expectations.ts";
 import { HOST, introduce, type Peer, type World } from "./world.ts";
 
 const CUTS = 24;
@@ -100,7 +100,7 @@ async function recordSend(a: Peer, proxy: Proxy): Promise<{ request: Buffer; ans
 async function stillServes(a: Peer, proxy: Proxy): Promise<void> {
   await startAfresh(proxy);
   const sent = a.backend.send("agent-0", "agent-1", { text: "still there?" });
-  assert.equal((await within("an answer after all that", 5_000, sent)).text, "still there?");
+  assert.equal((await within("an answer after all that", PATIENCE_MS, sent)).text, "still there?");
 }
 
 /** What strangers send to an open port. */
@@ -122,14 +122,14 @@ export const wire: readonly Definition[] = [
   {
     id: "contract-cut-answer",
     title: "an answer that is cut at any byte is a failure noticed at once, or was whole",
-    timeoutMs: 60_000,
+    timeoutMs: 120_000,
     check: async (world) => {
       const { a, proxy } = await proxied(world);
       const { answer } = await recordSend(a, proxy);
       await startAfresh(proxy);
       for (const at of cutsOf(answer.length)) {
         proxy.cutAfter = at;
-        const sent = a.backend.send("agent-0", "agent-1", { text: "recorded" }, { signal: AbortSignal.timeout(5_000) });
+        const sent = a.backend.send("agent-0", "agent-1", { text: "recorded" }, { signal: AbortSignal.timeout(PATIENCE_MS) });
         const outcome = await sent.then(
           ({ text }) => text,
           (error: unknown) => error as { name: string; code: string },
@@ -149,7 +149,7 @@ export const wire: readonly Definition[] = [
   {
     id: "contract-cut-request",
     title: "a request that is cut at any byte is not executed and leaves the host as it was",
-    timeoutMs: 60_000,
+    timeoutMs: 120_000,
     check: async (world) => {
       const { a, b, proxy } = await proxied(world);
       const { request } = await recordSend(a, proxy);
@@ -175,7 +175,7 @@ export const wire: readonly Definition[] = [
   {
     id: "contract-nonsense",
     title: "nonsense, and messages with bytes changed, do not bring a host down",
-    timeoutMs: 60_000,
+    timeoutMs: 120_000,
     check: async (world) => {
       const { a, proxy } = await proxied(world);
       const { request } = await recordSend(a, proxy);

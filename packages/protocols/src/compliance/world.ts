@@ -1,3 +1,5 @@
+import { randomInt } from "node:crypto";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -99,7 +101,8 @@ export class World {
     const workspaceDir = options.workspaceDir ?? this.tempDir();
     const metered = createMeteredClient({
       clock: systemClock,
-      connectTimeoutMs: 5_000,
+      // A thousand at once overflow the queue of a server that has other things to do: the kernel tries again after 1, 3 and 7 s.
+      connectTimeoutMs: 30_000,
       onResidual: (_tag, sent, received) => {
         residual.bytesSent += sent;
         residual.bytesReceived += received;
@@ -167,6 +170,26 @@ export class World {
       await new Promise((resolve) => server.close(resolve));
     });
     return { host: HOST, port: (server.address() as { port: number }).port };
+  }
+}
+
+const QUIET = { from: 10_000, to: 31_000, tries: 20 };
+
+/**
+ * A port where nobody listens, below those that are given to whoever takes any: so nobody gets it by chance while it is free, between the end of
+ * one process and the start of the next for instance.
+ */
+export async function quietPort(): Promise<number> {
+  for (let tries = 1; ; tries++) {
+    const port = randomInt(QUIET.from, QUIET.to);
+    const probe = createServer();
+    try {
+      await once(probe.listen(port, HOST), "listening");
+      await new Promise((resolve) => probe.close(resolve));
+      return port;
+    } catch (error) {
+      if (tries === QUIET.tries) throw error;
+    }
   }
 }
 
