@@ -111,7 +111,7 @@ const serves = async (): Promise<void> => {
 
 async function post(path: string, body: string, version: string, init: RequestInit = {}) {
   const headers = { "content-type": "application/json", "a2a-version": version };
-  const answer = await fetch(url + path, { method: "POST", headers, body, signal: AbortSignal.timeout(2_000), ...init });
+  const answer = await fetch(url + path, { method: "POST", headers, body, signal: AbortSignal.timeout(30_000), ...init });
   const text = await answer.text();
   return { status: answer.status, stream: answer.headers.get("content-type") === "text/event-stream", text };
 }

@@ -45,7 +45,7 @@ interface PeerOptions {
 /** An agent's backend; a second one of the same id and workspace is its next incarnation. */
 export function a2aPeer(agentId: string, options: PeerOptions = {}): Peer {
   const { clock = systemClock, incarnation = 1, section = {}, prefix = "", host = "127.0.0.1" } = options;
-  const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 2_000, onResidual: () => {} });
+  const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 30_000, onResidual: () => {} });
   closing(() => client.close());
   const peer = { agentId, client, prefix, capabilities: ["tool:search", "shard:1"], port: 0 };
   const backend = createA2aBackend({

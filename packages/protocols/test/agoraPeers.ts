@@ -35,7 +35,7 @@ export function agoraPeer(
   options: { section?: unknown; workspaceDir?: string; incarnation?: number; clock?: Clock } = {},
 ): Peer {
   const { clock = systemClock, incarnation = 1, section = {} } = options;
-  const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 2_000, onResidual: () => {} });
+  const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 30_000, onResidual: () => {} });
   opened.push(() => client.close());
   const peer = { agentId, client, capabilities: ["tool:search"], port: 0 };
   const backend = createAgoraBackend({

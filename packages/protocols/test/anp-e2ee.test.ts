@@ -478,5 +478,5 @@ describe("on the wire", () => {
     );
     expect(executions).toEqual(["hello"]);
     expect((await call(stranger, b, "direct.send", next)).json.result).toMatchObject({ accepted: true });
-  }, 30_000);
+  }, 120_000);
 });

@@ -1,5 +1,5 @@
 import type { Traffic } from "@failstorm/core";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { signRequest } from "../src/anp/httpSignature.ts";
 import { failure, nowS, type Peer, World } from "./anp/world.ts";
 
@@ -44,21 +44,26 @@ test("[anp-websocket-bytes] each message's bytes are its own while the connectio
     expect(traffic.firstByteAt).not.toBeNull();
   }
   const gate = Promise.withResolvers<void>();
+  const deadline = new AbortController();
   const b = await world.peer("agent-2", {
     section,
     execute: async ({ payload }, queue) => {
-      if ("text" in payload && payload.text === "slow") await gate.promise;
+      if ("text" in payload && payload.text === "slow") {
+        // When the message has arrived, not before it was sent.
+        deadline.abort(new DOMException("too late", "TimeoutError"));
+        await gate.promise;
+      }
       queue.enqueue({ type: "agent_text_message", text: "done" });
     },
   });
   introduce(b);
   const { traffic: second } = await a.backend.connect("agent-0", "agent-2");
-  const options = { signal: AbortSignal.timeout(30), cause: "retry" } as const;
+  const options = { signal: deadline.signal, cause: "retry" } as const;
   const givenUp = await failure(a.backend.send("agent-0", "agent-2", { text: "slow" }, options));
   expect(a.residuals).toEqual([]);
   gate.resolve();
   const after = await a.backend.send("agent-0", "agent-2", { text: "quick" });
-  await vi.waitFor(() => expect(a.residuals).toHaveLength(1));
+  await expect.poll(() => a.residuals).toHaveLength(1);
   expect(a.residuals[0]?.tag).toEqual({ peer: "agent-2", kind: "tool", cause: "retry" });
   const all = [
     handshake,

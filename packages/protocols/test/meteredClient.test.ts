@@ -23,7 +23,7 @@ function client(): OwnMeteredClient & { readonly residuals: Residual[] } {
   const residuals: Residual[] = [];
   const made = createMeteredClient({
     clock: systemClock,
-    connectTimeoutMs: 2_000,
+    connectTimeoutMs: 30_000,
     onResidual: (tag, bytesSent, bytesReceived) => residuals.push({ tag, bytesSent, bytesReceived }),
   });
   opened.push(() => made.close());

@@ -25,7 +25,7 @@ afterEach(async () => {
 const protocol: Protocol = await loadProtocol("simple_json");
 
 function peer(agentId: string, section: unknown = {}, clock: Clock = systemClock): Peer {
-  const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 2_000, onResidual: () => {} });
+  const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 30_000, onResidual: () => {} });
   const repeats: string[] = [];
   const backend = protocol.createBackend({
     describeSelf: () => ({ agentId, incarnation: 3, capabilities: ["tool:search"] }),

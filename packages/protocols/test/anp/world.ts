@@ -5,6 +5,7 @@ import path from "node:path";
 import {
   type Address,
   type AgentExecutor,
+  type Clock,
   type CommBackend,
   type CommError,
   createPrng,
@@ -45,6 +46,7 @@ export interface PeerOptions {
   readonly workspaceDir?: string;
   readonly port?: number;
   readonly incarnation?: number;
+  readonly clock?: Clock;
 }
 
 const echo: AgentExecutor["execute"] = async ({ payload }, queue) =>
@@ -73,11 +75,11 @@ export class World {
   }
 
   async peer(agentId: string, options: PeerOptions = {}): Promise<Peer> {
-    const { execute = echo, workspaceDir = this.tempDir(), port = 0, incarnation = 1 } = options;
+    const { execute = echo, workspaceDir = this.tempDir(), port = 0, incarnation = 1, clock = systemClock } = options;
     const residuals: Array<Peer["residuals"][number]> = [];
     const client = createMeteredClient({
       clock: systemClock,
-      connectTimeoutMs: 2_000,
+      connectTimeoutMs: 30_000,
       onResidual: (tag, bytesSent, bytesReceived) => residuals.push({ tag, bytesSent, bytesReceived }),
     });
     const repeats: string[] = [];
@@ -86,7 +88,7 @@ export class World {
       describeSelf: () => ({ agentId, incarnation, capabilities: ["tool:search"] }),
       selfAddress: () => ({ host: HOST, port: local === null ? port : Number(new URL(local.baseUrl).port) }),
       client,
-      clock: systemClock,
+      clock,
       prng: createPrng(1),
       workspaceDir,
       config: protocol.parseConfig(options.section),

@@ -10,7 +10,8 @@ const NAMES = MEMBER_NAMES;
 const section = { hosts: NAMES };
 const world = new World({ protocol, module: "meta", section });
 const agents: Peer[] = [];
-const gates = new Map<string, PromiseWithResolvers<void>>();
+/** Work that waits: it says that it has begun. */
+const gates = new Map<string, { readonly begun: () => void; readonly open: Promise<void> }>();
 
 const wordsOf = (payload: Parameters<Execute>[0]["payload"]): string => ("text" in payload ? payload.text : "");
 
@@ -20,8 +21,11 @@ const execute: Execute = async (context, queue) => {
   switch (order) {
     case "fail":
       throw new Error(`cannot ${rest.join(" ")}`);
-    case "wait":
-      return gates.get(rest.join(" "))?.promise;
+    case "wait": {
+      const gate = gates.get(rest.join(" "));
+      gate?.begun();
+      return gate?.open;
+    }
     case "late":
       await systemClock.sleep(Number(rest[0]));
       return queue.enqueue({ type: "agent_text_message", text: rest.join(" ") });
@@ -105,14 +109,16 @@ describe.each(PAIRS)("an agent that hosts %s asks one that hosts %s", (caller, c
 
   test("[meta-pairs] a deadline ends it here, at once, and not there", async () => {
     const name = `${caller} ${callee}`;
-    const gate = Promise.withResolvers<void>();
-    gates.set(name, gate);
+    const [begun, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    gates.set(name, { begun: begun.resolve, open: gate.promise });
     const { to } = pair;
     const before = to.executions.length;
-    const startedAt = systemClock.now();
-    const failure = await codeOf(ask(`wait ${name}`, { signal: AbortSignal.timeout(100) }));
-    expect(failure).toMatchObject({ code: "timeout", peer: to.agentId, traffic: { protocol: callee } });
-    expect(systemClock.now() - startedAt).toBeLessThan(5_000);
+    const deadline = new AbortController();
+    const failure = codeOf(ask(`wait ${name}`, { signal: deadline.signal }));
+    await begun.promise;
+    deadline.abort(new DOMException("too late", "TimeoutError"));
+    // With an answer it could only end when the gate is open.
+    expect(await failure).toMatchObject({ code: "timeout", peer: to.agentId, traffic: { protocol: callee } });
     expect(to.executions[before]?.signal.aborted).toBe(false);
     gate.resolve();
   });

@@ -27,7 +27,7 @@ function program(
   hosts: readonly (readonly string[])[],
   section: unknown = {},
 ): { backend: MetaBackend; client: OwnMeteredClient } {
-  const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 2_000, onResidual: () => {} });
+  const client = createMeteredClient({ clock: systemClock, connectTimeoutMs: 30_000, onResidual: () => {} });
   const backend = createMetaClient({
     agentId: "program",
     hosts,
@@ -262,11 +262,11 @@ test("[meta-lazy] a protocol's code is loaded by whoever hosts or dials it, and 
     const local = await backend.spawnLocalAgent("agent-0", "127.0.0.1", 0, { execute: async () => {}, cancel: async () => {} });
     said.push(backends());
     backend.registerEndpoint("agent-1", { host: "127.0.0.1", port: 9 });
-    await backend.send("agent-0", "agent-1", { text: "x" }, { signal: AbortSignal.timeout(500) }).catch(() => {});
+    await backend.send("agent-0", "agent-1", { text: "x" }, { signal: AbortSignal.timeout(30_000) }).catch(() => {});
     said.push(backends());
     await local.close(); await backend.close(); await client.close();
     console.log(JSON.stringify(said));
   `;
   const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { cwd: src });
   expect(JSON.parse(stdout)).toEqual(["", "acp", "acp agora"]);
-}, 30_000);
+});
