@@ -33,8 +33,9 @@ const IDS = HOSTS.map((_, index) => `agent-${index}`);
 const configOf = (scenario: Partial<RunConfig["scenario"]> = {}): RunConfig =>
   ({
     scenario: { name: "fail-storm", protocol: "meta", agentCount: HOSTS.length, hosts: HOSTS, seed: 5, ...scenario },
-    network: { connectionTimeoutMs: 5000 },
-    tasks: { attemptTimeoutMs: 5000, deadlineMs: 3000 },
+    // Nothing here waits for that long, but on a machine that stands still.
+    network: { connectionTimeoutMs: 30_000 },
+    tasks: { attemptTimeoutMs: 30_000, deadlineMs: 30_000 },
     qa: { topK: 5 },
     protocolConfig: {},
   }) as unknown as RunConfig;
@@ -137,15 +138,15 @@ describe("a meta network in this process, over real sockets", () => {
     expect(() => network.strike({ count: 0.5 })).toThrow("strike: count 0.5 must be a whole number, at least 1");
   });
 
-  it("gives a task up at its deadline, also where an attempt may take longer", { timeout: 15_000 }, async () => {
+  it("gives a task up at its deadline, also where an attempt may take longer", async () => {
     const silent: AgentExecutor = { execute: () => new Promise(() => undefined), cancel: async () => undefined };
-    const config = { ...configOf(), tasks: { attemptTimeoutMs: 8000.5, deadlineMs: 700 } } as RunConfig;
+    const config = { ...configOf(), tasks: { attemptTimeoutMs: 120_000.5, deadlineMs: 700 } } as RunConfig;
     const deaf = await open({ executorOf: () => silent }, config);
     try {
       await deaf.installOutboundAdapters();
       const startedAt = systemClock.now();
       expect(await deaf.submit({ tool: "search", input: 1 })).toMatchObject({ error: "timeout" });
-      expect(systemClock.now() - startedAt).toBeLessThan(4000);
+      expect(systemClock.now() - startedAt).toBeLessThan(30_000);
     } finally {
       await deaf.close();
     }
@@ -164,7 +165,7 @@ describe("the life of a network in this process", () => {
     expect(await agent?.health()).toMatchObject({ up: false });
   });
 
-  it("once closed says so, closes once, and gives up what is under way", { timeout: 15_000 }, async () => {
+  it("once closed says so, closes once, and gives up what is under way", async () => {
     const silent: AgentExecutor = { execute: () => new Promise(() => undefined), cancel: async () => undefined };
     const config = { ...configOf(), tasks: { attemptTimeoutMs: 60_000, deadlineMs: 60_000 } } as RunConfig;
     const network = await open({ executorOf: () => silent }, config);
@@ -180,7 +181,7 @@ describe("the life of a network in this process", () => {
     expect(network.close()).toBe(closing);
     expect((await Promise.all(underWay)).map(({ error }) => error)).toEqual(["aborted", "unknown_agent", "aborted"]);
     await closing;
-    expect(systemClock.now() - startedAt).toBeLessThan(10_000);
+    expect(systemClock.now() - startedAt).toBeLessThan(30_000);
     const closed = /the network is closed; createFailstormMetaNetwork makes another/;
     await expect(network.submit({ tool: "search", input: 1 })).rejects.toThrow(closed);
     await expect(network.sendShardTask("agent-0", { query: "q" })).rejects.toThrow(closed);
