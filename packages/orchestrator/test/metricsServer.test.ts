@@ -1,14 +1,11 @@
-import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
 import { expect, it } from "vitest";
+import { checkPorts } from "../src/index.ts";
 import { startMetricsServer } from "../src/metricsServer.ts";
+import { testConfig } from "./fixtures/plan.ts";
 
 it("serves what agents log of their tasks, with latencies", async () => {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
+  const { ports } = await checkPorts(testConfig("out", { scenario: { agentCount: 1 } }));
+  const port = ports[0] ?? 0;
   const server = await startMetricsServer(port);
   const of = { t: 0, src: "agent-0", inc: 1, seq: 0, ev: "task.outcome" as const, attempt: 1, evidence: [], orphanOf: null };
   server.observe({ ...of, task: "t-0", status: "answered", answer: "Oslo", latencyMs: 700 });

@@ -12,7 +12,7 @@ import { allGone, isRunning } from "./fixtures/processes.ts";
 const fixture = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
 
 /** Three agents that ignore SIGTERM and the end of the control link, so that only SIGKILL ends them; one is stopped. */
-describe("an orchestrator that ends half-way", { timeout: 30_000 }, () => {
+describe("an orchestrator that ends half-way", { timeout: 120_000 }, () => {
   let runDir: string;
   let orchestrator: ChildProcess;
   let agents: number[];
@@ -44,7 +44,7 @@ describe("an orchestrator that ends half-way", { timeout: 30_000 }, () => {
 
   it("leaves no agent behind when it is SIGKILLed, not even a stopped or a stubborn one", async () => {
     orchestrator.kill("SIGKILL");
-    await allGone(agents, 5000);
+    await allGone(agents, 30_000);
   });
 
   it("ends its agents on Ctrl-C before it ends itself", async () => {
