@@ -12,7 +12,7 @@ import { projectRoot } from "../src/project.ts";
  */
 const main = path.join(projectRoot, "packages", "cli", "src", "main.ts");
 /** Starting Node takes its time on a busy machine; nothing here waits for anything else. */
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 180_000 });
 let dir: string;
 beforeAll(() => {
   dir = mkdtempSync(path.join(tmpdir(), "failstorm-cli-"));
@@ -68,8 +68,8 @@ describe("bad input: exit code 2, the message on stderr, nothing on stdout, noth
       /broken.yaml:2:3: unknown key scenario.agent_cout; did you mean scenario.agent_count\?/,
     ],
   ];
+  beforeAll(() => writeFileSync(path.join(dir, "broken.yaml"), "scenario:\n  agent_cout: 3\n"));
   it.concurrent.each(cases)("%s", async (_, args, expected) => {
-    writeFileSync(path.join(dir, "broken.yaml"), "scenario:\n  agent_cout: 3\n");
     const { code, stdout, stderr } = await failstorm(args);
     expect(stderr).toMatch(expected);
     expect([code, stdout]).toEqual([2, ""]);

@@ -11,7 +11,7 @@ const KINDS: readonly { readonly kind: DetectorKind; readonly recall: number }[]
   { kind: "swim", recall: 0.3 },
 ];
 const SEEDS = [1, 2, 3, 4];
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 const predicted = (schedule: Schedule): Schedule => ({ ...schedule, predictive: true });
 
