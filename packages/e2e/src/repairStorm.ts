@@ -4,7 +4,7 @@ import { expect } from "vitest";
 import { type EndedRun, words } from "./runCli.ts";
 
 /** A storm after which the topology has to be repaired, and what is to be seen then. */
-export const storm = words("--runtime 17 --fault-time 6 --rate 1 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5");
+export const storm = words("--runtime 14 --fault-time 5 --rate 1 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5");
 
 export const ids = (count: number): string[] => Array.from({ length: count }, (_, index) => `agent-${index}`);
 export const victimsOf = (run: EndedRun): string[] => run.schedule.faults.flatMap((fault) => fault.victims);

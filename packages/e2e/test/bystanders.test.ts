@@ -14,7 +14,7 @@ describe("an agent that somebody else kills", () => {
   it("is an unexpected exit: shown, counted, no victim; the run goes on", async () => {
     const run = sandbox.start(
       words(
-        "--agents 4 --kill-count 1 --seed 12 --rate 2 --deadline 4 --heartbeat-interval 0.5 --heartbeat-timeout 1.5 --runtime 10 --fault-time 6 --no-restart",
+        "--agents 4 --kill-count 1 --seed 12 --rate 2 --deadline 4 --heartbeat-interval 0.5 --heartbeat-timeout 1.5 --runtime 9 --fault-time 5 --no-restart",
       ),
     );
     const { t0 } = await run.event("run.load", () => true, START_MS);
@@ -58,7 +58,7 @@ describe("ports", () => {
     // No port for outgoing connections: those of other runs would take the next ones just when our agents need them.
     const taken = freshBasePort();
     await occupy(taken);
-    const run = sandbox.start(words(`--agents 2 --kill-fraction 0 --runtime 6 --deadline 2 --seed 1 --base-port ${taken}`));
+    const run = sandbox.start(words(`--agents 2 --kill-fraction 0 --runtime 5 --deadline 2 --seed 1 --base-port ${taken}`));
     const result = await run.ended;
     expect(result.stderr).toMatch(new RegExp(`${taken}.*(skipped|taken)`));
     const { of } = readEndedRun(run.dir(), result, run.results);

@@ -14,7 +14,7 @@ const ORPHAN_MS = 20_000;
 const small = (seed: number): string[] =>
   words(`--agents 4 --kill-count 1 --seed ${seed} --rate 2 --deadline 4 --heartbeat-interval 0.5 --heartbeat-timeout 1.5`);
 /** Long enough that only what the test does ends it. */
-const long = words("--runtime 600 --fault-time 6 --restart-after 500");
+const long = words("--runtime 600 --fault-time 5 --restart-after 500");
 
 const loadStarted = (run: Run) => run.event("run.load", () => true, START_MS);
 const struck = (run: Run) => run.event("fault.injected", () => true, START_MS);
@@ -44,7 +44,7 @@ describe("an orchestrator that is SIGKILLed half-way", () => {
   });
 
   it("leaves no agent behind that was stopped by SIGSTOP", async () => {
-    const run = sandbox.start([...small(6), ...words("--runtime 600 --fault-time 6 --fault sigstop")]);
+    const run = sandbox.start([...small(6), ...words("--runtime 600 --fault-time 5 --fault sigstop")]);
     const fault = await struck(run);
     const family = descendantsOf(run.pid);
     expect(isRunning(fault.pid)).toBe(true);

@@ -12,7 +12,7 @@ describe("transport signals", () => {
   it("make every survivor detect every victim by its closed stream, long before any heartbeat is missed", async () => {
     const run = await sandbox.run(
       words(
-        "--agents 5 --kill-count 2 --seed 4 --transport-signals --runtime 12 --fault-time 6 --no-restart --rate 1 --deadline 4 --heartbeat-timeout 10",
+        "--agents 5 --kill-count 2 --seed 4 --transport-signals --runtime 10 --fault-time 5 --no-restart --rate 1 --deadline 4 --heartbeat-timeout 10",
       ),
     );
     expect(run.code, run.stderr).toBe(0);
@@ -28,7 +28,7 @@ describe("transport signals", () => {
 describe("sigstop", () => {
   it("hangs the victims until SIGCONT at the end: detected by probes, nobody exits, the same incarnation answers again", async () => {
     const run = await sandbox.run(
-      words(`--agents 4 --kill-count 1 --seed 5 --fault sigstop --runtime 12 --fault-time 6 --rate 1 --deadline 5 ${quick}`),
+      words(`--agents 4 --kill-count 1 --seed 5 --fault sigstop --runtime 10 --fault-time 5 --rate 1 --deadline 5 ${quick}`),
     );
     expect(run.code, run.stderr).toBe(0);
     expect(exitsBeforeStop(run)).toEqual([]);
@@ -38,7 +38,7 @@ describe("sigstop", () => {
     expect(struck).toMatchObject({ agent: victim, kind: "sigstop", fake: false });
     expect(cleared).toMatchObject({ agent: victim, kind: "sigstop" });
     const t0 = run.of("run.load")[0]?.t0 ?? Number.NaN;
-    expect((cleared?.before ?? 0) - t0).toBeGreaterThanOrEqual(12_000 - 1);
+    expect((cleared?.before ?? 0) - t0).toBeGreaterThanOrEqual(10_000 - 1);
     const stopped = run.events.filter(
       (event) => event.src === victim && event.t > (struck?.after ?? 0) + 100 && event.t < (cleared?.before ?? 0),
     );
@@ -57,7 +57,7 @@ describe("sigterm", () => {
   it("ends the victims by the fault's doing; they are restarted", async () => {
     const run = await sandbox.run(
       words(
-        `--agents 4 --kill-count 1 --seed 6 --fault sigterm --runtime 16 --fault-time 6 --restart-after 2 --rate 1 --deadline 5 ${quick}`,
+        `--agents 4 --kill-count 1 --seed 6 --fault sigterm --runtime 13 --fault-time 5 --restart-after 2 --rate 1 --deadline 5 ${quick}`,
       ),
     );
     expect(run.code, run.stderr).toBe(0);
@@ -77,7 +77,7 @@ describe("a victim that dies shortly before the end", () => {
   it("is noticed before the run ends, so that its tasks are not lost", async () => {
     const run = await sandbox.run(
       words(
-        `--agents 3 --kill-count 1 --seed 4 --runtime 7 --fault-time 6 --no-restart --think-time 0 --rate 3 --deadline 4 --set scenario.warmup=1 ${quick}`,
+        `--agents 3 --kill-count 1 --seed 4 --runtime 6 --fault-time 5 --no-restart --think-time 0 --rate 3 --deadline 4 --set scenario.warmup=1 ${quick}`,
       ),
     );
     expect(run.stderr).toContain("heartbeats may take 2 s to notice it");
@@ -91,7 +91,7 @@ describe("--cycles 2", () => {
   it("strikes twice, each storm with its own victims and measures", async () => {
     const run = await sandbox.run(
       words(
-        `--agents 4 --kill-count 1 --seed 10 --cycles 2 --runtime 26 --fault-time 6 --cycle-interval 10 --restart-after 3 --rate 1 --deadline 4 ${quick}`,
+        `--agents 4 --kill-count 1 --seed 10 --cycles 2 --runtime 21 --fault-time 5 --cycle-interval 8 --restart-after 3 --rate 1 --deadline 4 ${quick}`,
       ),
     );
     expect(run.code, run.stderr).toBe(0);

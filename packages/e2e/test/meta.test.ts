@@ -12,7 +12,7 @@ const MEMBERS = ["a2a", "acp", "agora", "anp"];
 
 /** Eight agents, two of each protocol; all that host ANP die and come back. */
 const storm = words(
-  "meta --config configs/meta.yaml --kill-protocol anp --kill-fraction 1 --seed 4 --runtime 20 --fault-time 7 --restart-after 4 --rate 1 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5",
+  "meta --config configs/meta.yaml --kill-protocol anp --kill-fraction 1 --seed 4 --runtime 18 --fault-time 6 --restart-after 4 --rate 1 --deadline 6 --heartbeat-interval 0.5 --heartbeat-timeout 1.5",
 );
 
 describe("the storm over a network of several protocols", () => {

@@ -9,7 +9,7 @@ const quick = "--heartbeat-interval 0.5 --heartbeat-timeout 1.5";
 describe("a fake fault", () => {
   it("is a marker and nothing else: no exit, no detection, no recovery", async () => {
     const run = await sandbox.run(
-      words(`--agents 4 --kill-count 2 --seed 7 --fake-fault --runtime 9 --fault-time 6 --rate 1 --deadline 4 ${quick}`),
+      words(`--agents 4 --kill-count 2 --seed 7 --fake-fault --runtime 8 --fault-time 5 --rate 1 --deadline 4 ${quick}`),
     );
     expect(run.code, run.stderr).toBe(0);
     expect(run.of("fault.injected")).toMatchObject([{ fake: true }, { fake: true }]);
@@ -30,7 +30,7 @@ describe("a fake fault", () => {
 
 describe("no fault", () => {
   it("--kill-fraction 0: the same work, no storm, every task answered right in its deadline", async () => {
-    const run = await sandbox.run(words(`--agents 3 --kill-fraction 0 --seed 8 --runtime 12 --rate 1 ${quick}`));
+    const run = await sandbox.run(words(`--agents 3 --kill-fraction 0 --seed 8 --runtime 10 --rate 1 ${quick}`));
     expect(run.code, run.stderr).toBe(0);
     expect(run.of("fault.injected")).toEqual([]);
     expect(run.metrics).toMatchObject({ storms: [], recovery_ms: null, tasks_lost: 0, false_positives: 0, valid: true });
@@ -40,7 +40,7 @@ describe("no fault", () => {
   });
 
   it("--agents 1: one agent adopts the tools it lacks and answers; nobody is killed", async () => {
-    const run = await sandbox.run(words("--agents 1 --seed 9 --runtime 12 --rate 1"));
+    const run = await sandbox.run(words("--agents 1 --seed 9 --runtime 9 --rate 1"));
     expect(run.code, run.stderr).toBe(0);
     expect(run.stderr).toMatch(/one agent: nobody is killed/);
     expect(run.of("fault.injected")).toEqual([]);

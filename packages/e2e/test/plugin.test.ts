@@ -21,7 +21,7 @@ afterAll(async () => {
   rmSync(outside, { recursive: true, force: true });
 });
 
-const storm = words("--agents 5 --kill-count 2 --seed 5 --runtime 16 --fault-time 6 --restart-after 4 --deadline 6");
+const storm = words("--agents 5 --kill-count 2 --seed 5 --runtime 14 --fault-time 5 --restart-after 4 --deadline 6");
 const quick = words("--rate 1 --heartbeat-interval 0.5 --heartbeat-timeout 1.5");
 
 describe("the guide's protocol, outside the project", () => {

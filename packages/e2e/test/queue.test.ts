@@ -84,7 +84,7 @@ describe("failstorm queue", () => {
     ["meta", ["a2a", "acp", "agora", "anp"]],
   ])("%s: worker and coordinator killed, every question has its one result", async (protocol, spoken) => {
     const run = await queue(
-      `--protocol ${protocol} --questions 160 --think-time 0.2 --kill-fraction 0.25 --kill-coordinator --fault-time 4 --restart-after 0.3`,
+      `--protocol ${protocol} --questions 160 --think-time 0.17 --kill-fraction 0.25 --kill-coordinator --fault-time 3 --restart-after 0.3`,
     );
     expectEachOnce(run, 160);
     expect(run.metrics).toMatchObject({ recorded: 160, missing: 0, failed: 0, repeated_lines: 0, restarts: 1, partial: false });
@@ -105,7 +105,7 @@ describe("failstorm queue", () => {
   it("goes on where Ctrl-C ended it, and brings back a results file that was deleted in mid-run", async () => {
     const results = newResults();
     // Seconds of work, so that the queue is not done before it is interrupted.
-    const line = "queue --questions 200 --think-time 0.15 --seed 11";
+    const line = "queue --questions 150 --think-time 0.15 --seed 11";
     const first = sandbox.start(words(line), { results });
     const journal = await eventually("first results", START_MS, () => {
       const found = journalOf(results);
@@ -125,10 +125,10 @@ describe("failstorm queue", () => {
     expect(before.results.length).toBeGreaterThan(7);
     // The same call again.
     const run = await queue(line.replace("queue ", ""), results);
-    expectEachOnce(run, 200);
-    expect(run.metrics).toMatchObject({ recorded: 200, recorded_before: before.results.length, partial: false });
+    expectEachOnce(run, 150);
+    expect(run.metrics).toMatchObject({ recorded: 150, recorded_before: before.results.length, partial: false });
     const document = JSON.parse(readFileSync(path.join(run.dir, "queue_results.json"), "utf8")) as Record<string, unknown[]>;
-    expect(document["results"]).toHaveLength(200);
+    expect(document["results"]).toHaveLength(150);
     expect(document["metadata"]).toMatchObject({ complete: true, sessions: 2 });
   });
 

@@ -87,9 +87,9 @@ describe.skipIf(!hasBrowser)("report.html in headless Chromium", () => {
     await expect.poll(() => page.locator("#tip.on").textContent()).toMatch(/Until the first right answer, in its deadline/);
     await page.locator('a[href="#ev-detection_ms"]').first().click();
     await expect.poll(() => page.locator("#ev-detection_ms").isVisible()).toBe(true);
-    expect(await page.locator("#ev-detection_ms tbody tr").count()).toBe(run.metrics.detection_ms?.reached);
+    await expect.poll(() => page.locator("#ev-detection_ms tbody tr").count()).toBe(run.metrics.detection_ms?.reached);
     await page.locator("#scheme").click();
-    expect(await ground()).toBe("rgb(255, 255, 255)");
+    await expect.poll(ground).toBe("rgb(255, 255, 255)");
     expect(complaints).toEqual([]);
     await page.close();
   });

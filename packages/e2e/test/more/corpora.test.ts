@@ -7,7 +7,7 @@ const sandbox = openSandbox();
 afterAll(() => sandbox.close());
 
 const storm =
-  "--kill-count 1 --no-restart --runtime 10 --fault-time 6 --deadline 4 --heartbeat-interval 0.5 --heartbeat-timeout 1.5";
+  "--kill-count 1 --no-restart --runtime 9 --fault-time 5 --deadline 4 --heartbeat-interval 0.5 --heartbeat-timeout 1.5";
 
 describe("other inputs", () => {
   // The data lie beside the checkout and are no part of it.
