@@ -597,10 +597,11 @@ describe("the host", () => {
     const streaming = (async () => {
       for await (const event of client.runStream("agent-1", "x")) events.push(event.type);
     })();
+    // Told that the run failed, or cut off, maybe before the host has closed: both are an end.
+    const ended = Promise.allSettled([waiting, streaming]);
     await expect.poll(() => peer.executions.length + events.length).toBe(4);
     await peer.local?.close();
-    // Told that the run failed, or cut off: both are an end.
-    await Promise.allSettled([waiting, streaming]);
+    await ended;
     expect(peer.executions.every(({ signal }) => signal.aborted)).toBe(true);
   });
 

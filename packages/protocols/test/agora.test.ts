@@ -355,9 +355,8 @@ describe("accounting", () => {
 
 describe("failures are typed", () => {
   test("nobody listens; nobody is known", async () => {
-    const gone = await rawServer(() => {});
-    await gone.close();
-    a.backend.registerEndpoint("agent-1", gone);
+    // A port that nobody is ever given by chance, unlike one that was free a moment ago.
+    a.backend.registerEndpoint("agent-1", { host: "127.0.0.1", port: 2 });
     expect(await failure(send({ text: "x" }))).toMatchObject({ code: "refused", peer: "agent-1" });
     expect((await failure(a.backend.send("agent-0", "agent-9", { text: "x" }))).code).toBe("unknown_agent");
   });
