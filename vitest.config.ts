@@ -13,8 +13,7 @@ const MORE = "packages/e2e/test/more/**/*.test.ts";
 
 /**
  * Groups run one after the other. The oracle's run is measured against a packet capture, so it has the machine to itself;
- * the other storms mostly wait. Three of them at a time leave two cores a quarter idle and four break what they measure, so that it is two:
- * cores half as fast are to do as well.
+ * the other storms mostly wait, and three of them at a time leave two cores a quarter idle (four broke what they measure).
  */
 export default defineConfig({
   test: {
@@ -31,14 +30,14 @@ export default defineConfig({
         },
       },
       { test: { ...E2E, name: "oracle", include: [ORACLE], maxWorkers: 1, sequence: { groupOrder: 1 } } },
-      { test: { ...E2E, name: "more", include: [MORE], maxWorkers: 2, sequence: { groupOrder: 3 } } },
+      { test: { ...E2E, name: "more", include: [MORE], maxWorkers: 3, sequence: { groupOrder: 3 } } },
       {
         test: {
           ...E2E,
           name: "e2e",
           include: ["packages/e2e/test/**/*.test.ts"],
           exclude: [ORACLE, MORE],
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 2 },
         },
       },
