@@ -25,8 +25,10 @@ export type ViewListener = (view: MembershipView, changes: readonly Change[]) =>
  * far more than finding out does, and on few cores everybody's aftermath would delay everybody's detections.
  */
 const GATHER_MS = 10;
-/** … but no longer than this after the first of them. Well below any heartbeat interval. */
+/** … but no longer than this after the first of them. */
 const GATHER_MAX_MS = 30;
+/** Where more than so many are live, both are longer in proportion: that many more die, and news of them go through several hands. */
+const GATHER_AGENTS = 8;
 
 /**
  * Who is believed live, as this agent's failure detector says: drives the detector (which has no clock and no I/O of its own),
@@ -40,6 +42,7 @@ export class Membership {
   /** Declared dead, recorded, and not yet acted upon. */
   private gathered: Change[] = [];
   private gatheredSince = 0;
+  private gatherTimes = 1;
   private endGathering: Cancel | null = null;
   private detector: FailureDetector | null = null;
   private readonly options: {
@@ -171,7 +174,8 @@ export class Membership {
         identify(effect.peer);
         return;
       case "gossip":
-        void this.gossip(effect.to, effect.entries);
+        // Each by itself: who does not answer keeps nobody from learning that another could not be reached.
+        for (const to of effect.to) void this.gossip([to], effect.entries);
         return;
       case "standby": {
         const { peer, incarnation: peerInc, reason, score } = effect;
@@ -200,7 +204,10 @@ export class Membership {
     if (state === "alive") this.followDeaths();
     recordDetection(this.options.registry, effect, this.options.clock.now());
     if (state === "alive") return this.announce([{ peer, incarnation, state }]);
-    if (this.gathered.length === 0) this.gatheredSince = this.options.clock.now();
+    if (this.gathered.length === 0) {
+      this.gatheredSince = this.options.clock.now();
+      this.gatherTimes = Math.max(1, this.view.live.length / GATHER_AGENTS);
+    }
     this.gathered.push({ peer, incarnation, state });
     this.gatherOn();
   }
@@ -209,8 +216,9 @@ export class Membership {
   private gatherOn(): void {
     const { clock } = this.options;
     this.endGathering?.();
-    const leftMs = this.gatheredSince + GATHER_MAX_MS - clock.now();
-    this.endGathering = clock.after(Math.max(0, Math.min(GATHER_MS, Math.ceil(leftMs))), () => this.followDeaths());
+    const leftMs = this.gatheredSince + GATHER_MAX_MS * this.gatherTimes - clock.now();
+    const forMs = Math.max(0, Math.ceil(Math.min(GATHER_MS * this.gatherTimes, leftMs)));
+    this.endGathering = clock.after(forMs, () => this.followDeaths());
   }
 
   private followDeaths(): void {

@@ -27,6 +27,8 @@ export interface AskOptions {
   readonly step?: string;
   readonly attempt?: number;
   readonly idempotencyKey?: string;
+  /** To the targets themselves, whatever the links are. Absent = over the links. */
+  readonly direct?: boolean;
 }
 
 export interface Target {
@@ -108,7 +110,8 @@ export class Messenger {
     const replies = new Map<AgentId, Reply>();
     const byId = new Map(targets.map((target) => [target.agentId, target]));
     for (const id of byId.keys()) replies.set(id, { ok: false, code: "unreachable", message: `${id}: no way there` });
-    const hops = this.options.routing.hops([...byId.keys()], route.path);
+    const ids = [...byId.keys()];
+    const hops = options.direct === true ? new Map(ids.map((id) => [id, [id]])) : this.options.routing.hops(ids, route.path);
     await Promise.all(
       [...hops].map(async ([hop, behind]) => {
         const group = behind.map((id) => byId.get(id)).filter((target) => target !== undefined);

@@ -129,7 +129,8 @@ function createMembership(
         predictive: spec.config.network.predictive ?? false,
         // Where everybody probes everybody, each finds out by itself.
         gossip: detector === "swim" || monitored.length < topology.ids.length - 1,
-        fullyLinked: spec.config.network.topology === "mesh",
+        fullyLinked: spec.config.network.topology === "mesh" || topology.isOverlay,
+        fixedMembers: true,
         linked: () => neighbours(topology.linksIn(registry.view()), self.agentId),
         phase: (peer) => prng.fork(`probe/${self.agentId}/${self.incarnation}/${peer}`).next() * heartbeatIntervalMs,
         startAt: clock.now(),
@@ -148,7 +149,8 @@ function createMembership(
       const cause = entries.some((entry) => "probe" in entry) ? "excess_heartbeat" : "ledger";
       const replies = await messenger().askAll(
         to.map((agentId) => ({ agentId, request })),
-        { kind: "gossip", cause, signal },
+        // Where others than the links are monitored, probes keep to no link, and news do neither.
+        { kind: "gossip", cause, signal, direct: topology.isOverlay },
       );
       return to.filter((agentId) => replies.get(agentId)?.ok !== true);
     },
@@ -162,7 +164,8 @@ function stabiliser({ spec, self, backend }: NetworkingOptions, membership: Memb
     const signal = AbortSignal.timeout(spec.config.network.connectionTimeoutMs);
     const request = { op: "hello", rejoin: false } as const;
     const answer = await messenger
-      .ask({ agentId: peer, request }, { kind: "hello", cause: "handshake", signal })
+      // Straight to whom the handshake was with: the link may not be in this view yet.
+      .ask({ agentId: peer, request }, { kind: "hello", cause: "handshake", signal, direct: true })
       // A neighbour that cannot answer will be dialled again when the view changes.
       .catch(() => null);
     const closer = (answer as { closer?: unknown } | null)?.closer;

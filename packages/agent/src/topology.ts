@@ -1,5 +1,5 @@
 import type { AgentId, AgentSpec, Roster } from "@failstorm/core";
-import { buildLinks, type Link, type MembershipView, monitoredBy, repairedLinks } from "@failstorm/network";
+import { buildLinks, type Link, type MembershipView, monitoredBy, monitorsSuccessors, repairedLinks } from "@failstorm/network";
 
 /** The present links of the topology, remembered per view. */
 export function createTopology({ spec, roster }: { readonly spec: AgentSpec; readonly roster: Roster }) {
@@ -17,5 +17,5 @@ export function createTopology({ spec, roster }: { readonly spec: AgentSpec; rea
     const live = new Set(view.liveIds.filter((id) => !doubtful.has(id)));
     return monitoredBy({ self: spec.agentId, monitors, ids, live, initialLinks, links: linksIn(view) });
   };
-  return { ids, linksIn, monitored };
+  return { ids, linksIn, monitored, isOverlay: monitors === "all" || monitorsSuccessors(monitors, ids.length) };
 }

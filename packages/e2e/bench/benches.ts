@@ -8,6 +8,7 @@ import { protocols } from "./protocols.ts";
 import { queue } from "./queue.ts";
 import { scale } from "./scale.ts";
 import { spawn } from "./spawn.ts";
+import { stalls } from "./stalls.ts";
 import { detectionHeartbeat, detectionTransport } from "./storms.ts";
 
 /** All benches, in the order they run. A new one is a module and a line here. */
@@ -21,6 +22,7 @@ export const benches: readonly Bench[] = [
   scale,
   heartbeat64,
   sigstop,
+  stalls,
   networkMessaging,
   antiEntropy,
   queue,

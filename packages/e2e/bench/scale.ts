@@ -13,6 +13,9 @@ const MONITORS = 3;
 /** `FAILSTORM_SCALE=8,16` measures other sizes. */
 const SIZES = sizesFrom(process.env.FAILSTORM_SCALE ?? "8,32,64,128,200");
 const MAX_RATIO = 1.5;
+/** Of a core, an agent of as many as follows, next to no tasks to do. */
+const MAX_IDLE_CORE = 0.01;
+const IDLE_AT = 64;
 /** Messages per node and second may differ so much from one size to another. */
 const CONSTANT = 0.2;
 /** The floor is filled up to the agents' memory, but all of it together not above this. */
@@ -101,6 +104,7 @@ const ratioOf = (storms: readonly Storm[]): number =>
 function checksOf(agents: number, of: readonly Storm[], { prng }: BenchContext): Check[] {
   const ratio = estimate(of, ratioOf, prng);
   const falsePositives = of.reduce((sum, one) => sum + one.falsePositives, 0);
+  const idle = estimate(of, (sample) => 100 * median(sample.map(({ cpuShare }) => cpuShare)), prng);
   return [
     {
       measure: `N = ${agents}: all know all / floor`,
@@ -119,6 +123,15 @@ function checksOf(agents: number, of: readonly Storm[], { prng }: BenchContext):
       median: finite(falsePositives),
       interval: null,
       met: falsePositives === 0,
+    },
+    {
+      measure: `N = ${agents}: CPU of an agent before the fault`,
+      goal: agents === IDLE_AT ? `≤ ${MAX_IDLE_CORE * 100} %` : "",
+      unit: "% of a core",
+      n: of.length,
+      median: finite(idle.value),
+      interval: idle.interval,
+      met: agents === IDLE_AT ? idle.value <= MAX_IDLE_CORE * 100 : null,
     },
   ];
 }

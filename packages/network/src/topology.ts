@@ -132,6 +132,10 @@ export const neighbours = (links: readonly Link[], id: AgentId): readonly AgentI
 const MAX_AGENTS_MONITORED_BY_LINKS = 32;
 const DEFAULT_RING_SUCCESSORS = 3;
 
+/** Whether ring successors are monitored, whatever the links are; else the links, or everybody. */
+export const monitorsSuccessors = (monitors: RunConfig["network"]["monitors"], agents: number): boolean =>
+  monitors === "auto" ? agents > MAX_AGENTS_MONITORED_BY_LINKS : monitors !== "all";
+
 /**
  * Whom `self` monitors. `auto`: its links up to 32 agents (those of the repaired topology, and the dead neighbours of the original
  * one, which is how a restarted neighbour is found), above that 3 ring successors; `all`: everybody else; k: the next k live ring
@@ -149,7 +153,7 @@ export function monitoredBy(options: {
 }): AgentId[] {
   const { self, monitors, ids, live, initialLinks, links } = options;
   if (monitors === "all") return ids.filter((id) => id !== self).sort(byAgentIndex);
-  if (monitors === "auto" && ids.length <= MAX_AGENTS_MONITORED_BY_LINKS) {
+  if (!monitorsSuccessors(monitors, ids.length)) {
     const dead = neighbours(initialLinks, self).filter((id) => !live.has(id));
     return [...new Set([...neighbours(links, self), ...dead])].sort(byAgentIndex);
   }

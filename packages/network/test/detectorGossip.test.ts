@@ -1,7 +1,14 @@
 import type { DetectorKind } from "@failstorm/core";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createFailureDetector, decodeGossip, type DetectorEffect, type FailureDetector, type GossipItem } from "../src/index.ts";
+import {
+  createFailureDetector,
+  decodeGossip,
+  type DetectorEffect,
+  type DetectorOptions,
+  type FailureDetector,
+  type GossipItem,
+} from "../src/index.ts";
 import { INTERVAL_MS, TIMEOUT_MS } from "./detectorWorld.ts";
 
 const KINDS: readonly DetectorKind[] = ["heartbeat", "phi-accrual", "swim"];
@@ -15,7 +22,7 @@ describe.each(KINDS)("gossip of %s detectors", (kind) => {
     state: fc.constantFrom("alive" as const, "dead" as const, "suspect" as const),
     by: fc.constantFrom("agent-1", "agent-2"),
   });
-  const create = (self: string, all: readonly string[], monitored: readonly string[], transportSignals = false) =>
+  const create = (self: string, all: readonly string[], monitored: readonly string[], more: Partial<DetectorOptions> = {}) =>
     createFailureDetector(kind, {
       self,
       incarnation: 1,
@@ -23,10 +30,11 @@ describe.each(KINDS)("gossip of %s detectors", (kind) => {
       monitored,
       intervalMs: INTERVAL_MS,
       timeoutMs: TIMEOUT_MS,
-      transportSignals,
+      transportSignals: false,
       gossip: true,
       phase: () => INTERVAL_MS - 1,
       startAt: 0,
+      ...more,
     });
   const beliefs = (detector: FailureDetector) =>
     detector.status().map(({ peer, incarnation, state }) => `${peer}#${incarnation} ${state}`);
@@ -78,7 +86,7 @@ describe.each(KINDS)("gossip of %s detectors", (kind) => {
     const count = 24;
     const all = Array.from({ length: count }, (_, i) => `agent-${i}`);
     const successors = (i: number): string[] => [1, 2, 3].map((step) => all[(i + step) % count] as string);
-    const detectors = all.map((self, i) => create(self, all, successors(i), true));
+    const detectors = all.map((self, i) => create(self, all, successors(i), { transportSignals: true }));
     const queue: { from: string; effect: DetectorEffect }[] = [];
     const push = (from: string, effects: readonly DetectorEffect[]): void =>
       void queue.push(...effects.map((effect) => ({ from, effect })));
@@ -99,11 +107,11 @@ describe.each(KINDS)("gossip of %s detectors", (kind) => {
     expect(messages).toBeLessThanOrEqual((count - 1) * 3);
   });
 
-  it("where everybody monitors everybody, reaches all in N log N messages", () => {
+  it("where everybody can be sent to, reaches all in N log N messages", () => {
     const count = 40;
     const all = Array.from({ length: count }, (_, i) => `agent-${i}`);
     const others = (self: string): string[] => all.filter((id) => id !== self);
-    const detectors = new Map(all.map((self) => [self, create(self, all, others(self))]));
+    const detectors = new Map(all.map((self) => [self, create(self, all, others(self), { fullyLinked: true })]));
     const queue: { from: string; to: string; entries: readonly GossipItem[] }[] = [
       { from: "agent-7", to: "agent-8", entries: [{ peer: "agent-3", incarnation: 1, refutation: 0, state: "dead" }] },
     ];
@@ -121,6 +129,84 @@ describe.each(KINDS)("gossip of %s detectors", (kind) => {
     );
     expect(convinced).toHaveLength(count - 1);
     expect(queue.length).toBeLessThanOrEqual(count * Math.ceil(Math.log2(count)) + 1);
+  });
+
+  const OPEN = { transportSignals: true, fullyLinked: true, fixedMembers: true };
+  /**
+   * agent-27 of forty, who can all send to all, finds agent-30 dead; `gone` are too, and nobody knows. `dying` dies when it has sent so many
+   * messages, of which the agent before it learns in the next round. Who is not told, and how many messages are sent.
+   */
+  const wave = (unnoticed: readonly string[], dying?: { readonly id: string; readonly sends: number }) => {
+    const all = Array.from({ length: 40 }, (_, i) => `agent-${i}`);
+    const others = (self: string): string[] => all.filter((id) => id !== self);
+    const detectors = new Map(all.map((self) => [self, create(self, all, others(self), OPEN)]));
+    const at = (id: string): FailureDetector => detectors.get(id) as FailureDetector;
+    const gone = new Set(unnoticed);
+    let waiting: { from: string; to: string; entries: readonly GossipItem[] }[] = [];
+    let sends = 0;
+    const send = (from: string, effects: readonly DetectorEffect[]): void => {
+      for (const effect of effects)
+        for (const to of effect.kind === "gossip" ? effect.to : []) {
+          if (gone.has(from)) return;
+          if (effect.kind === "gossip") waiting.push({ from, to, entries: effect.entries });
+          if (from === dying?.id && ++sends >= dying.sends) gone.add(from);
+        }
+    };
+    const findDead = (finder: string, peer: string, now: number): void => {
+      at(finder).receive({ kind: "closed", peer, incarnation: 1 }, now);
+      send(finder, at(finder).receive({ kind: "unanswered", peer, refused: true }, now));
+    };
+    findDead("agent-27", "agent-30", 1);
+    let messages = 0;
+    let isKnown = dying === undefined;
+    // Nobody probes anybody before the interval is over.
+    for (let now = 3; now < INTERVAL_MS - 50; now += 40) {
+      const sent = waiting;
+      waiting = [];
+      messages += sent.length;
+      if (!isKnown && dying !== undefined && gone.has(dying.id)) {
+        isKnown = true;
+        findDead(all.findLast((id, i) => i < all.indexOf(dying.id) && !gone.has(id)) ?? "agent-39", dying.id, now);
+      }
+      for (const { from, to, entries } of sent) {
+        if (gone.has(to)) send(from, at(from).receive({ kind: "undelivered", to, entries }, now));
+        else send(to, at(to).receive({ kind: "gossip", from, entries }, now));
+      }
+      for (const id of all) if (!gone.has(id)) send(id, at(id).tick(now + 39));
+    }
+    const knows = (id: string): boolean =>
+      at(id)
+        .status()
+        .some(({ peer, state }) => peer === "agent-30" && state === "dead");
+    return { untold: all.filter((id) => id !== "agent-30" && !gone.has(id) && !knows(id)), messages };
+  };
+  const mortal = Array.from({ length: 40 }, (_, i) => `agent-${i}`).filter((id) => id !== "agent-27" && id !== "agent-30");
+
+  it("where nobody joins or leaves, reaches each of many with one message", () => {
+    // Not to agent-27, who found it out, nor to the dead.
+    expect(wave([])).toEqual({ untold: [], messages: 38 });
+  });
+
+  it("where nobody joins or leaves, reaches all who live, whoever of those that pass things on has died unnoticed", () => {
+    expect(wave(["agent-0", "agent-7", "agent-21", "agent-22", "agent-28"]).untold).toEqual([]);
+    fc.assert(
+      fc.property(fc.subarray(mortal, { maxLength: 16 }), (gone) => {
+        expect(wave(gone).untold).toEqual([]);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it("where nobody joins or leaves, reaches all who live, though a speaker dies when it has told some", () => {
+    const speakers = fc.constantFrom("agent-0", "agent-7", "agent-14", "agent-21", "agent-28", "agent-35");
+    const dying = fc.record({ id: speakers, sends: fc.integer({ min: 1, max: 12 }) });
+    fc.assert(
+      fc.property(fc.subarray(mortal, { maxLength: 10 }), dying, (gone, speaker) => {
+        const others = gone.filter((id) => id !== speaker.id);
+        expect(wave(others, speaker).untold).toEqual([]);
+      }),
+      { numRuns: 60 },
+    );
   });
 
   it("brings several agents to one belief, in whatever order and however often it gets around", () => {

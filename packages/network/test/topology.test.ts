@@ -1,7 +1,17 @@
 import { type AgentId, InputError } from "@failstorm/core";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { buildLinks, diameter, type Link, monitoredBy, neighbours, nextHops, repairedLinks, starCentre } from "../src/index.ts";
+import {
+  buildLinks,
+  diameter,
+  type Link,
+  monitoredBy,
+  monitorsSuccessors,
+  neighbours,
+  nextHops,
+  repairedLinks,
+  starCentre,
+} from "../src/index.ts";
 import { idsUpTo, storms } from "./ids.ts";
 
 const KINDS = ["mesh", "ring", "star"] as const;
@@ -157,6 +167,11 @@ describe("monitoredBy", () => {
     expect(monitoring(8, ["agent-1"], "auto")("agent-0")).toEqual(["agent-1", "agent-2", "agent-7"]);
     expect(monitoring(32, [], "auto", "mesh")("agent-0")).toHaveLength(31);
     expect(monitoring(33, [], "auto", "mesh")("agent-31")).toEqual(["agent-32", "agent-0", "agent-1"]);
+  });
+
+  it("successors, and not the links, are monitored above 32 agents and where their number is given", () => {
+    expect([monitorsSuccessors("auto", 32), monitorsSuccessors("auto", 33)]).toEqual([false, true]);
+    expect([monitorsSuccessors("all", 33), monitorsSuccessors(3, 8)]).toEqual([false, true]);
   });
 
   it("all, and k successors", () => {

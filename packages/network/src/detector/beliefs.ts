@@ -32,6 +32,7 @@ export class Beliefs {
     for (const { agentId, incarnation } of options.peers) {
       if (agentId !== options.self) this.addPeer(agentId, incarnation, options.startAt);
     }
+    this.news.prepare();
   }
 
   /** The peers that are newly monitored. RangeError for one never heard of. */

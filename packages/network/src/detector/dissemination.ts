@@ -1,16 +1,44 @@
 import type { AgentId } from "@failstorm/core";
-import { compareNews, createGossipOutbox, type GossipOutbox, gossipTargets, MAX_FLOOD, nextAlive, ringFrom } from "./gossip.ts";
+import {
+  compareNews,
+  createGossipOutbox,
+  fingersOf,
+  type GossipOutbox,
+  MAX_FLOOD,
+  nextAlive,
+  ringFrom,
+  type Spacing,
+} from "./gossip.ts";
 import { newsOf, type Peer, type PhaseName } from "./peer.ts";
+import { Segments } from "./segments.ts";
 import type { DetectorEffect, DetectorOptions, GossipEntry, GossipItem, IndirectProbe } from "./types.ts";
 
 /** Of the interval: gossip that follows other gossip sooner than this travels with the next. */
 const SPACING_SHARE = 1 / 10;
-/** The same where news take many hops, each of which may hold them up so long. */
-const HOP_SPACING_SHARE = 1 / 50;
+/** The same where news take several hops, each of which may hold them up: so much for each message just sent, at least as follows, at most the above. */
+const SPACING_SHARE_EACH = 1 / 200;
+const MIN_SPACING_SHARE = 1 / 50;
+/**
+ * Where news go through speakers each wave of them takes a message to everybody. It waits until nothing was added for this share of the
+ * interval, times the agents; …
+ */
+const QUIET_SHARE_EACH = 1 / 750;
+/** … but no longer than so many times that. */
+const GATHER_QUIETS = 3;
 /** Of the interval: so long a suspicion waits for other news to ride with. */
 const SUSPICION_HOLD_SHARE = 1 / 5;
 const RECONCILE_INTERVALS = 10;
 const MAX_PAUSE_INTERVALS = 8;
+
+function spacingOf({ fullyLinked = false, fixedMembers = false, linked, intervalMs, peers }: DetectorOptions): Spacing {
+  const maxMs = intervalMs * SPACING_SHARE;
+  const atOnce = { quietMs: 0, gatherMs: 0 };
+  if (!fullyLinked && linked === undefined) return { ...atOnce, eachMs: 0, minMs: maxMs, maxMs };
+  if (!fullyLinked || !fixedMembers || peers.length <= MAX_FLOOD)
+    return { ...atOnce, eachMs: intervalMs * SPACING_SHARE_EACH, minMs: intervalMs * MIN_SPACING_SHARE, maxMs };
+  const quietMs = intervalMs * peers.length * QUIET_SHARE_EACH;
+  return { eachMs: 0, minMs: 0, maxMs: 0, quietMs, gatherMs: GATHER_QUIETS * quietMs };
+}
 
 /**
  * Decides what is told to whom; used by every kind of detector. Tells nothing when gossip is off. News are told once to each target; whoever
@@ -25,20 +53,27 @@ export class Dissemination {
   /** null until something changes. */
   private reconcileAt: number | null = null;
   private reconciliations = 0;
+  private segmented: { readonly size: number; readonly segments: Segments } | null = null;
   /** Who could not be reached, and until when nothing is sent there, but to who makes itself heard. */
   private readonly failures = new Map<AgentId, { readonly count: number; readonly at: number; readonly until: number }>();
 
   constructor(options: DetectorOptions, peers: ReadonlyMap<AgentId, Peer>) {
     this.options = options;
     this.peers = peers;
-    const share = options.linked === undefined || options.fullyLinked === true ? SPACING_SHARE : HOP_SPACING_SHARE;
-    this.outbox = createGossipOutbox(options.intervalMs * share);
+    this.outbox = createGossipOutbox(spacingOf(options));
+  }
+
+  /** Once all peers are there: what the first news would have to wait for. */
+  prepare(): void {
+    this.segments();
   }
 
   /** What is believed of `peer` went one step up in the order of news: passes it on, but not back to where it came from. */
   spread(peer: Peer, now: number, from?: AgentId): void {
     this.noteChange(peer, now);
-    this.tell(newsOf(peer), this.targets(peer.id), now, { from });
+    this.tell(newsOf(peer), this.targets(peer.id, from), now, { from });
+    if (peer.phase.name !== "dead") return;
+    for (const heir of this.segments()?.heirsOf(peer.id) ?? []) this.tellAll(heir, now);
   }
 
   /** A suspicion, heard of or this agent's own: passes it on; its own to the suspect too, who can refute it. */
@@ -46,7 +81,7 @@ export class Dissemination {
     this.noteChange(peer, now);
     const news: GossipEntry = { ...newsOf(peer), state: "suspect", by };
     if (from === undefined) this.tell(news, [peer.id], now);
-    this.tell(news, this.targets(peer.id), now, { from, holdMs: this.options.intervalMs * SUSPICION_HOLD_SHARE });
+    this.tell(news, this.targets(peer.id, from), now, { from, holdMs: this.options.intervalMs * SUSPICION_HOLD_SHARE });
   }
 
   /** Brings a peer up to date that is newly monitored, restarted, or back from the dead: it missed the news that were told once. */
@@ -87,22 +122,27 @@ export class Dissemination {
    */
   undelivered(to: AgentId, entries: readonly GossipItem[], now: number): void {
     if (!this.peers.has(to)) return;
-    const count = (this.pausedUntil(to) === null ? 0 : (this.failures.get(to)?.count ?? 0)) + 1;
+    const former = this.pausedUntil(to) === null ? undefined : this.failures.get(to);
+    // What was on its way when another failed has failed with it.
+    const isSame = former !== undefined && now < former.until;
+    const count = (former?.count ?? 0) + (isSame ? 0 : 1);
     const pauseMs = this.options.intervalMs * Math.min(2 ** (count - 1), MAX_PAUSE_INTERVALS);
-    this.failures.set(to, { count, at: now, until: now + pauseMs });
-    const standIn = count === 1 ? this.standInFor(to) : null;
+    this.failures.set(to, { count, at: now, until: isSame ? former.until : now + pauseMs });
+    const standIns = this.standInsFor(to);
     for (const entry of entries) {
       const current = "probe" in entry ? null : this.currentNews(entry.peer);
       if ("probe" in entry || current === null) continue;
       const news = compareNews(entry, current) < 0 ? current : entry;
       this.tell(news, [to], now);
-      if (standIn !== null && standIn !== news.peer) this.tell(news, [standIn], now);
+      const others = standIns.filter((id) => id !== news.peer);
+      this.tell(news, others, now);
     }
   }
 
   /** What still waits to be told to the peer is left out by the next flush, since nobody knows it any more. */
   forget(id: AgentId): void {
     this.failures.delete(id);
+    this.segmented = null;
   }
 
   /** An indirect probe, with what waits to be told to the same agent; goes at once. */
@@ -129,7 +169,7 @@ export class Dissemination {
     if (!this.options.gossip) return;
     for (const id of to) {
       if (id !== from && id !== this.options.self)
-        this.outbox.add(entry, id, Math.max(now + holdMs, this.pausedUntil(id) ?? now));
+        this.outbox.add(entry, id, Math.max(now + holdMs, this.pausedUntil(id) ?? now), now);
     }
   }
 
@@ -176,23 +216,44 @@ export class Dissemination {
 
   /** Whom this agent can send to without going through others. */
   private linked(): AgentId[] {
-    const { fullyLinked = false } = this.options;
+    if (this.options.fullyLinked === true) return [...this.peers.keys()];
     const linked = new Set(this.options.linked?.());
-    const isLinked = ({ id, monitored }: Peer): boolean => fullyLinked || monitored || linked.has(id);
+    const isLinked = ({ id, monitored }: Peer): boolean => monitored || linked.has(id);
     return [...this.peers.values()].filter(isLinked).map(({ id }) => id);
   }
 
-  private targets(except?: AgentId): readonly AgentId[] {
-    const linked = this.linked();
-    const targets = gossipTargets(this.options.self, linked, (id) => this.standing(id), linked.length === this.peers.size);
-    return targets.filter((id) => id !== except);
+  /** Who is told what was learnt of `about` from `from`; where others cannot send on, all who can be told, as no other path may exist. */
+  private targets(about?: AgentId, from?: AgentId): readonly AgentId[] {
+    return this.passers(about, from).filter((id) => id !== about && this.standing(id) !== "dead");
   }
 
-  /** Who comes after `id` on the ring: takes its part in passing on, if it has died unnoticed. */
-  private standInFor(id: AgentId): AgentId | null {
+  private passers(about: AgentId | undefined, from: AgentId | undefined): readonly AgentId[] {
+    const segments = this.segments();
+    if (segments !== null) return segments.targets({ ...(about === undefined ? {} : { about }), from });
     const linked = this.linked();
-    if (linked.length < this.peers.size || linked.length <= MAX_FLOOD) return null;
-    const ring = ringFrom(this.options.self, linked);
-    return nextAlive(ring, ring.indexOf(id) + 1, (other) => (other === id ? "dead" : this.standing(other)));
+    return this.isOpen() ? fingersOf(this.options.self, linked, (id) => this.standing(id)) : linked;
+  }
+
+  /** Who takes the part of one that cannot be reached in passing on, as it may have died unnoticed. */
+  private standInsFor(id: AgentId): readonly AgentId[] {
+    if (!this.isOpen()) return [];
+    const segments = this.segments();
+    if (segments !== null) return segments.standInsFor(id);
+    const ring = ringFrom(this.options.self, [...this.peers.keys()]);
+    const next = nextAlive(ring, ring.indexOf(id) + 1, (other) => (other === id ? "dead" : this.standing(other)));
+    return next === null ? [] : [next];
+  }
+
+  /** Many, and everybody can be sent to: not all need be told by each. */
+  private isOpen(): boolean {
+    return this.options.fullyLinked === true && this.peers.size > MAX_FLOOD;
+  }
+
+  private segments(): Segments | null {
+    if (!this.isOpen() || this.options.fixedMembers !== true) return null;
+    const { size } = this.peers;
+    if (this.segmented?.size !== size)
+      this.segmented = { size, segments: new Segments(this.options.self, [...this.peers.keys()], (id) => this.standing(id)) };
+    return this.segmented.segments;
   }
 }

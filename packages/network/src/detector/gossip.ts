@@ -26,10 +26,22 @@ function decodeItem(value: unknown): GossipItem | null {
 export const decodeGossip = (values: readonly unknown[]): GossipItem[] =>
   values.map(decodeItem).filter((item): item is GossipItem => item !== null);
 
-/** News waiting to be sent. The first goes at once; what follows within `spacingMs` travels together, at the end of it. */
+/** What holds news up, so that more of them travel together; ms. */
+export interface Spacing {
+  /** After a flush, so much for each message that it sent, within bounds. */
+  readonly eachMs: number;
+  readonly minMs: number;
+  readonly maxMs: number;
+  /** Until so long nothing was added, but … */
+  readonly quietMs: number;
+  /** … no longer than this after the first. */
+  readonly gatherMs: number;
+}
+
+/** News waiting to be sent. The first goes at once; what follows soon after travels together. */
 export interface GossipOutbox {
   /** To go at `dueAt`, or sooner, with other news for the same target. */
-  add(entry: GossipEntry, to: AgentId, dueAt: number): void;
+  add(entry: GossipEntry, to: AgentId, dueAt: number, now: number): void;
   /** When `flush` has something to do; null = nothing waits. */
   dueAt(): number | null;
   /** What is due: one effect for all targets that get the same entries. Targets not `reachable` any more are left out. */
@@ -53,11 +65,17 @@ function withEntry(news: readonly GossipEntry[], entry: GossipEntry): readonly G
   return news.some(covers) ? news : [...news.filter((other) => !obsolete(other)), entry];
 }
 
-export function createGossipOutbox(spacingMs: number): GossipOutbox {
+export function createGossipOutbox({ eachMs, minMs, maxMs, quietMs, gatherMs }: Spacing): GossipOutbox {
   let notBefore = Number.NEGATIVE_INFINITY;
+  /** The first and the last addition since the last flush. */
+  let gathered: { readonly since: number; last: number } | null = null;
   const waiting = new Map<AgentId, Waiting>();
+  const opensAt = (): number =>
+    Math.max(notBefore, gathered === null ? notBefore : Math.min(gathered.last + quietMs, gathered.since + gatherMs));
   return {
-    add(entry, to, dueAt) {
+    add(entry, to, dueAt, now) {
+      gathered ??= { since: now, last: now };
+      gathered.last = now;
       const present = waiting.get(to) ?? { dueAt, news: [] };
       waiting.set(to, { dueAt: Math.min(dueAt, present.dueAt), news: withEntry(present.news, entry) });
     },
@@ -65,10 +83,11 @@ export function createGossipOutbox(spacingMs: number): GossipOutbox {
       if (waiting.size === 0) return null;
       let dueAt = Number.POSITIVE_INFINITY;
       for (const target of waiting.values()) dueAt = Math.min(dueAt, target.dueAt);
-      return Math.max(dueAt, notBefore);
+      return Math.max(dueAt, opensAt());
     },
     flush(now, reachable) {
-      if (waiting.size === 0 || now < notBefore) return [];
+      if (waiting.size === 0 || now < opensAt()) return [];
+      gathered = null;
       const batches = new Map<string, { to: AgentId[]; entries: readonly GossipEntry[] }>();
       for (const [target, { dueAt, news: entries }] of waiting) {
         if (dueAt > now) continue;
@@ -79,7 +98,8 @@ export function createGossipOutbox(spacingMs: number): GossipOutbox {
         if (batch === undefined) batches.set(key, { to: [target], entries });
         else batch.to.push(target);
       }
-      if (batches.size > 0) notBefore = now + spacingMs;
+      const messages = [...batches.values()].reduce((sum, { to }) => sum + to.length, 0);
+      if (messages > 0) notBefore = now + Math.min(maxMs, Math.max(minMs, messages * eachMs));
       return [...batches.values()].map(({ to, entries }) => ({ kind: "gossip", to, entries }));
     },
     take(target) {
@@ -94,7 +114,7 @@ export function createGossipOutbox(spacingMs: number): GossipOutbox {
 export const MAX_FLOOD = 8;
 
 /** Ids in the order of the ring: agent-2 before agent-10. */
-const byRing = (a: AgentId, b: AgentId): number => a.length - b.length || (a < b ? -1 : Number(a > b));
+export const byRing = (a: AgentId, b: AgentId): number => a.length - b.length || (a < b ? -1 : Number(a > b));
 
 /** `others` in the order in which they follow `self` on the ring of ids. */
 export function ringFrom(self: AgentId, others: readonly AgentId[]): readonly AgentId[] {
@@ -104,18 +124,11 @@ export function ringFrom(self: AgentId, others: readonly AgentId[]): readonly Ag
 }
 
 /**
- * Whom to tell, of `linked`, those an agent can send to directly. Where these are everybody, and many, the ones 1, 2, 4, 8, … places further
- * on the ring of ids: news passed on once by each reach all in log2 N hops with N log2 N messages. In a dead one's place comes the next
- * that lives, beside a suspect too. Else all, as no other path may exist.
+ * Whom to tell, of many who can all be sent to: the ones 1, 2, 4, 8, … places further on the ring of ids. News passed on once by each reach
+ * all in log2 N hops with N log2 N messages. In a dead one's place comes the next that lives, beside a suspect too.
  */
-export function gossipTargets(
-  self: AgentId,
-  linked: readonly AgentId[],
-  standing: (id: AgentId) => PhaseName,
-  isEverybody: boolean,
-): readonly AgentId[] {
-  if (!isEverybody || linked.length <= MAX_FLOOD) return linked.filter((id) => standing(id) !== "dead");
-  const ring = ringFrom(self, linked);
+export function fingersOf(self: AgentId, others: readonly AgentId[], standing: (id: AgentId) => PhaseName): readonly AgentId[] {
+  const ring = ringFrom(self, others);
   const fingers = new Set<AgentId>();
   for (let step = 1; step <= ring.length; step *= 2) {
     for (const id of [...ring.slice(step - 1), ...ring.slice(0, step - 1)]) {

@@ -107,6 +107,8 @@ export interface DetectorOptions {
   readonly gossip: boolean;
   /** Everybody can be sent to directly, not only the monitored: news then take the short way round. Absent = false. */
   readonly fullyLinked?: boolean;
+  /** Besides, `peers` are all there will be and all pass on what they are told: news then take fewer messages yet. Absent = false. */
+  readonly fixedMembers?: boolean;
   /** Whom this agent has links with now: news go to them too, beside the monitored. Absent = to the monitored only. */
   readonly linked?: () => readonly AgentId[];
   /** When in the interval the peer is probed (SWIM: `self` for its period), ms in [0, interval): spreads the probes of many. */

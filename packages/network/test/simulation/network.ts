@@ -133,7 +133,9 @@ export class SimulatedNetwork {
       transportSignals,
       predictive,
       gossip: kind === "swim" || successors !== null,
-      ...(this.schedule.ring === true ? { linked: () => this.ringNeighbours(process) } : { fullyLinked: true }),
+      ...(this.schedule.ring === true
+        ? { linked: () => this.ringNeighbours(process) }
+        : { fullyLinked: true, fixedMembers: this.schedule.fixedMembers ?? false }),
       phase: (peer) => phases.get(peer) ?? 0,
       startAt: this.now,
     });
@@ -255,9 +257,18 @@ export class SimulatedNetwork {
 
   private followView(process: Process): void {
     if (this.schedule.successors === null) return;
-    const live = process.detector.status().filter(({ state }) => state === "alive");
-    process.detector.monitor(this.monitored(process.plan.id, new Set(live.map(({ peer }) => peer))), this.now);
+    const status = process.detector.status();
+    const live = new Map(status.filter(({ state }) => state === "alive").map(({ peer, incarnation }) => [peer, incarnation]));
+    const monitored = this.monitored(process.plan.id, new Set(live.keys()));
+    process.detector.monitor(monitored, this.now);
     this.arm(process);
+    // The stream that is opened to who comes to be monitored is refused by one who is gone.
+    for (const { peer, monitored: wasMonitored } of status) {
+      const incarnation = live.get(peer);
+      if (wasMonitored || incarnation === undefined || !monitored.includes(peer) || this.running.has(peer)) continue;
+      if (this.isCut(peer, process.plan.id)) continue;
+      this.deliver(process, this.delay(), () => this.feed(process, { kind: "closed", peer, incarnation }));
+    }
   }
 
   private probe(process: Process, peer: AgentId): void {

@@ -26,6 +26,8 @@ export interface Schedule {
   readonly answersName: boolean;
   /** Linked are neighbours on the ring only, and the monitored; absent: all with all. */
   readonly ring?: boolean;
+  /** Nobody joins or leaves, and detectors know that. Absent = false. */
+  readonly fixedMembers?: boolean;
   /** Detectors foretell failures. Absent = false. */
   readonly predictive?: boolean;
   /** After a pause, timers run before what came is read; else after it. */
@@ -78,9 +80,9 @@ function drawCommon(prng: Prng, seed: number, kind: DetectorKind, mostProcesses:
  * Everything at once until `calmFrom`: loss, duplication, partitions, crashes, restarts, pauses of any length. What must hold is what
  * follows when it is over.
  */
-export function drawTurbulent(seed: number, kind: DetectorKind): Schedule {
+export function drawTurbulent(seed: number, kind: DetectorKind, mostProcesses = 9): Schedule {
   const prng = createPrng(seed, `turbulent/${kind}`);
-  const { ids, ...common } = drawCommon(prng, seed, kind, 9);
+  const { ids, ...common } = drawCommon(prng, seed, kind, mostProcesses);
   const calmFrom = 20_000;
   const doomed = new Set(prng.shuffle(ids).slice(0, prng.int(ids.length)));
   const processes = ids.map((id): ProcessPlan => {
