@@ -100,7 +100,8 @@ describe("a program that holds such a network (scripts/meta-example.ts)", () => 
     expect(stdout.match(/^shard of agent-\d: served by agent-\d over (a2a|acp|agora)$/gm)).toHaveLength(2);
     expect(stdout).toContain("after the fault: 8 of 8 right");
     for (const name of MEMBERS) expect(stdout).toContain(`health ${name}: 2 of 2 up`);
-    expect(stdout).toMatch(/^recovery anp: noticed [\d.]+ ms, served [\d.]+ ms, back [\d.]+ ms$/m);
+    // Served by another: only where a task was still with a victim when it died. On a slow machine all may be done by then.
+    expect(stdout).toMatch(/^recovery anp: noticed [\d.]+ ms, served (?:[\d.]+|–) ms, back [\d.]+ ms$/m);
   });
 
   it("leaves a run's folder, which is reported like any", async () => {
