@@ -16,7 +16,7 @@ const RUNTIME_S = 60;
 const ARGS = `--agents ${AGENTS} --kill-fraction 0 --rate 0.2 --runtime ${RUNTIME_S}`.split(" ");
 /** Nobody stands still near the beginning and the end. */
 const MARGIN_MS = 5000;
-/** From one stall to the next; each agent has time to be heard again before its next. */
+/** From one stall to the next. */
 const PAUSE_MS = 700;
 const MIN_LINK_HOURS = 10;
 const LOOK_AGAIN_MS = 50;
