@@ -11,13 +11,14 @@ import type {
 import { Adapters } from "./adapters.ts";
 import { Calls } from "./calls.ts";
 import { memberConfig, type MetaConfig } from "./config.ts";
+import type { Declared } from "./costs.ts";
 import { needsOf } from "./demand.ts";
 import { mixedHooks } from "./hooks.ts";
 import { hostAll, spawnAll } from "./hosting.ts";
 import { capabilitiesOf, isMember, roundTripsOf } from "./members.ts";
 import { Mesh } from "./mesh.ts";
 import { hostCapabilities, networkCapabilities } from "./mix.ts";
-import { type Declared, Router } from "./router.ts";
+import { Router } from "./router.ts";
 
 /** A backend of a mix: what every protocol has, and what differs from peer to peer. */
 export interface MetaBackend extends CommBackend {

@@ -14,7 +14,7 @@ import {
 } from "@failstorm/core";
 import type { Adapters } from "./adapters.ts";
 import { memberConfig, type MetaConfig } from "./config.ts";
-import { demandOf } from "./demand.ts";
+import { charsOf, demandOf } from "./demand.ts";
 import type { Sample } from "./measurements.ts";
 import { capabilitiesOf, isMember, type MemberName } from "./members.ts";
 import type { Mesh } from "./mesh.ts";
@@ -46,6 +46,14 @@ interface Attempts<T> {
   /** Of the attempt that succeeded. */
   readonly ms: number;
   readonly failed: readonly { readonly protocol: string; readonly code: CommErrorCode }[];
+}
+
+/** One operation by one protocol. */
+interface Operation<T> {
+  readonly kind: string;
+  readonly timed: boolean;
+  /** Characters of what it carried, both ways; as absent: none. */
+  readonly carried?: (value: T) => number;
 }
 
 /** What a failure says of the protocol. */
@@ -105,9 +113,11 @@ export class Calls {
     const hosted = mesh.dialled(dst);
     const demand = demandOf(payload, options, hosted.length > 1 ? config.router.largeChars : null);
     const name = this.settle(dst, router.message(dst, hosted, demand, now()));
-    const isStale = this.sessions.isStale(dst, name);
-    return this.by(dst, name, { kind: demand.kind, timed: demand.timed && !isStale }, async (backend) => {
-      const before = isStale ? await this.meetAgain(backend, name, { src, dst, options }) : undefined;
+    const mustMeet = this.sessions.mustMeet(dst, name);
+    // What large messages carry is not counted: nobody asks.
+    const carried = ({ parts }: SendResult): number => (demand.large ? 0 : charsOf(payload) + charsOf({ parts }));
+    return this.by(dst, name, { kind: demand.kind, timed: demand.timed && !mustMeet, carried }, async (backend) => {
+      const before = mustMeet ? await this.meetAgain(backend, name, { src, dst, options }) : undefined;
       this.sessions.carries(dst, name);
       const result = await backend.send(src, dst, payload, named(name, options)).catch((error: unknown) => {
         throw markFailure(error, name, [before]);
@@ -160,20 +170,22 @@ export class Calls {
   private async by<T extends { readonly traffic: Traffic }>(
     peer: AgentId,
     name: MemberName,
-    { kind, timed }: { readonly kind: string; readonly timed: boolean },
+    { kind, timed, carried = () => 0 }: Operation<T>,
     run: (backend: CommBackend) => Promise<T>,
   ): Promise<T> {
     const { mesh, adapters, router, now } = this.options;
     // Where there is no choice nothing is compared.
+    const isChosen = mesh.hosted(peer).length > 1;
     const observe = (sample: Sample): void => {
-      if (mesh.hosted(peer).length > 1) router.observe(peer, name, sample, now());
+      if (isChosen) router.observe(peer, name, sample, now());
     };
     const its = adapters.get(name);
     const backend = its instanceof Promise ? await its : its;
     try {
       const value = await run(backend);
       const { traffic } = value;
-      observe({ kind, ms: traffic.ms, outcome: "answered", timed });
+      const bytes = traffic.bytesSent + traffic.bytesReceived;
+      if (isChosen) observe({ kind, ms: traffic.ms, outcome: "answered", timed, moved: { bytes, carried: carried(value) } });
       return { ...value, traffic: { ...traffic, protocol: name } };
     } catch (error) {
       const code = codeOf(error);

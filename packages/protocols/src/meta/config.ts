@@ -1,13 +1,16 @@
 import { InputError } from "@failstorm/core";
+import type { Need } from "./costs.ts";
 import { kindsOf } from "./deal.ts";
 import { NEEDS, needsOf } from "./demand.ts";
 import { type Given, keysOf, listed, numberIn, oneOf, sectionIn } from "./sections.ts";
 import { capabilitiesOf, isMember, MEMBER_NAMES, MEMBERS, type MemberName } from "./members.ts";
-import type { Need } from "./router.ts";
 
 export interface RouterConfig {
-  /** `link`: one protocol for all that goes to a peer, unless a message requires another; `message`: what a message wishes counts too. */
-  readonly per: "message" | "link";
+  /**
+   * `link`: one protocol for all that goes to a peer, unless a message requires another; `message`: what a message wishes counts too; `kind`:
+   * handshakes, probes and messages each by their own, by bytes where latency and loss leave a choice.
+   */
+  readonly per: "message" | "kind" | "link";
   /** Which protocol is taken first while nothing has been measured, best first. */
   readonly prefer: readonly MemberName[];
   /** What every message requires of the protocol that carries it; only such are used for handshakes, too. */
@@ -16,6 +19,8 @@ export interface RouterConfig {
   readonly dwellMs: number;
   /** By this share another protocol must be cheaper, (0, 1). */
   readonly margin: number;
+  /** By this share another protocol must move fewer bytes, (0, 1). */
+  readonly bytesMargin: number;
   /** What a lost message counts for, ms. */
   readonly lossPenaltyMs: number;
   /** Each so-many-th message of a kind that is timed goes by another protocol, so that there is something to compare; 0: none does. */
@@ -113,7 +118,7 @@ function checkTogether({ hosts, members }: Pick<MetaConfig, "hosts" | "members">
 
 function routerIn(given: Given): RouterConfig {
   const path = "meta.router";
-  keysOf(given, path, ["per", "prefer", "require", "dwell", "margin", "loss_penalty", "explore_every", "large"]);
+  keysOf(given, path, ["per", "prefer", "require", "dwell", "margin", "bytes_margin", "loss_penalty", "explore_every", "large"]);
   const number = (key: string, byDefault: number, range: Parameters<typeof numberIn>[2]): number =>
     numberIn(given[key] ?? byDefault, `${path}.${key}`, range);
   if (given["explore_every"] === 1)
@@ -121,11 +126,12 @@ function routerIn(given: Given): RouterConfig {
       `${path}.explore_every: 1 leaves no message to the protocol that was chosen; give 2 or more, or 0 for none`,
     );
   return {
-    per: oneOf(given["per"] ?? "message", `${path}.per`, ["message", "link"]),
+    per: oneOf(given["per"] ?? "message", `${path}.per`, ["message", "kind", "link"]),
     prefer: listed(given["prefer"] ?? [], `${path}.prefer`, MEMBER_NAMES),
     require: listed(given["require"] ?? [], `${path}.require`, NEEDS),
     dwellMs: 1000 * number("dwell", 5, { min: 0, unit: "seconds" }),
     margin: number("margin", 0.25, { min: 0.01, max: 0.99, unit: "a share" }),
+    bytesMargin: number("bytes_margin", 0.05, { min: 0.01, max: 0.99, unit: "a share" }),
     lossPenaltyMs: 1000 * number("loss_penalty", 1, { min: 0, unit: "seconds" }),
     exploreEvery: number("explore_every", 8, { min: 0, whole: true, unit: "messages" }),
     largeChars: number("large", 65_536, { min: 1, whole: true, unit: "characters" }),

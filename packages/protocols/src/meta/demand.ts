@@ -1,7 +1,8 @@
 import type { MessageKind, Payload, SendOptions } from "@failstorm/core";
-import { LARGE } from "./measurements.ts";
+import type { Need } from "./costs.ts";
 import type { MemberCapabilities } from "./members.ts";
-import type { Demand, Need } from "./router.ts";
+import type { Demand } from "./router.ts";
+import { LARGE } from "./sizes.ts";
 
 export const NEEDS: readonly Need[] = ["encryption", "authentication", "idempotency", "streaming"];
 /** Their time is that of the work, of several hops, or of their size. */
@@ -11,7 +12,7 @@ const UNTIMED: ReadonlySet<MessageKind> = new Set(["tool", "relay"]);
 export const needsOf = (capabilities: MemberCapabilities): ReadonlySet<Need> =>
   new Set(NEEDS.filter((need) => capabilities[need]));
 
-function charsOf(payload: Payload): number {
+export function charsOf(payload: Payload): number {
   if ("text" in payload) return payload.text.length;
   let chars = 0;
   for (const part of payload.parts) chars += part.kind === "text" ? part.text.length : (JSON.stringify(part.data) ?? "").length;

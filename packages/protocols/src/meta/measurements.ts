@@ -1,3 +1,5 @@
+import type { Moved } from "./sizes.ts";
+
 /** What one operation by one protocol came to. */
 export interface Sample {
   /** What kind of message it was: only equal kinds are compared. */
@@ -10,6 +12,8 @@ export interface Sample {
   readonly outcome: "answered" | "lost" | "overdue";
   /** false: its time is the work's more than the protocol's, and says nothing of the latter. */
   readonly timed: boolean;
+  /** Where it was answered. */
+  readonly moved?: Moved;
 }
 
 /** Losses of one protocol with one peer. */
@@ -141,7 +145,12 @@ export class Measurements {
 
   /** The peer's process is gone, and with it what was lost to it; how fast a protocol is stays known. */
   forgive(peer: string): void {
-    for (const key of this.losses.keys()) if (key.startsWith(`${peer} `)) this.losses.delete(key);
+    for (const by of [this.losses, this.tried]) for (const key of by.keys()) if (key.startsWith(`${peer} `)) by.delete(key);
+  }
+
+  /** Whether it was tried with a peer that has not died since. */
+  wasTried(protocol: string): boolean {
+    return this.tried.keys().some((key) => key.endsWith(` ${protocol}`));
   }
 
   /** What was overdue is among them. */
@@ -157,11 +166,20 @@ export class Measurements {
 
   /**
    * Two protocols by the kinds of message in which they were seen side by side often enough, with this peer or else with any; null: in
-   * none. `large`: by the large ones, or by the others.
+   * none. `of`: only by these kinds; `pairs`: so often is enough.
    */
-  compare(peer: string, [one, other]: readonly [string, string], large: boolean, nowMs: number): Comparison | null {
+  compare(
+    peer: string,
+    [one, other]: readonly [string, string],
+    { of, pairs = MIN_PAIRS }: { readonly of: (kind: string) => boolean; readonly pairs?: number },
+    nowMs: number,
+  ): Comparison | null {
     const names = [one, other].toSorted().join(" ");
-    const known = [peer, ANYBODY].map((whose) => this.known(`${whose} ${names}`, large)).find(({ length }) => length > 0);
+    const known = [peer, ANYBODY]
+      .map((whose) =>
+        [...(this.pairings.get(`${whose} ${names}`) ?? [])].flatMap(([kind, its]) => (of(kind) && its.n >= pairs ? [its] : [])),
+      )
+      .find(({ length }) => length > 0);
     if (known === undefined) return null;
     const [first, second] = one < other ? ([0, 1] as const) : ([1, 0] as const);
     const average = (side: 0 | 1): number => known.reduce((sum, { means }) => sum + means[side], 0) / known.length;
@@ -172,11 +190,6 @@ export class Measurements {
       n: known.reduce((sum, { n }) => sum + n, 0),
       error: Math.sqrt(variance) / known.length,
     };
-  }
-
-  private known(key: string, large: boolean): readonly Pairing[] {
-    const byKind = [...(this.pairings.get(key) ?? [])];
-    return byKind.flatMap(([kind, pairing]) => (kind.endsWith(LARGE) === large && pairing.n >= MIN_PAIRS ? [pairing] : []));
   }
 
   private compareWithOthers(peer: string, protocol: string, kind: string, answer: Recent): void {
@@ -209,6 +222,3 @@ function getOrMake<T>(map: Map<string, T>, key: string, make: () => T): T {
   map.set(key, made);
   return made;
 }
-
-/** How the kinds of large messages end. */
-export const LARGE = " (large)";

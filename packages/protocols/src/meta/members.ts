@@ -22,6 +22,11 @@ interface Member {
   readonly capabilities: ProtocolCapabilities;
   /** Round trips of its handshake with a peer that was met before. */
   readonly roundTrips: number;
+  /**
+   * What a handshake leaves serves further lives of the peer too, and spares messages more than it costs: before the first message to a
+   * peer it is met, and never again for a message's sake.
+   */
+  readonly metOnce?: boolean;
   /** A caller must be found by those it calls, also where it hosts another protocol: who it is stands in a document of its own. */
   readonly presence?: boolean;
   /** What its configuration changes in what it can. */
@@ -65,6 +70,8 @@ export const MEMBERS = {
     load: async () => (await import("../agora/protocol.ts")).protocol,
     capabilities: NOTHING,
     roundTrips: 1,
+    // /wellknown lists the documents, which would else be negotiated kind by kind. They and the agreements outlive both, or else are sent again when missed.
+    metOnce: true,
   },
   anp: {
     title: "ANP",
@@ -96,6 +103,9 @@ export const isMember = (name: string): name is MemberName => Object.hasOwn(MEMB
 
 /** Whether those that it calls must find the caller. */
 export const needsPresence = (name: MemberName): boolean => (MEMBERS[name] as Member).presence === true;
+
+/** Whether it meets a peer before its first message, and not again in the peer's next life. */
+export const isMetOnce = (name: MemberName): boolean => (MEMBERS[name] as Member).metOnce === true;
 
 /** Round trips of a protocol's handshake with a peer that was met before, as it is configured here. */
 export function roundTripsOf(name: MemberName, config: unknown): number {

@@ -1,25 +1,8 @@
-import type { Requirements, RouteChoice } from "@failstorm/core";
-import { type Comparison, LARGE, Measurements, type Sample } from "./measurements.ts";
-
-/** What a message may need of the protocol that carries it. */
-export type Need = keyof Requirements;
-
-export interface RouterSettings {
-  readonly per: "message" | "link";
-  readonly prefer: readonly string[];
-  /** What every message requires, beside what its sender says. */
-  readonly require: readonly Need[];
-  readonly dwellMs: number;
-  readonly margin: number;
-  readonly lossPenaltyMs: number;
-  readonly exploreEvery: number;
-}
-
-/** What a protocol declares. */
-export interface Declared {
-  readonly needs: ReadonlySet<Need>;
-  readonly roundTrips: number;
-}
+import type { RouteChoice } from "@failstorm/core";
+import { Costs, type Declared, type Need, type RouterSettings } from "./costs.ts";
+import { Exploration } from "./exploration.ts";
+import type { Sample } from "./measurements.ts";
+import { type Errand, errandOf, LARGE } from "./sizes.ts";
 
 /** A message to be carried. */
 export interface Demand {
@@ -51,18 +34,20 @@ interface Route {
   comparedMs: number;
   /** Messages so far, for every so-many-th. */
   carried: number;
+  /** Bytes have been compared with all others: from now on once per dwell. */
+  weighed: boolean;
+}
+
+/** Those that may carry an errand. */
+interface Among {
+  readonly able: readonly string[];
+  readonly errand: Errand;
 }
 
 const PROTECTION: ReadonlySet<Need> = new Set(["authentication", "encryption"]);
 /** So many losses in a row and a route is left before its time. */
 const LOST_IN_A_ROW = 3;
-/** A difference of fewer standard errors may be chance: it is looked for again and again. */
-const CERTAIN = 4;
-/** Less than this is no gain, whatever its share. */
-const MIN_GAIN_MS = 0.5;
 
-const ms = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
-const percent = (share: number): string => `${Math.round(100 * share)} %`;
 const LINK = "link";
 
 /**
@@ -75,13 +60,18 @@ const LINK = "link";
 export class Router {
   private readonly settings: RouterSettings;
   private readonly declared: (protocol: string) => Declared;
-  private readonly measured = new Measurements();
+  private readonly costs: Costs;
+  private readonly exploration: Exploration;
   private readonly routes = new Map<string, Route>();
   private readonly lost = new Set<string>();
+  /** Those by which a handshake was begun. */
+  private readonly shaken = new Set<string>();
 
   constructor(settings: RouterSettings, declared: (protocol: string) => Declared) {
     this.settings = settings;
     this.declared = declared;
+    this.costs = new Costs(settings, declared);
+    this.exploration = new Exploration(settings.exploreEvery);
   }
 
   /** For a message to `peer`, which hosts these. */
@@ -111,18 +101,19 @@ export class Router {
   ): Decision {
     const link = this.link(peer, eligible, nowMs);
     const choices = link.choice === null ? [] : [link.choice];
-    const key = able.length === eligible.length && !demand.large ? LINK : able.join("+") + (demand.large ? LARGE : "");
+    const errand = errandOf(demand.kind);
+    const key = this.keyOf(errand, able.length === eligible.length ? null : able);
     let route = this.routes.get(`${peer} ${key}`);
     if (route === undefined) {
       const before = link.route.protocol;
-      route = { protocol: able.includes(before) ? before : this.first(able), comparedMs: nowMs, carried: 0 };
+      route = { protocol: able.includes(before) ? before : this.first(able), comparedMs: nowMs, carried: 0, weighed: false };
       this.routes.set(`${peer} ${key}`, route);
       // A route that begins as the link's is no choice yet.
       if (route.protocol !== before) choices.push({ peer, protocol: route.protocol, before, reason: why });
     }
-    const anew = this.reconsider(peer, route, able, demand.large, nowMs);
+    const anew = this.reconsider(peer, route, { able, errand }, nowMs);
     if (anew !== null) choices.push(anew);
-    const aside = demand.timed ? this.explore(peer, route, able, nowMs) : null;
+    const aside = demand.timed ? this.explore(peer, route, { able, errand }, nowMs) : null;
     return { kind: "route", protocol: aside ?? route.protocol, choices, unmet };
   }
 
@@ -131,11 +122,13 @@ export class Router {
     const hosted = this.eligible(all);
     const { route, choice } = this.link(peer, hosted, nowMs);
     const others = hosted.filter((protocol) => protocol !== route.protocol);
-    if (!this.lost.has(peer) || others.length === 0) return { order: [route.protocol, ...others], choice };
-    const faster = this.fasterBack(route.protocol, others);
-    if (faster === null) return { order: [route.protocol, ...others], choice };
-    const moved = this.move(peer, route, faster.protocol, faster.reason, nowMs);
-    return { order: [route.protocol, ...hosted.filter((protocol) => protocol !== route.protocol)], choice: moved };
+    const isLost = this.lost.has(peer);
+    const leaner = this.settings.per === "kind" ? this.costs.leanerHandshake(route.protocol, others) : null;
+    const better = (isLost ? this.costs.fasterBack(route.protocol, others) : null) ?? leaner;
+    const moved = better === null ? null : this.move(peer, route, better.protocol, better.reason, nowMs);
+    const first = (isLost ? null : this.untriedHandshake(hosted)) ?? route.protocol;
+    this.shaken.add(first);
+    return { order: [first, ...hosted.filter((protocol) => protocol !== first)], choice: moved ?? choice };
   }
 
   /** A handshake completed, with this protocol; `failed`: those that were tried before it, and how they failed. */
@@ -149,9 +142,9 @@ export class Router {
     nowMs: number,
   ): RouteChoice | null {
     const isBack = this.lost.delete(peer);
-    this.measured.handshake(protocol, took, isBack);
+    this.costs.measured.handshake(protocol, took, isBack);
     // Handshakes that nobody answered while it was away were lost by whichever protocol had to try.
-    if (isBack) this.measured.forgive(peer);
+    if (isBack) this.costs.measured.forgive(peer);
     const route = this.routes.get(`${peer} ${LINK}`);
     // A route that has been moved while the handshake was under way is not moved back by it.
     if (route === undefined || !failed.some((attempt) => attempt.protocol === route.protocol)) return null;
@@ -161,13 +154,13 @@ export class Router {
 
   /** What an operation came to. */
   observe(peer: string, protocol: string, sample: Sample, nowMs: number): void {
-    this.measured.add(peer, protocol, sample, nowMs);
+    this.costs.add(peer, protocol, sample, nowMs);
   }
 
   /** The peer, or its process, is gone: whatever carries the next handshake, it starts from nothing. */
   died(peer: string): void {
     this.lost.add(peer);
-    this.measured.forgive(peer);
+    this.costs.measured.forgive(peer);
   }
 
   /** The link's route, made when there is none. */
@@ -175,7 +168,7 @@ export class Router {
     const known = this.routes.get(`${peer} ${LINK}`);
     if (known !== undefined) return { route: known, choice: null };
     const protocol = this.first(hosted);
-    const route: Route = { protocol, comparedMs: nowMs, carried: 0 };
+    const route: Route = { protocol, comparedMs: nowMs, carried: 0, weighed: false };
     this.routes.set(`${peer} ${LINK}`, route);
     return { route, choice: { peer, protocol, before: null, reason: this.firstReason(peer, protocol, hosted) } };
   }
@@ -229,78 +222,64 @@ export class Router {
   }
 
   /** Every so-many-th message goes by what was tried longest ago; not by what is known to lose them. */
-  private explore(peer: string, route: Route, able: readonly string[], nowMs: number): string | null {
-    const { exploreEvery } = this.settings;
+  private explore(peer: string, route: Route, { able, errand }: Among, nowMs: number): string | null {
+    const { exploreEvery, per } = this.settings;
     if (able.length < 2 || exploreEvery === 0) return null;
+    const sound = (): readonly string[] =>
+      able.filter((protocol) => protocol !== route.protocol && this.isSound(peer, protocol, nowMs));
+    const tried = (protocol: string): number => this.costs.measured.lastTried(peer, protocol);
+    if (per === "kind") {
+      // With whom it has dealt before: what it has to find out first is found out once.
+      const met = sound().filter(
+        (protocol) => tried(protocol) > Number.NEGATIVE_INFINITY || !this.costs.measured.wasTried(protocol),
+      );
+      return this.exploration.next(errand, met, (protocol) => this.costs.isKnown([protocol, route.protocol], errand, nowMs));
+    }
     route.carried += 1;
     if (route.carried % exploreEvery !== 0) return null;
-    const others = able.filter((protocol) => protocol !== route.protocol && this.isSound(peer, protocol, nowMs));
-    const tried = (protocol: string): number => this.measured.lastTried(peer, protocol);
-    return others.toSorted((a, b) => (tried(a) < tried(b) ? -1 : 1))[0] ?? null;
+    return sound().toSorted((a, b) => (tried(a) < tried(b) ? -1 : 1))[0] ?? null;
   }
 
   /** Leaves the route where another is better by enough, for long enough. */
-  private reconsider(peer: string, route: Route, able: readonly string[], large: boolean, nowMs: number): RouteChoice | null {
+  private reconsider(peer: string, route: Route, { able, errand }: Among, nowMs: number): RouteChoice | null {
     const others = able.filter((protocol) => protocol !== route.protocol);
-    const inARow = this.measured.lostInARow(peer, route.protocol, nowMs);
+    const inARow = this.costs.measured.lostInARow(peer, route.protocol, nowMs);
     // Not for one that loses as well: where nothing gets through the route would go to and fro.
     const sound = others.filter((protocol) => this.isSound(peer, protocol, nowMs));
     if (inARow >= LOST_IN_A_ROW && sound.length > 0)
       return this.move(peer, route, this.first(sound), `${route.protocol} has lost ${inARow} in a row`, nowMs);
-    if (nowMs - route.comparedMs < this.settings.dwellMs) return null;
-    route.comparedMs = nowMs;
-    const gains = sound.flatMap((protocol) => {
-      const compared = this.measured.compare(peer, [protocol, route.protocol], large, nowMs);
-      return compared === null ? [] : [{ protocol, compared, gain: this.gain(compared) }];
-    });
-    const [best] = gains.toSorted((a, b) => b.gain - a.gain);
-    if (best === undefined || best.gain < this.settings.margin) return null;
-    return this.move(peer, route, best.protocol, this.gainReason(route.protocol, best.compared, best.gain), nowMs);
+    const isDue = nowMs - route.comparedMs >= this.settings.dwellMs;
+    const isNew = this.settings.per === "kind" && !route.weighed;
+    if (!isDue && !isNew) return null;
+    const where = { peer, errand };
+    if (isDue) route.comparedMs = nowMs;
+    let better = isDue ? this.costs.cheaper(where, route.protocol, sound, nowMs) : null;
+    if (this.settings.per === "kind") {
+      route.weighed = this.costs.areWeighed(errand, route.protocol, sound);
+      better ??= this.costs.leaner(where, route.protocol, sound, nowMs);
+    }
+    return better === null ? null : this.move(peer, route, better.protocol, better.reason, nowMs);
+  }
+
+  private keyOf(errand: Errand, able: readonly string[] | null): string {
+    const large = errand === "large" ? LARGE : "";
+    if (this.settings.per === "kind") return errand + (able?.join("+") ?? "");
+    return able === null && large === "" ? LINK : (able?.join("+") ?? "") + large;
+  }
+
+  /** One of those that could be first but for their bytes, which have not been seen. */
+  private untriedHandshake(hosted: readonly string[]): string | null {
+    if (this.settings.per !== "kind" || this.settings.exploreEvery === 0) return null;
+    return hosted.find((protocol) => !this.shaken.has(protocol) && !this.costs.isSlowToMeet(protocol, hosted)) ?? null;
   }
 
   private isSound(peer: string, protocol: string, nowMs: number): boolean {
-    return this.measured.lostInARow(peer, protocol, nowMs) < LOST_IN_A_ROW;
-  }
-
-  /** By which share the first is cheaper than the second; 0 where it is not, or by too little to matter. Latencies that differ by chance are equal. */
-  private gain({ ms: both, loss, error }: Comparison): number {
-    const [its, present] = both;
-    const isCertain = Math.abs(Math.log(its / present)) >= CERTAIN * error;
-    const costs = (isCertain ? its : present) + loss[0] * this.settings.lossPenaltyMs;
-    const presentCosts = present + loss[1] * this.settings.lossPenaltyMs;
-    return presentCosts - costs < MIN_GAIN_MS ? 0 : (presentCosts - costs) / presentCosts;
-  }
-
-  private gainReason(before: string, { ms: both, loss, n }: Comparison, gain: number): string {
-    const side = (index: 0 | 1): string => `${ms(both[index])} and ${percent(loss[index])} lost`;
-    return `${side(0)}, ${before} ${side(1)}, ${n} times side by side: ${percent(gain)} cheaper`;
-  }
-
-  /** What comes back sooner after a death; as long as too little is measured, what needs fewer round trips. */
-  private fasterBack(present: string, others: readonly string[]): { protocol: string; reason: string } | null {
-    const measured = others.flatMap((protocol) => {
-      const seen = this.measured.handshakesOf(protocol, present);
-      return seen === null ? [] : [{ protocol, ...seen }];
-    });
-    if (measured.length > 0) {
-      const share = ({ of: [its, known] }: (typeof measured)[number]): number => its.value / known.value;
-      const [best] = measured.toSorted((a, b) => share(a) - share(b));
-      if (best === undefined) return null;
-      const { of: both, afterLoss } = best;
-      const [its, known] = both;
-      if (known.value - its.value < MIN_GAIN_MS || share(best) > 1 - this.settings.margin) return null;
-      const said = ({ value, n }: typeof its): string => `${ms(value)} (${n}${afterLoss ? " after a death" : ""})`;
-      return { protocol: best.protocol, reason: `its handshakes take ${said(its)}, those of ${present} ${said(known)}` };
-    }
-    const rounds = (protocol: string): number => this.declared(protocol).roundTrips;
-    const [fewest] = others.toSorted((a, b) => rounds(a) - rounds(b));
-    if (fewest === undefined || rounds(fewest) >= rounds(present)) return null;
-    return { protocol: fewest, reason: `round trips to reconnect: ${fewest} ${rounds(fewest)}, ${present} ${rounds(present)}` };
+    return this.costs.measured.lostInARow(peer, protocol, nowMs) < LOST_IN_A_ROW;
   }
 
   private move(peer: string, route: Route, protocol: string, reason: string, nowMs: number): RouteChoice {
     const before = route.protocol;
-    Object.assign(route, { protocol, comparedMs: nowMs, carried: 0 });
+    Object.assign(route, { protocol, comparedMs: nowMs, carried: 0, weighed: true });
     return { peer, protocol, before, reason };
   }
 }

@@ -97,7 +97,7 @@ describe("the section", () => {
       /^meta\.hosts\[0\]: a2a is disabled; remove it, or say meta\.protocols\.a2a\.enabled: true/,
     ],
     [{ hosts: [["a2a"]], ...counts({ a2a: 1 }) }, /^meta\.protocols\.a2a\.agent_count: 1 is not used where meta\.hosts says/],
-    [{ router: { per: "agent" } }, /^meta\.router\.per: "agent" is none of message, link/],
+    [{ router: { per: "agent" } }, /^meta\.router\.per: "agent" is none of message, kind, link/],
     [{ router: { prefer: ["mcp"] } }, /^meta\.router\.prefer: "mcp" is none of a2a/],
     [{ router: { require: "authentication" } }, /^meta\.router\.require: expected a list of encryption, authentication, /],
     [{ router: { require: ["speed"] } }, /^meta\.router\.require: "speed" is none of encryption, authentication, /],

@@ -1,7 +1,8 @@
 import { createPrng } from "@failstorm/core";
 import { describe, expect, test } from "vitest";
-import { LARGE } from "../../src/meta/measurements.ts";
-import { type Decision, type Declared, type Demand, type Need, Router, type RouterSettings } from "../../src/meta/router.ts";
+import type { Declared, Need, RouterSettings } from "../../src/meta/costs.ts";
+import { type Decision, type Demand, Router } from "../../src/meta/router.ts";
+import { LARGE } from "../../src/meta/sizes.ts";
 
 const DECLARED: Readonly<Record<string, { needs: readonly Need[]; roundTrips: number }>> = {
   quick: { needs: ["streaming"], roundTrips: 1 },
@@ -13,7 +14,17 @@ const DWELL = 5_000;
 
 const router = (settings: Partial<RouterSettings> = {}): Router =>
   new Router(
-    { per: "message", prefer: [], require: [], dwellMs: DWELL, margin: 0.25, lossPenaltyMs: 1_000, exploreEvery: 0, ...settings },
+    {
+      per: "message",
+      prefer: [],
+      require: [],
+      dwellMs: DWELL,
+      margin: 0.25,
+      bytesMargin: 0.1,
+      lossPenaltyMs: 1_000,
+      exploreEvery: 0,
+      ...settings,
+    },
     (name): Declared => {
       const { needs = [], roundTrips = 1 } = DECLARED[name] ?? {};
       return { needs: new Set(needs), roundTrips };
