@@ -70,7 +70,7 @@ export const MEMBERS = {
     load: async () => (await import("../agora/protocol.ts")).protocol,
     capabilities: NOTHING,
     roundTrips: 1,
-    // /wellknown lists the documents, which would else be negotiated kind by kind. They and the agreements outlive both, or else are sent again when missed.
+    // What /wellknown lists need not be negotiated. Documents and agreements outlive both sides, or are sent again when one is missed.
     metOnce: true,
   },
   anp: {

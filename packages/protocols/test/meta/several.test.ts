@@ -239,6 +239,34 @@ describe("a peer that hosts several", () => {
   });
 });
 
+test("[meta-once] Agora meets a peer before its first message, need not negotiate what that lists, and does not meet its next life again", async () => {
+  const hosts = [["a2a", "agora"]];
+  const section = { hosts, protocols: { agora: { config: { frequent_after: 0 } } }, router: { prefer: ["agora"] } };
+  network(section);
+  const before = await world.peer("agent-0");
+  const spoken = ({ backend }: { backend: MetaBackend }) => backend.hooks?.extraMetrics?.() ?? {};
+  const negotiating = program([before], hosts, section);
+  await negotiating.backend.send("program", "agent-0", { text: "zero" });
+  expect(spoken(negotiating)).toMatchObject({ "agora.negotiated": 1 });
+  const later = program([before], hosts, section);
+  const send = (text: string) => later.backend.send("program", "agent-0", { text });
+  const sent = [await send("one"), await send("two")];
+  expect(sent.map(({ traffic: { protocol: by, roundTrips } }) => [by, roundTrips])).toEqual([
+    ["agora", 2],
+    ["agora", 1],
+  ]);
+  expect(spoken(later)).toMatchObject({ "agora.negotiated": 0, "agora.byHash": 2 });
+  await before.local?.close();
+  // Until the caller has noticed that its connections are gone.
+  await systemClock.sleep(50);
+  await world.peer("agent-0", { incarnation: 2, port: before.address.port });
+  later.backend.hooks?.peerDown?.("agent-0", 1);
+  const { traffic, text } = await send("three");
+  // A new workspace: the document is not there any more, and its source is sent.
+  expect([text, traffic.protocol, traffic.roundTrips]).toEqual(["three", "agora", 2]);
+  expect(spoken(later)).toMatchObject({ "agora.resentSources": 1, "agora.negotiated": 0 });
+});
+
 test("[meta-lazy] a protocol's code is loaded by whoever hosts or dials it, and by nobody else", async () => {
   world = new World({ protocol, module: "meta" });
   const dir = mkdtempSync(path.join(tmpdir(), "failstorm-meta-"));

@@ -27,6 +27,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     unmet: "What is required to be protected is not sent otherwise.",
     fallback: "A handshake that fails in one of them is tried in another; not when nobody listens.",
     again: "After it came back, a protocol that dealt with its former life meets it again before it carries a message.",
+    once: "Agora meets a peer before its first message to it, and not again for a message's sake: what it agreed outlives the peer.",
   },
   "the router": {
     "route-first": "First by the configuration's preference, then by the fewest round trips.",
@@ -35,6 +36,9 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "route-unmet": "A requirement that nothing meets is dropped, unless it protects.",
     "route-require": "What the configuration requires of all messages holds for links and handshakes too, and not for probes.",
     "route-link": "Per link, only requirements count.",
+    "route-kind": "Per kind, handshakes, probes and messages have routes of their own; wishes do not count, requirements do.",
+    "route-bytes":
+      "Per kind, what adds fewer bytes to what is carried takes over, by a margin, where latency, loss and round trips leave a choice.",
     "route-measure": "What is cheaper takes over; the reason has the figures.",
     "route-hysteresis": "By a margin, after a dwell time, and by more than chance.",
     "route-kinds": "Equal kinds of message are compared, with this peer or else with all.",
