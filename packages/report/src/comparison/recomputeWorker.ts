@@ -11,7 +11,7 @@ async function recompute(dir: string): Promise<void> {
   } catch (error) {
     problem = error instanceof Error ? error.message : String(error);
   }
-  parentPort?.postMessage({ dir, problem }, []);
+  parentPort?.postMessage({ problem }, []);
 }
 
 parentPort?.on("message", (dir: string) => void recompute(dir));
