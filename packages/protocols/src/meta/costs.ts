@@ -90,9 +90,9 @@ export class Costs {
     return this.leanest(present, others, "handshake", (protocol) => this.isSlowToMeet(protocol, all));
   }
 
-  /** Whether the bytes of all of these have been seen. */
+  /** Whether the bytes of all of these have been seen, or do not matter. */
   areWeighed(errand: Errand, present: string, others: readonly string[]): boolean {
-    return others.every((protocol) => this.sizes.compare(errand, [protocol, present]) !== null);
+    return errand === "large" || others.every((protocol) => this.sizes.compare(errand, [protocol, present]) !== null);
   }
 
   /** Whether little would be learnt of the first that would make it preferred to the second. */
@@ -139,6 +139,8 @@ export class Costs {
     errand: Errand,
     isBeaten: (protocol: string) => boolean,
   ): Better | null {
+    // What a protocol adds to a large message is nothing.
+    if (errand === "large") return null;
     const found = others.flatMap((protocol) => {
       const size = this.sizes.compare(errand, [protocol, present]);
       return size === null || size.gain < this.settings.bytesMargin ? [] : [{ protocol, ...size }];

@@ -131,6 +131,7 @@ describe("the section", () => {
       "prefer",
       "dwell",
       "margin",
+      "bytes_margin",
       "loss_penalty",
       "explore_every",
       "large",

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Exploration } from "../../src/meta/exploration.ts";
 import { type Decision, type Demand, Router } from "../../src/meta/router.ts";
@@ -99,6 +99,12 @@ describe("per kind", () => {
     }
     expect(routed(on.message("agent-1", ALL, LOOKUP, DWELL)).protocol).toBe("ping");
     expect(routed(on.message("agent-1", ALL, LOOKUP, 2 * DWELL)).protocol).toBe("ping");
+  });
+
+  test("[meta-route-bytes] [meta-route-large] do not decide over large messages", () => {
+    const on = router();
+    moved(on, { card: 900_000, brief: 100_000 }, { kind: `lookup${LARGE}`, n: 20 });
+    expect(routed(on.message("agent-1", ALL, { ...LOOKUP, kind: `lookup${LARGE}`, large: true }, DWELL)).protocol).toBe("card");
   });
 
   test("[meta-route-bytes] a handshake of more round trips is not chosen for its bytes", () => {
