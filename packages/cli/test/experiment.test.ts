@@ -294,9 +294,12 @@ describe("the commands, as processes", () => {
       "4",
       "--results",
       "dry",
+      "--cycles",
+      "2",
       "--dry-run",
     );
     expect(code).toBe(0);
+    expect(stderr).toMatch(/of each run its first storm is compared/);
     expect(stdout.trim().split("\n")).toHaveLength(16);
     expect(stderr).toMatch(/4 blocks can show no significant difference.*6 blocks are needed/);
     expect(stderr).toMatch(/16 runs in 4 blocks/);

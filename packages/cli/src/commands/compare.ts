@@ -201,6 +201,8 @@ export async function compare(options: CompareOptions): Promise<number> {
   rejectSecrets(configs.values());
   const [sample] = configs.values();
   for (const warning of new Set([...configs.values()].flatMap(({ warnings }) => warnings))) log("WARNING", warning);
+  if ([...configs.values()].some(({ config }) => config.scenario.cycles > 1))
+    log("WARNING", "scenario.cycles: of each run its first storm is compared; the others stand in its failstorm_metrics.json");
   const progress = createProgress(new Map([...configs].map(([id, { config }]) => [id, config.scenario.runtimeMs])));
   const results = path.resolve(projectRoot, resultsDir(spec) ?? sample?.config.output.dir ?? "results");
   checkWritable(results);
