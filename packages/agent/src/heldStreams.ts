@@ -25,13 +25,13 @@ interface Held {
 }
 
 /**
- * One dedicated held-open connection to each monitored peer. When the kernel closes it, that is recorded (`transport.notice`);
+ * One dedicated held-open connection to each of those that it is told to follow: the monitored, and others whose deaths are to be signalled. When the kernel closes it, that is recorded (`transport.notice`);
  * whether anybody acts upon it is the detector's affair. A stream that we end ourselves says nothing. One that is refused says the same
- * as a closed one, though it is no notice: who comes to be monitored may be dead already.
+ * as a closed one, though it is no notice: who comes to be followed may be dead already.
  */
 export class HeldStreams {
   private readonly held = new Map<AgentId, Held>();
-  private monitored: ReadonlySet<AgentId> = new Set();
+  private followed: ReadonlySet<AgentId> = new Set();
   private readonly options: {
     readonly client: OwnMeteredClient;
     readonly clock: Clock;
@@ -45,12 +45,12 @@ export class HeldStreams {
     this.options = options;
   }
 
-  /** Holds streams to the live ones of `monitored`, and to nobody else; resolves when each new one stands, or has failed to. */
-  async follow(view: MembershipView, monitored: readonly AgentId[]): Promise<void> {
-    this.monitored = new Set(monitored);
+  /** Holds streams to the live ones of `peers`, and to nobody else; resolves when each new one stands, or has failed to. */
+  async follow(view: MembershipView, peers: readonly AgentId[]): Promise<void> {
+    this.followed = new Set(peers);
     const opening: Promise<void>[] = [];
     for (const { id, incarnation } of view.live) {
-      if (this.monitored.has(id)) opening.push(this.open(id, incarnation));
+      if (this.followed.has(id)) opening.push(this.open(id, incarnation));
       else this.close(id);
     }
     await Promise.all(opening);
@@ -66,14 +66,14 @@ export class HeldStreams {
     await new Promise<void>((settled) => void this.hold(peer, held, settled).finally(settled));
   }
 
-  /** Ends the stream to a peer that is no longer monitored. */
+  /** Ends the stream to a peer that is no longer followed. */
   private close(peer: AgentId): void {
     this.held.get(peer)?.abort.abort();
     this.held.delete(peer);
   }
 
   closeAll(): void {
-    this.monitored = new Set();
+    this.followed = new Set();
     for (const peer of this.held.keys()) this.close(peer);
   }
 
@@ -101,7 +101,7 @@ export class HeldStreams {
     }
     if (signal.aborted) return;
     clock.after(REOPEN_MS, () => {
-      if (this.monitored.has(peer) && this.options.isAlive(peer, held.incarnation)) void this.open(peer, held.incarnation);
+      if (this.followed.has(peer) && this.options.isAlive(peer, held.incarnation)) void this.open(peer, held.incarnation);
     });
   }
 

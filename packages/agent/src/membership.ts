@@ -27,7 +27,7 @@ export type ViewListener = (view: MembershipView, changes: readonly Change[]) =>
 const GATHER_MS = 10;
 /** … but no longer than this after the first of them. */
 const GATHER_MAX_MS = 30;
-/** Where more than so many are live, both are longer in proportion: that many more die, and news of them go through several hands. */
+/** Where more than so many are live, the first is longer in proportion, and the second by more: that many more die, in one storm. */
 const GATHER_AGENTS = 8;
 
 /**
@@ -216,7 +216,7 @@ export class Membership {
   private gatherOn(): void {
     const { clock } = this.options;
     this.endGathering?.();
-    const leftMs = this.gatheredSince + GATHER_MAX_MS * this.gatherTimes - clock.now();
+    const leftMs = this.gatheredSince + GATHER_MAX_MS * this.gatherTimes ** 1.5 - clock.now();
     const forMs = Math.max(0, Math.ceil(Math.min(GATHER_MS * this.gatherTimes, leftMs)));
     this.endGathering = clock.after(forMs, () => this.followDeaths());
   }

@@ -131,6 +131,7 @@ function createMembership(
         gossip: detector === "swim" || monitored.length < topology.ids.length - 1,
         fullyLinked: spec.config.network.topology === "mesh" || topology.isOverlay,
         fixedMembers: true,
+        allSignalled: topology.isAllSignalled,
         linked: () => neighbours(topology.linksIn(registry.view()), self.agentId),
         phase: (peer) => prng.fork(`probe/${self.agentId}/${self.incarnation}/${peer}`).next() * heartbeatIntervalMs,
         startAt: clock.now(),
@@ -270,7 +271,10 @@ export function createNetworking(options: NetworkingOptions): Networking {
     const { view, peers } = membership;
     const monitored = topology.monitored(view, new Set(peers.filter(({ state }) => state === "suspect").map(({ peer }) => peer)));
     membership.monitor(monitored);
-    void streams.follow(view, spec.config.network.transportSignals ? monitored : topology.monitored(view));
+    // A doubted peer's stream is kept, and those are held that would be monitored without it.
+    void streams.follow(view, [
+      ...new Set([...topology.signalled(view), ...(spec.config.network.transportSignals ? monitored : [])]),
+    ]);
   };
   membership.onChange((view, changes) => {
     watch();
@@ -281,7 +285,7 @@ export function createNetworking(options: NetworkingOptions): Networking {
     links,
     messenger,
     neighbours: () => neighboursIn(membership.view),
-    hold: () => streams.follow(membership.view, topology.monitored(membership.view)),
+    hold: () => streams.follow(membership.view, topology.signalled(membership.view)),
     start: () => {
       membership.start();
       watch();

@@ -1,9 +1,16 @@
 import type { AgentId, AgentSpec, Roster } from "@failstorm/core";
 import { buildLinks, type Link, type MembershipView, monitoredBy, monitorsSuccessors, repairedLinks } from "@failstorm/network";
 
+/**
+ * A held-open stream costs no messages. Where ring successors are monitored, whatever the links are, and closed streams are acted upon, each of
+ * up to so many agents holds one to every other, so that its own kernel tells it of each death. Above, the pairs are too many (200 agents:
+ * 39 800), and who is not monitored is heard of by gossip.
+ */
+export const MAX_SIGNALLED = 64;
+
 /** The present links of the topology, remembered per view. */
 export function createTopology({ spec, roster }: { readonly spec: AgentSpec; readonly roster: Roster }) {
-  const { topology, customEdges, monitors } = spec.config.network;
+  const { topology, customEdges, monitors, transportSignals } = spec.config.network;
   const ids = roster.agents.map(({ agentId }) => agentId);
   const initialLinks = buildLinks(topology, ids, customEdges);
   const remembered = new WeakMap<MembershipView, readonly Link[]>();
@@ -17,5 +24,10 @@ export function createTopology({ spec, roster }: { readonly spec: AgentSpec; rea
     const live = new Set(view.liveIds.filter((id) => !doubtful.has(id)));
     return monitoredBy({ self: spec.agentId, monitors, ids, live, initialLinks, links: linksIn(view) });
   };
-  return { ids, linksIn, monitored, isOverlay: monitors === "all" || monitorsSuccessors(monitors, ids.length) };
+  const isOverlay = monitors === "all" || monitorsSuccessors(monitors, ids.length);
+  /** To whom streams are held. Where links are monitored they keep to the links. */
+  const isAllSignalled = transportSignals && isOverlay && ids.length <= MAX_SIGNALLED;
+  const signalled = (view: MembershipView): AgentId[] =>
+    isAllSignalled ? view.liveIds.filter((id) => id !== spec.agentId) : monitored(view);
+  return { ids, linksIn, monitored, signalled, isOverlay, isAllSignalled };
 }

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { InputError, type RunEventOf } from "@failstorm/core";
+import { MAX_SIGNALLED } from "../../agent/src/topology.ts";
 import type { Bench, BenchContext, BenchOutcome, Check } from "./bench.ts";
 import { profileOf, summarise } from "./loadProfile.ts";
 import { type ProductRun, runProduct } from "./product.ts";
@@ -10,6 +11,8 @@ import { stormOverFloor } from "./stormFloor.ts";
 import { shown } from "./table.ts";
 
 const MONITORS = 3;
+/** To how many others each holds a stream; null: to all. The agents and the floor alike. */
+const streamsOf = (agents: number): number | null => (agents <= MAX_SIGNALLED ? null : MONITORS);
 /** `FAILSTORM_SCALE=8,16` measures other sizes. */
 const SIZES = sizesFrom(process.env.FAILSTORM_SCALE ?? "8,32,64,128,200");
 const MAX_RATIO = 1.5;
@@ -82,7 +85,7 @@ async function storm(agents: number, seed: number, context: BenchContext): Promi
   const profile = profileOf(run);
   const rssBytes = Math.min(summarise(profile.agents).rssBytes, MAX_FLOOR_BYTES / agents);
   const floorAgents = profile.agents.map((agent) => ({ ...agent, rssBytes: Math.min(agent.rssBytes, rssBytes) }));
-  const floor = await stormOverFloor({ ...profile, agents: floorAgents }, seed, context, MONITORS);
+  const floor = await stormOverFloor({ ...profile, agents: floorAgents }, seed, context, streamsOf(agents));
   const { detection_ms: detection, false_positives, tasks_lost } = run.metrics;
   const [liveness, all] = [sentBefore(run, LIVENESS_KINDS), sentBefore(run, null)];
   run.discard();
@@ -195,7 +198,7 @@ async function runScale(context: BenchContext): Promise<BenchOutcome> {
     details: [costTable(costs)],
     notes: [
       ...SIZES.map((agents) => `${stormOf(agents).join(" ")} --transport-signals`),
-      `Floor: the same number of bare processes, each holding a stream to its ${MONITORS} ring successors, no gossip: it knows what its own streams say. Same memory (together at most ${MAX_FLOOR_BYTES / 1e9} GB), requests and CPU time as the agents.`,
+      `Floor: the same number of bare processes that hold the same streams: up to ${MAX_SIGNALLED} agents to all others, above to their ${MONITORS} ring successors, without gossip: it knows what its own streams say. Same memory (together at most ${MAX_FLOOR_BYTES / 1e9} GB), requests and CPU time as the agents.`,
       `Table and picture for the documents: ${files}/scale.md, ${files}/scale.svg`,
     ],
     doubt: null,

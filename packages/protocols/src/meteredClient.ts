@@ -130,12 +130,77 @@ function exchange(agent: Undici.Agent, account: RequestAccount, url: string, ini
   });
 }
 
-const endOf = (body: Undici.Dispatcher.ResponseData["body"]): Promise<void> =>
-  new Promise((resolve) => {
-    body.on("close", () => resolve());
-    body.on("error", () => resolve());
-    body.resume();
+/** An exchange whose answer is not meant to end: what comes is dropped, and its end, however it comes, is what is waited for. */
+class HeldExchange implements Undici.Dispatcher.DispatchHandler {
+  private readonly account: RequestAccount;
+  private readonly signal: AbortSignal;
+  private readonly onStanding: (headers: MeteredResponse["headers"]) => void;
+  private readonly onEnd: (error: unknown) => void;
+  private controller: Undici.Dispatcher.DispatchController | null = null;
+
+  constructor(
+    account: RequestAccount,
+    signal: AbortSignal,
+    { onStanding, onEnd }: { onStanding: HeldExchange["onStanding"]; onEnd: HeldExchange["onEnd"] },
+  ) {
+    this.account = account;
+    this.signal = signal;
+    this.onStanding = onStanding;
+    this.onEnd = onEnd;
+    signal.addEventListener("abort", this.onAbort, { once: true });
+  }
+
+  onRequestStart(controller: Undici.Dispatcher.DispatchController): void {
+    this.controller = controller;
+    if (this.signal.aborted) this.onAbort();
+    else this.account.starting();
+  }
+
+  onResponseStart(_controller: Undici.Dispatcher.DispatchController, _status: number, headers: MeteredResponse["headers"]): void {
+    this.onStanding(headers);
+  }
+
+  onResponseData(): void {}
+
+  onResponseEnd(): void {
+    this.finish(null);
+  }
+
+  onResponseError(_controller: Undici.Dispatcher.DispatchController, error: Error): void {
+    this.finish(error);
+  }
+
+  private finish(error: unknown): void {
+    this.account.ended();
+    this.signal.removeEventListener("abort", this.onAbort);
+    this.onEnd(error);
+  }
+
+  private readonly onAbort = (): void => {
+    const reason: unknown = this.signal.reason;
+    this.controller?.abort(reason instanceof Error ? reason : new Error("given up", { cause: reason }));
+  };
+}
+
+/** Resolves when the answer has begun, with what resolves when it is over. */
+function holdOpen(agent: Undici.Agent, account: RequestAccount, url: string, signal: AbortSignal): Promise<HeldStream> {
+  const { origin, pathname, search } = new URL(url);
+  const end = Promise.withResolvers<void>();
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const held = new HeldExchange(account, signal, {
+      onStanding: (headers) => resolve({ headers, closed: end.promise }),
+      onEnd: (error) => {
+        reject(error);
+        end.resolve();
+      },
+    });
+    agent.dispatch({ origin, path: pathname + search, method: "GET" }, held);
   });
+}
 
 /**
  * The agent's one HTTP client: an undici pool without pipelining, whose sockets are counted (see SocketAccounts). Bytes are TCP
@@ -170,9 +235,8 @@ export function createMeteredClient(options: MeteredClientOptions): OwnMeteredCl
       return socket;
     },
     async hold(url, signal) {
-      const { undici, accounting } = await load();
-      const answer = await undici.request(url, { dispatcher: accounting, signal, method: "GET" });
-      return { headers: answer.headers, closed: endOf(answer.body) };
+      const { agent } = await load();
+      return holdOpen(agent, accounts.open(), url, signal);
     },
     socketTotals: () => accounts.totals(),
     async close() {

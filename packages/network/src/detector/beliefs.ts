@@ -98,8 +98,9 @@ export class Beliefs {
   declareDead(peer: Peer, how: DetectedHow, now: number, from?: AgentId): void {
     this.announce(peer, "dead", how);
     peer.phase = { name: "dead", declaredAt: now, backoff: 1, answers: false };
+    peer.closed = null;
     peer.nextProbeAt = now + this.options.intervalMs;
-    this.news.spread(peer, now, from);
+    this.news.spread(peer, now, { from, bySignal: how === "transport" });
   }
 
   /**
@@ -115,7 +116,7 @@ export class Beliefs {
     restartSilence(peer, now);
     if (phase.name === "dead") peer.nextProbeAt = now + this.options.intervalMs;
     if (news === undefined) peer.refutation += 1;
-    this.news.spread(peer, now, news?.from);
+    this.news.spread(peer, now, { from: news?.from });
     // One who met it brings it up to date, and those who watch it.
     if (phase.name === "dead" && (news === undefined || peer.monitored)) this.news.catchUp(peer, now);
   }
@@ -139,7 +140,7 @@ export class Beliefs {
       return;
     }
     this.effects.push({ kind: "alive", peer: peer.id, incarnation, how, was: "dead" });
-    this.news.spread(peer, now, hearsay?.from);
+    this.news.spread(peer, now, { from: hearsay?.from });
     if (hearsay === undefined || peer.monitored) this.news.catchUp(peer, now);
   }
 
@@ -189,11 +190,11 @@ export class Beliefs {
     const refuted = entry.refutation > known.refutation;
     known.refutation = entry.refutation;
     if (entry.state === "dead") {
-      if (known.phase.name === "dead") this.news.spread(known, now, from);
+      if (known.phase.name === "dead") this.news.spread(known, now, { from });
       else this.declareDead(known, "gossip", now, from);
     } else if (known.phase.name === "dead" || (refuted && known.phase.name === "suspect" && known.phase.by !== null)) {
       this.declareAlive(known, "gossip", now, { from });
-    } else this.news.spread(known, now, from);
+    } else this.news.spread(known, now, { from });
   }
 
   /** Who tells of a death, or a suspicion, that was found false since has missed that. */
@@ -211,7 +212,7 @@ export class Beliefs {
       return;
     }
     this.effects.push({ kind: "alive", peer: peer.id, incarnation: peer.incarnation, how: "gossip", was: "unknown" });
-    this.news.spread(peer, now, from);
+    this.news.spread(peer, now, { from });
   }
 
   private addPeer(id: AgentId, incarnation: number, now: number): Peer {

@@ -32,6 +32,7 @@ export function makeContact(beliefs: Beliefs, input: ContactInput, now: number):
     beliefs.declareNewIncarnation(peer, incarnation, "incarnation", now);
     hear(peer, now);
   }
+  if (input.kind === "answered" && peer.closed !== null && input.sentAt >= peer.closed.at) peer.closed = null;
   if (input.kind === "closed") streamClosed(beliefs, peer, now);
   else if (peer.phase.name === "dead") lifeAfterDeath(beliefs, peer, peer.phase, input, now);
   else if (peer.phase.name === "suspect") {
@@ -46,8 +47,15 @@ export function makeContact(beliefs: Beliefs, input: ContactInput, now: number):
 
 function streamClosed(beliefs: Beliefs, peer: Peer, now: number): void {
   const { phase } = peer;
-  if (phase.name === "dead" || !peer.monitored) return;
+  if (phase.name === "dead") return;
+  if (!peer.monitored) {
+    if (peer.closed !== null) return;
+    peer.closed = { at: now, asked: 0 };
+    beliefs.probe(peer, now);
+    return;
+  }
   if (phase.name === "suspect" && phase.closedAt !== null) return;
+  peer.closed = null;
   if (phase.name === "alive") beliefs.announce(peer, "suspect", "transport");
   peer.phase = { name: "suspect", closedAt: now, asked: 0, askAt: null, by: phase.name === "suspect" ? phase.by : null };
   beliefs.probe(peer, now);
@@ -80,9 +88,21 @@ function lifeAfterDeath(
   if (!asked) beliefs.probe(peer, now); // [3]
 }
 
-/** A probe of a peer whose stream was closed has failed: refused, it is gone. Answers whether it was of such a peer. */
+/**
+ * A probe of a peer whose stream was closed has failed: refused, it is gone. Answers whether it was of such a peer. One that others monitor is
+ * not suspected: without a refusal its life is for them to judge.
+ */
 export function confirmClosed(beliefs: Beliefs, peer: Peer, refused: boolean, sentAt: number, now: number): boolean {
-  const { phase } = peer;
+  const { phase, closed } = peer;
+  if (closed !== null && phase.name !== "dead") {
+    if (refused) beliefs.declareDead(peer, "transport", now);
+    else if (sentAt < closed.at) return false;
+    else if (closed.asked < MAX_CONFIRMATIONS) {
+      closed.asked += 1;
+      beliefs.probe(peer, now);
+    } else peer.closed = null;
+    return true;
+  }
   if (phase.name !== "suspect" || phase.closedAt === null) return false;
   if (refused) beliefs.declareDead(peer, "transport", now);
   else if (sentAt >= phase.closedAt && phase.asked < MAX_CONFIRMATIONS) {

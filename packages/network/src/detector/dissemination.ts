@@ -68,12 +68,20 @@ export class Dissemination {
     this.segments();
   }
 
-  /** What is believed of `peer` went one step up in the order of news: passes it on, but not back to where it came from. */
-  spread(peer: Peer, now: number, from?: AgentId): void {
+  /**
+   * What is believed of `peer` went one step up in the order of news: passes it on, but not back to where it came from. `bySignal`: found by a closed
+   * stream, which the others have had too: then it waits, and what the storm goes on to close is told with it.
+   */
+  spread(
+    peer: Peer,
+    now: number,
+    { from, bySignal = false }: { readonly from?: AgentId | undefined; readonly bySignal?: boolean } = {},
+  ): void {
     this.noteChange(peer, now);
-    this.tell(newsOf(peer), this.targets(peer.id, from), now, { from });
+    const holdMs = bySignal && this.options.allSignalled === true ? this.options.intervalMs : 0;
+    this.tell(newsOf(peer), this.targets(peer.id, from), now, { from, holdMs });
     if (peer.phase.name !== "dead") return;
-    for (const heir of this.segments()?.heirsOf(peer.id) ?? []) this.tellAll(heir, now);
+    for (const heir of this.segments()?.heirsOf(peer.id) ?? []) this.tellAll(heir, now, holdMs);
   }
 
   /** A suspicion, heard of or this agent's own: passes it on; its own to the suspect too, who can refute it. */
@@ -180,8 +188,8 @@ export class Dissemination {
     return failure === undefined || heard > failure.at ? null : failure.until;
   }
 
-  private tellAll(to: AgentId, now: number): void {
-    for (const peer of this.peers.values()) if (peer.changed && peer.id !== to) this.tell(newsOf(peer), [to], now);
+  private tellAll(to: AgentId, now: number, holdMs = 0): void {
+    for (const peer of this.peers.values()) if (peer.changed && peer.id !== to) this.tell(newsOf(peer), [to], now, { holdMs });
   }
 
   private reconcile(now: number): void {

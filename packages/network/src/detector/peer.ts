@@ -46,6 +46,8 @@ export interface Peer {
   probedAt: number;
   /** Not heard since `probedAt`. */
   awaited: boolean;
+  /** Others monitor it, the stream to it was closed, and whether it is there has not been found out; asked: probes that failed without a refusal. */
+  closed: { readonly at: number; asked: number } | null;
   /** Differs from what was known at the start, so somebody new must be told. */
   changed: boolean;
 }
@@ -65,6 +67,7 @@ export const newPeer = (id: AgentId, incarnation: number, now: number): Peer => 
   nextProbeAt: now,
   probedAt: NEVER,
   awaited: false,
+  closed: null,
   changed: false,
 });
 

@@ -109,6 +109,11 @@ export interface DetectorOptions {
   readonly fullyLinked?: boolean;
   /** Besides, `peers` are all there will be and all pass on what they are told: news then take fewer messages yet. Absent = false. */
   readonly fixedMembers?: boolean;
+  /**
+   * Besides, each holds a stream to every other: of a death that was found by a closed one all others are told in the same way, and need not be
+   * told again at once. Absent = false.
+   */
+  readonly allSignalled?: boolean;
   /** Whom this agent has links with now: news go to them too, beside the monitored. Absent = to the monitored only. */
   readonly linked?: () => readonly AgentId[];
   /** When in the interval the peer is probed (SWIM: `self` for its period), ms in [0, interval): spreads the probes of many. */

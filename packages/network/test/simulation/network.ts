@@ -135,7 +135,11 @@ export class SimulatedNetwork {
       gossip: kind === "swim" || successors !== null,
       ...(this.schedule.ring === true
         ? { linked: () => this.ringNeighbours(process) }
-        : { fullyLinked: true, fixedMembers: this.schedule.fixedMembers ?? false }),
+        : {
+            fullyLinked: true,
+            fixedMembers: this.schedule.fixedMembers ?? false,
+            allSignalled: this.schedule.allSignalled ?? false,
+          }),
       phase: (peer) => phases.get(peer) ?? 0,
       startAt: this.now,
     });
@@ -163,7 +167,8 @@ export class SimulatedNetwork {
     this.running.delete(id);
     for (const observer of this.running.values()) {
       const status = observer.detector.status().find(({ peer }) => peer === id);
-      if (status?.monitored !== true || this.isCut(id, observer.plan.id)) continue;
+      const isHeld = status?.monitored === true || this.schedule.allSignalled === true;
+      if (status === undefined || !isHeld || this.isCut(id, observer.plan.id)) continue;
       const { incarnation } = status;
       this.deliver(observer, this.delay(), () => this.feed(observer, { kind: "closed", peer: id, incarnation }));
     }

@@ -26,6 +26,8 @@ export interface Schedule {
   readonly answersName: boolean;
   /** Linked are neighbours on the ring only, and the monitored; absent: all with all. */
   readonly ring?: boolean;
+  /** Everybody holds a stream to everybody, whomever it monitors. Absent: to the monitored. */
+  readonly allSignalled?: boolean;
   /** Nobody joins or leaves, and detectors know that. Absent = false. */
   readonly fixedMembers?: boolean;
   /** Detectors foretell failures. Absent = false. */
