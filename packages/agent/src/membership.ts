@@ -27,7 +27,10 @@ export type ViewListener = (view: MembershipView, changes: readonly Change[]) =>
 const GATHER_MS = 10;
 /** … but no longer than this after the first of them. */
 const GATHER_MAX_MS = 30;
-/** Where more than so many are live, the first is longer in proportion, and the second by more: that many more die, in one storm. */
+/**
+ * Where more than so many are live, both are longer in proportion: that many more die in one storm. Where all are told of each death by their
+ * own kernel, the second is longer yet: everything that is done meanwhile holds that up.
+ */
 const GATHER_AGENTS = 8;
 
 /**
@@ -46,6 +49,8 @@ export class Membership {
   private endGathering: Cancel | null = null;
   private detector: FailureDetector | null = null;
   private readonly options: {
+    /** Everybody holds streams to everybody. */
+    readonly allSignalled: boolean;
     readonly self: AgentId;
     readonly clock: Clock;
     readonly recorder: Recorder;
@@ -216,7 +221,8 @@ export class Membership {
   private gatherOn(): void {
     const { clock } = this.options;
     this.endGathering?.();
-    const leftMs = this.gatheredSince + GATHER_MAX_MS * this.gatherTimes ** 1.5 - clock.now();
+    const times = this.options.allSignalled ? this.gatherTimes ** 1.5 : this.gatherTimes;
+    const leftMs = this.gatheredSince + GATHER_MAX_MS * times - clock.now();
     const forMs = Math.max(0, Math.ceil(Math.min(GATHER_MS * this.gatherTimes, leftMs)));
     this.endGathering = clock.after(forMs, () => this.followDeaths());
   }

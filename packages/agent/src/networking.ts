@@ -108,6 +108,7 @@ function createMembership(
   };
   const membership = new Membership({
     self: self.agentId,
+    allSignalled: topology.isAllSignalled,
     clock,
     recorder,
     registry,

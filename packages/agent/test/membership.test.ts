@@ -19,6 +19,7 @@ function setUp() {
   const doubts: string[][] = [];
   const suspects = (): string[] => membership.peers.filter(({ state }) => state === "suspect").map(({ peer }) => peer);
   const membership: Membership = new Membership({
+    allSignalled: false,
     self: "agent-0",
     clock,
     recorder,
