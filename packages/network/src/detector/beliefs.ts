@@ -133,6 +133,7 @@ export class Beliefs {
     else peer.nextProbeAt = now + this.options.intervalMs;
     peer.incarnation = incarnation;
     peer.refutation = hearsay?.entry.refutation ?? 0;
+    peer.closed = null;
     restartSilence(peer, now);
     peer.phase = { name: "alive" };
     if (hearsay?.entry.state === "dead") {

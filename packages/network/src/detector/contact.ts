@@ -95,8 +95,8 @@ function lifeAfterDeath(
 export function confirmClosed(beliefs: Beliefs, peer: Peer, refused: boolean, sentAt: number, now: number): boolean {
   const { phase, closed } = peer;
   if (closed !== null && phase.name !== "dead") {
+    if (sentAt < closed.at) return false;
     if (refused) beliefs.declareDead(peer, "transport", now);
-    else if (sentAt < closed.at) return false;
     else if (closed.asked < MAX_CONFIRMATIONS) {
       closed.asked += 1;
       beliefs.probe(peer, now);
