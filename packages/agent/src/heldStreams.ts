@@ -25,8 +25,8 @@ interface Held {
 }
 
 /**
- * One dedicated held-open connection to each of those that it is told to follow: the monitored, and others whose deaths are to be signalled. When the kernel closes it, that is recorded (`transport.notice`);
- * whether anybody acts upon it is the detector's affair. A stream that we end ourselves says nothing. One that is refused says the same
+ * One dedicated held-open connection to each of those that it is told to follow: the monitored, and others whose deaths are to be
+ * signalled. When the kernel closes it, that is recorded (`transport.notice`); whether anybody acts upon it is the detector's affair. A stream that we end ourselves says nothing. One that is refused says the same
  * as a closed one, though it is no notice: who comes to be followed may be dead already.
  */
 export class HeldStreams {

@@ -270,12 +270,9 @@ export function createNetworking(options: NetworkingOptions): Networking {
   });
   const watch = (): void => {
     const { view, peers } = membership;
-    const monitored = topology.monitored(view, new Set(peers.filter(({ state }) => state === "suspect").map(({ peer }) => peer)));
-    membership.monitor(monitored);
-    // A doubted peer's stream is kept, and those are held that would be monitored without it.
-    void streams.follow(view, [
-      ...new Set([...topology.signalled(view), ...(spec.config.network.transportSignals ? monitored : [])]),
-    ]);
+    const doubtful = new Set(peers.filter(({ state }) => state === "suspect").map(({ peer }) => peer));
+    membership.monitor(topology.monitored(view, doubtful));
+    void streams.follow(view, topology.signalled(view, doubtful));
   };
   membership.onChange((view, changes) => {
     watch();

@@ -25,9 +25,9 @@ export function createTopology({ spec, roster }: { readonly spec: AgentSpec; rea
     return monitoredBy({ self: spec.agentId, monitors, ids, live, initialLinks, links: linksIn(view) });
   };
   const isOverlay = monitors === "all" || monitorsSuccessors(monitors, ids.length);
-  /** To whom streams are held. Where links are monitored they keep to the links. */
   const isAllSignalled = transportSignals && isOverlay && ids.length <= MAX_SIGNALLED;
-  const signalled = (view: MembershipView): AgentId[] =>
-    isAllSignalled ? view.liveIds.filter((id) => id !== spec.agentId) : monitored(view);
+  /** To whom streams are held. Where links are monitored they keep to the links. */
+  const signalled = (view: MembershipView, doubtful?: ReadonlySet<AgentId>): AgentId[] =>
+    isAllSignalled ? view.liveIds.filter((id) => id !== spec.agentId) : monitored(view, transportSignals ? doubtful : undefined);
   return { ids, linksIn, monitored, signalled, isOverlay, isAllSignalled };
 }

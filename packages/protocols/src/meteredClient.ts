@@ -47,6 +47,11 @@ async function loadUndici({ connectTimeoutMs }: MeteredClientOptions, accounts: 
   return { undici, agent, accounting };
 }
 
+function reasonOf(signal: AbortSignal | undefined): Error {
+  const reason: unknown = signal?.reason;
+  return reason instanceof Error ? reason : new Error("given up", { cause: reason });
+}
+
 /** A plain exchange: gathers the whole answer without a stream in between, which costs more than all the accounting. */
 class Exchange implements Undici.Dispatcher.DispatchHandler {
   private readonly account: RequestAccount;
@@ -74,7 +79,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   onRequestStart(controller: Undici.Dispatcher.DispatchController): void {
     // Given up while it waited for a connection.
     if (this.signal?.aborted) {
-      controller.abort(this.abortReason());
+      controller.abort(reasonOf(this.signal));
       return;
     }
     this.controller = controller;
@@ -107,14 +112,9 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     this.signal?.removeEventListener("abort", this.onAbort);
   }
 
-  private abortReason(): Error {
-    const reason: unknown = this.signal?.reason;
-    return reason instanceof Error ? reason : new Error("given up", { cause: reason });
-  }
-
   private readonly onAbort = (): void => {
     if (this.controller === null) this.reject(this.signal?.reason);
-    else this.controller.abort(this.abortReason());
+    else this.controller.abort(reasonOf(this.signal));
   };
 }
 
@@ -151,9 +151,13 @@ class HeldExchange implements Undici.Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Undici.Dispatcher.DispatchController): void {
+    // Given up while it waited for a connection.
+    if (this.signal.aborted) {
+      controller.abort(reasonOf(this.signal));
+      return;
+    }
     this.controller = controller;
-    if (this.signal.aborted) this.onAbort();
-    else this.account.starting();
+    this.account.starting();
   }
 
   onResponseStart(_controller: Undici.Dispatcher.DispatchController, _status: number, headers: MeteredResponse["headers"]): void {
@@ -177,8 +181,8 @@ class HeldExchange implements Undici.Dispatcher.DispatchHandler {
   }
 
   private readonly onAbort = (): void => {
-    const reason: unknown = this.signal.reason;
-    this.controller?.abort(reason instanceof Error ? reason : new Error("given up", { cause: reason }));
+    if (this.controller === null) this.onEnd(this.signal.reason);
+    else this.controller.abort(reasonOf(this.signal));
   };
 }
 

@@ -111,11 +111,13 @@ export class Calls {
   readonly send = async (src: AgentId, dst: AgentId, payload: Payload, options: SendOptions = {}): Promise<SendResult> => {
     const { mesh, router, config, now } = this.options;
     const hosted = mesh.dialled(dst);
-    const demand = demandOf(payload, options, hosted.length > 1 ? config.router.largeChars : null);
+    const chars = hosted.length > 1 ? charsOf(payload) : null;
+    const demand = demandOf(chars, options, config.router.largeChars);
     const name = this.settle(dst, router.message(dst, hosted, demand, now()));
     const mustMeet = this.sessions.mustMeet(dst, name);
-    // What large messages carry is not counted: nobody asks.
-    const carried = ({ parts }: SendResult): number => (demand.large ? 0 : charsOf(payload) + charsOf({ parts }));
+    // It takes reading the answer once more, and of large messages, or where routes are not for kinds, nobody asks.
+    const isCounted = config.router.per === "kind" && !demand.large;
+    const carried = ({ parts }: SendResult): number => (isCounted ? (chars ?? 0) + charsOf({ parts }) : 0);
     return this.by(dst, name, { kind: demand.kind, timed: demand.timed && !mustMeet, carried }, async (backend) => {
       const before = mustMeet ? await this.meetAgain(backend, name, { src, dst, options }) : undefined;
       this.sessions.carries(dst, name);

@@ -1,30 +1,12 @@
 import { InputError } from "@failstorm/core";
-import type { Need } from "./costs.ts";
+import type { RouterSettings } from "./costs.ts";
 import { kindsOf } from "./deal.ts";
 import { NEEDS, needsOf } from "./demand.ts";
 import { type Given, keysOf, listed, numberIn, oneOf, sectionIn } from "./sections.ts";
 import { capabilitiesOf, isMember, MEMBER_NAMES, MEMBERS, type MemberName } from "./members.ts";
 
-export interface RouterConfig {
-  /**
-   * `link`: one protocol for all that goes to a peer, unless a message requires another; `message`: what a message wishes counts too; `kind`:
-   * handshakes, probes and messages each by their own, by bytes where latency and loss leave a choice.
-   */
-  readonly per: "message" | "kind" | "link";
-  /** Which protocol is taken first while nothing has been measured, best first. */
+export interface RouterConfig extends RouterSettings {
   readonly prefer: readonly MemberName[];
-  /** What every message requires of the protocol that carries it; only such are used for handshakes, too. */
-  readonly require: readonly Need[];
-  /** So long a choice stands at least, ms. */
-  readonly dwellMs: number;
-  /** By this share another protocol must be cheaper, (0, 1). */
-  readonly margin: number;
-  /** By this share another protocol must move fewer bytes, (0, 1). */
-  readonly bytesMargin: number;
-  /** What a lost message counts for, ms. */
-  readonly lossPenaltyMs: number;
-  /** Each so-many-th message of a kind that is timed goes by another protocol, so that there is something to compare; 0: none does. */
-  readonly exploreEvery: number;
   /** A payload of so many characters is large, and measured apart. */
   readonly largeChars: number;
 }

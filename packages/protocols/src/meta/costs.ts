@@ -6,15 +6,24 @@ import { type Errand, errandOf, LARGE, Sizes } from "./sizes.ts";
 export type Need = keyof Requirements;
 
 export interface RouterSettings {
+  /**
+   * `link`: one protocol for all that goes to a peer, unless a message requires another; `message`: what a message wishes counts too; `kind`:
+   * handshakes, probes and messages each by their own, by bytes where latency and loss leave a choice.
+   */
   readonly per: "message" | "kind" | "link";
+  /** Which protocol is taken first while nothing has been measured, best first. */
   readonly prefer: readonly string[];
-  /** What every message requires, beside what its sender says. */
+  /** What every message requires of the protocol that carries it, beside what its sender says; only such are used for handshakes, too. */
   readonly require: readonly Need[];
+  /** So long a choice stands at least, ms. */
   readonly dwellMs: number;
+  /** By this share another protocol must be cheaper, (0, 1). */
   readonly margin: number;
-  /** By this share another must move fewer bytes, where latency and loss do not decide; `per: kind`. */
+  /** By this share another protocol must move fewer bytes, where latency and loss do not decide, (0, 1); `per: kind`. */
   readonly bytesMargin: number;
+  /** What a lost message counts for, ms. */
   readonly lossPenaltyMs: number;
+  /** Each so-many-th message of a kind that is timed goes by another protocol, so that there is something to compare; 0: none does. */
   readonly exploreEvery: number;
 }
 

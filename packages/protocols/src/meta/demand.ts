@@ -21,16 +21,16 @@ export function charsOf(payload: Payload): number {
 
 /**
  * What this message needs of the protocol that carries it: what it requires, and what its options show that it would use.
- * `largeChars`: null where size makes no difference, and need not be found out.
+ * `chars`: how many it has; null where size makes no difference, and was not found out.
  */
-export function demandOf(payload: Payload, options: SendOptions, largeChars: number | null): Demand {
+export function demandOf(chars: number | null, options: SendOptions, largeChars: number): Demand {
   const { requirements, idempotencyKey, onEvent, onAccepted, kind = "tool" } = options;
   const wished: Need[] = [];
   // To be executed once matters more than to be heard of early.
   if (idempotencyKey !== undefined) wished.push("idempotency");
   const streams = onEvent !== undefined || onAccepted !== undefined;
   if (streams) wished.push("streaming");
-  const large = largeChars !== null && charsOf(payload) >= largeChars;
+  const large = chars !== null && chars >= largeChars;
   return {
     kind: large ? kind + LARGE : kind,
     timed: !streams && !UNTIMED.has(kind),

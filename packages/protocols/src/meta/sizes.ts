@@ -81,9 +81,4 @@ export class Sizes {
     if (sums.kinds === 0 || sums.total <= 0) return null;
     return { added: [sums.one / sums.kinds, sums.other / sums.kinds], gain: (sums.other - sums.one) / sums.total };
   }
-
-  /** Whether this one was seen at all. */
-  has(errand: Errand, protocol: string): boolean {
-    return [...this.seen[errand].values()].some((byProtocol) => byProtocol.has(protocol));
-  }
 }
