@@ -1,4 +1,5 @@
 import type { RunEvent } from "@failstorm/core";
+import { LAG_RESOLUTION_MS } from "./processStats.ts";
 import type { MessageRecord } from "./recorder.ts";
 
 /** Seconds; think time is 0.3 s a step, a task has 7 to 10 of them, its deadline is 10 s. */
@@ -18,7 +19,6 @@ export async function loadMetrics(labels: { agent: string; incarnation: string; 
   const { Registry, Gauge, Counter, Histogram, collectDefaultMetrics } = await import("prom-client");
   const registry = new Registry();
   registry.setDefaultLabels(labels);
-  collectDefaultMetrics({ register: registry });
   const registers = [registry];
   const counter = <L extends string>(name: string, help: string, labelNames: L[]) =>
     new Counter({ name, help, labelNames, registers });
@@ -48,6 +48,8 @@ export async function loadMetrics(labels: { agent: string; incarnation: string; 
     buckets: MESSAGE_BUCKETS,
     registers,
   });
+  // From the first scrape on: they measure the event loop's delay with a timer of their own, which wakes an idle process all the time.
+  let collectsDefaults = false;
   return {
     onEvent(event) {
       if (event.ev === "task.outcome") {
@@ -71,6 +73,10 @@ export async function loadMetrics(labels: { agent: string; incarnation: string; 
       bytes.inc({ cause, direction: "received" }, bytesReceived);
     },
     contentType: registry.contentType,
-    text: () => registry.metrics(),
+    text() {
+      if (!collectsDefaults) collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LAG_RESOLUTION_MS });
+      collectsDefaults = true;
+      return registry.metrics();
+    },
   };
 }

@@ -3,7 +3,7 @@ import type { Clock } from "@failstorm/core";
 import type { Recorder } from "./recorder.ts";
 
 /** Coarse on purpose: a resolution of 10 ms doubled an agent's idle CPU when measured. */
-const LAG_RESOLUTION_MS = 40;
+export const LAG_RESOLUTION_MS = 40;
 
 /** Records a `process` event every `intervalMs`: memory, CPU, event-loop lag, counters. */
 export function sampleProcess(options: {
