@@ -28,10 +28,11 @@ const GATHER_MS = 10;
 /** … but no longer than this after the first of them. */
 const GATHER_MAX_MS = 30;
 /**
- * Where more than so many are live, both are longer in proportion: that many more die in one storm. Where all are told of each death by their
- * own kernel, the second is longer yet: everything that is done meanwhile holds that up.
+ * Where more than so many are live, both are longer, and out of proportion: that many more die in one storm, and everything that is done
+ * meanwhile holds up who is finding out. But where all are told of each death by their own kernel, silence says sooner that there is no other.
  */
 const GATHER_AGENTS = 8;
+const GATHER_EXPONENT = 1.5;
 
 /**
  * Who is believed live, as this agent's failure detector says: drives the detector (which has no clock and no I/O of its own),
@@ -221,9 +222,10 @@ export class Membership {
   private gatherOn(): void {
     const { clock } = this.options;
     this.endGathering?.();
-    const times = this.options.allSignalled ? this.gatherTimes ** 1.5 : this.gatherTimes;
+    const times = this.gatherTimes ** GATHER_EXPONENT;
+    const silenceMs = GATHER_MS * (this.options.allSignalled ? this.gatherTimes : times);
     const leftMs = this.gatheredSince + GATHER_MAX_MS * times - clock.now();
-    const forMs = Math.max(0, Math.ceil(Math.min(GATHER_MS * this.gatherTimes, leftMs)));
+    const forMs = Math.max(0, Math.ceil(Math.min(silenceMs, leftMs)));
     this.endGathering = clock.after(forMs, () => this.followDeaths());
   }
 

@@ -1,13 +1,14 @@
-import type {
-  AgentDescription,
-  AgentId,
-  AgentSpec,
-  Clock,
-  CommBackend,
-  DirectRequest,
-  Prng,
-  Roster,
-  Sender,
+import {
+  type AgentDescription,
+  type AgentId,
+  type AgentSpec,
+  type Clock,
+  type CommBackend,
+  type DirectRequest,
+  type Prng,
+  type Roster,
+  type Sender,
+  withTimeout,
 } from "@failstorm/core";
 import {
   createAgentRegistry,
@@ -141,18 +142,20 @@ function createMembership(
     probe: async (peer, live) => {
       await closed.rejectRefused(peer);
       const how = { kind: "probe", cause: live ? "heartbeat" : "excess_heartbeat" } as const;
-      const signal = AbortSignal.timeout(Math.ceil(heartbeatTimeoutMs));
-      return measured(options, { to: peer, ...how }, () => backend.healthCheck(peer, { signal, ...how }));
+      return withTimeout(clock, heartbeatTimeoutMs, (signal) =>
+        measured(options, { to: peer, ...how }, () => backend.healthCheck(peer, { signal, ...how })),
+      );
     },
     gossip: async (to, entries) => {
       const request = { op: "gossip", entries: [...entries] } as const;
-      const signal = AbortSignal.timeout(Math.ceil(heartbeatTimeoutMs));
       // Indirect probes are asked for when a peer's life is in doubt.
       const cause = entries.some((entry) => "probe" in entry) ? "excess_heartbeat" : "ledger";
-      const replies = await messenger().askAll(
-        to.map((agentId) => ({ agentId, request })),
-        // Where others than the links are monitored, probes keep to no link, and news do neither.
-        { kind: "gossip", cause, signal, direct: topology.isOverlay },
+      const replies = await withTimeout(clock, heartbeatTimeoutMs, (signal) =>
+        messenger().askAll(
+          to.map((agentId) => ({ agentId, request })),
+          // Where others than the links are monitored, probes keep to no link, and news do neither.
+          { kind: "gossip", cause, signal, direct: topology.isOverlay },
+        ),
       );
       return to.filter((agentId) => replies.get(agentId)?.ok !== true);
     },

@@ -1,3 +1,4 @@
+import { createPublicKey, generateKeyPairSync, type JsonWebKey, type KeyObject, sign, verify } from "node:crypto";
 import { createRequire } from "node:module";
 import path from "node:path";
 import {
@@ -17,7 +18,8 @@ export interface PairSpec {
   readonly role: "caller" | "callee";
   /** null: none of ours, but what anybody would use: undici and a bare Fastify route, or the A2A SDK's own server and client. */
   readonly protocol: string | null;
-  readonly rival: "raw" | "a2a sdk";
+  /** `raw with a proof`: each message is signed by the caller and verified by the callee (Ed25519), and nothing else is added. */
+  readonly rival: "raw" | "raw with a proof" | "a2a sdk";
   readonly section: unknown;
   readonly workspaceDir: string;
 }
@@ -76,11 +78,39 @@ interface BareUndici {
   readonly request: (url: string, options: object) => Promise<{ body: { json(): Promise<unknown> } }>;
 }
 
+/** A message and, at the other end, whether it is what was signed. */
+interface Proof {
+  readonly sign: (text: string) => string;
+  /** For the callee, once it knows the caller's key. */
+  readonly verify: (text: string, proof: string) => boolean;
+  readonly publicKey: JsonWebKey;
+  learn(peerKey: JsonWebKey): void;
+}
+
+function ed25519(): Proof {
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  let peer: KeyObject | null = null;
+  return {
+    sign: (text) => sign(null, Buffer.from(text), privateKey).toString("base64"),
+    verify: (text, proof) => peer !== null && verify(null, Buffer.from(text), peer, Buffer.from(proof, "base64")),
+    publicKey: publicKey.export({ format: "jwk" }),
+    learn(key) {
+      peer = createPublicKey({ key, format: "jwk" });
+    },
+  };
+}
+
 /** What anybody would write with the same two libraries: a JSON text there, a JSON text back. */
-async function raw(): Promise<Party> {
+async function raw(proof: Proof | null): Promise<Party> {
   const fastify = libraryOf("fastify") as () => BareFastify;
   const server = fastify();
-  server.post("/", async ({ body }) => body);
+  server.post("/", async ({ body }) => {
+    if (proof === null) return body;
+    const { signature, ...message } = body as { signature: string };
+    if (!proof.verify(JSON.stringify(message), signature)) throw new RunError("BENCH_BAD_PROOF", "the signature does not hold");
+    return message;
+  });
+  server.post("/key", async ({ body }) => proof?.learn(body as JsonWebKey) ?? {});
   const port = Number(new URL(await server.listen({ host: HOST, port: 0 })).port);
   return {
     address: { host: HOST, port },
@@ -88,11 +118,17 @@ async function raw(): Promise<Party> {
       const { Agent, request } = libraryOf("undici") as BareUndici;
       const dispatcher = new Agent({ pipelining: 1, keepAliveTimeout: 30_000, headersTimeout: 0, bodyTimeout: 0 });
       const headers = { "content-type": "application/json" };
+      const post = async (path: string, body: string): Promise<unknown> => {
+        const answer = await request(`http://${peer.host}:${peer.port}${path}`, { method: "POST", headers, body, dispatcher });
+        return answer.body.json();
+      };
+      if (proof !== null) await post("/key", JSON.stringify(proof.publicKey));
       let sequence = 0;
       return async () => {
-        const body = JSON.stringify({ id: `bench-${sequence++}`, parts: PARTS });
-        const answer = await request(`http://${peer.host}:${peer.port}/`, { method: "POST", headers, body, dispatcher });
-        await answer.body.json();
+        const message = { id: `bench-${sequence++}`, parts: PARTS };
+        const text = JSON.stringify(message);
+        const answer = await post("/", proof === null ? text : JSON.stringify({ ...message, signature: proof.sign(text) }));
+        if (!("parts" in (answer as object))) throw new RunError("BENCH_WRONG_ANSWER", JSON.stringify(answer));
         return null;
       };
     },
@@ -184,7 +220,7 @@ async function measure(
 
 const spec = JSON.parse(process.argv[2] ?? "") as PairSpec;
 const tell = (answer: PairAnswer): void => void process.send?.(answer);
-const rivals = { raw, "a2a sdk": sdk };
+const rivals = { raw: () => raw(null), "raw with a proof": () => raw(ed25519()), "a2a sdk": sdk };
 const party = await (spec.protocol === null ? rivals[spec.rival]() : speaking(spec.protocol, spec));
 let ask: Ask = () => Promise.reject(new RunError("BENCH_NOT_MET", "the peer comes first"));
 

@@ -41,7 +41,7 @@ const finite = (value: number): number | null => (Number.isFinite(value) ? value
  * A look-up visits every agent, hop by hop: a task costs as many messages as there are agents, so the rate falls with their square, and all
  * sizes relay about the same (as far as the least rate there is allows). The document goes around the ring hop by hop before the load starts.
  */
-function stormOf(agents: number): string[] {
+export function stormOf(agents: number): string[] {
   const rate = Math.max(0.001, 16 / agents ** 2);
   const faultTime = Math.ceil(12 + 0.4 * agents);
   const runtime = Math.ceil(faultTime + 10 + 0.05 * agents);

@@ -39,6 +39,18 @@ it("news of many deaths reach all in three hops where everybody can be sent to",
   expect(outcome.gossip).toBeLessThan(20 * 64);
 });
 
+it("news of many deaths reach all where the cores have little time for them", { timeout: PATIENCE_MS }, () => {
+  // Of two cores, probes alone take four fifths.
+  const cores = { count: 2, messageMs: 4.2 };
+  for (const seed of SEEDS.slice(0, 2)) {
+    const schedule = { ...drawStorm(seed, "heartbeat", 64, 3, false), fixedMembers: true, cores };
+    const outcome = new SimulatedNetwork(schedule).run();
+    expect(wrongBeliefs(schedule, outcome)).toEqual([]);
+    expect(Math.max(...detectionMs(schedule, outcome))).toBeLessThan(TIMEOUT_MS + INTERVAL_MS);
+    expect(outcome.gossip).toBeLessThan(12 * 64);
+  }
+});
+
 it("of many deaths each of up to 64 is told by its own streams", { timeout: PATIENCE_MS }, () => {
   const schedule = {
     ...drawStorm(FIRST_SEED, "heartbeat", 64, 3, false),

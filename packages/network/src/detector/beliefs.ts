@@ -50,7 +50,7 @@ export class Beliefs {
         if (peer.phase.name !== "suspect") restartSilence(peer, now);
         peer.monitoredSince = now;
         peer.nextProbeAt = now + this.options.phase(peer.id);
-        this.news.catchUp(peer, now);
+        this.news.catchUpMonitored(peer, now);
         newcomers.push(peer);
       } else if (!peer.monitored && peer.phase.name === "suspect" && peer.phase.by === null) peer.phase = { name: "alive" };
     }

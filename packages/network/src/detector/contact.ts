@@ -26,6 +26,7 @@ export function makeContact(beliefs: Beliefs, input: ContactInput, now: number):
     if (input.kind !== "closed" && input.incarnation !== null) beliefs.welcome(input.peer, input.incarnation, "probe", now);
     return;
   }
+  if (input.kind === "answered") beliefs.news.noteRoundTrip(now - input.sentAt);
   const incarnation = input.incarnation ?? peer.incarnation;
   if (incarnation < peer.incarnation) return; // [2]
   if (incarnation > peer.incarnation) {

@@ -23,21 +23,42 @@ const MIN_SPACING_SHARE = 1 / 50;
  * interval, times the agents; …
  */
 const QUIET_SHARE_EACH = 1 / 750;
-/** … but no longer than so many times that. */
+/**
+ * … and where a probe's answer takes longer than this share of the interval, so many times what it takes longer: then what limits is the work of
+ * passing on, and many small waves make answers slower still, until nothing is passed on in time; …
+ */
+const FAST_SHARE = 1 / 20;
+const QUIET_ROUND_TRIPS = 2;
+/** … but not longer than this share of the interval, … */
+const MAX_QUIET_SHARE = 1 / 4;
+/** … nor, in all, than so many times that after the first. */
 const GATHER_QUIETS = 3;
+/** Of a round trip that took less than those before it: what it has to say in what they take now. */
+const ROUND_TRIP_GAIN = 1 / 4;
 /** Of the interval: so long a suspicion waits for other news to ride with. */
 const SUSPICION_HOLD_SHARE = 1 / 5;
+/** Of the intervals: what is told only in case somebody died who was to pass it on waits so long, for the rush of a storm to be over. */
+const AFTER_RUSH_INTERVALS = 2;
 const RECONCILE_INTERVALS = 10;
 const MAX_PAUSE_INTERVALS = 8;
 
-function spacingOf({ fullyLinked = false, fixedMembers = false, linked, intervalMs, peers }: DetectorOptions): Spacing {
+function spacingOf(options: DetectorOptions, roundTripMs: () => number): Spacing {
+  const { fullyLinked = false, fixedMembers = false, linked, intervalMs, peers } = options;
   const maxMs = intervalMs * SPACING_SHARE;
-  const atOnce = { quietMs: 0, gatherMs: 0 };
+  const atOnce = { quietMs: () => 0, gatherQuiets: 0 };
   if (!fullyLinked && linked === undefined) return { ...atOnce, eachMs: 0, minMs: maxMs, maxMs };
   if (!fullyLinked || !fixedMembers || peers.length <= MAX_FLOOD)
     return { ...atOnce, eachMs: intervalMs * SPACING_SHARE_EACH, minMs: intervalMs * MIN_SPACING_SHARE, maxMs };
   const quietMs = intervalMs * peers.length * QUIET_SHARE_EACH;
-  return { eachMs: 0, minMs: 0, maxMs: 0, quietMs, gatherMs: GATHER_QUIETS * quietMs };
+  const fastMs = intervalMs * FAST_SHARE;
+  const mostMs = Math.max(quietMs, intervalMs * MAX_QUIET_SHARE);
+  return {
+    eachMs: 0,
+    minMs: 0,
+    maxMs: 0,
+    quietMs: () => Math.min(quietMs + QUIET_ROUND_TRIPS * Math.max(0, roundTripMs() - fastMs), mostMs),
+    gatherQuiets: GATHER_QUIETS,
+  };
 }
 
 /**
@@ -50,6 +71,7 @@ export class Dissemination {
   private readonly peers: ReadonlyMap<AgentId, Peer>;
   private readonly outbox: GossipOutbox;
   private ownRefutation = 0;
+  private roundTripMs = 0;
   /** null until something changes. */
   private reconcileAt: number | null = null;
   private reconciliations = 0;
@@ -60,7 +82,12 @@ export class Dissemination {
   constructor(options: DetectorOptions, peers: ReadonlyMap<AgentId, Peer>) {
     this.options = options;
     this.peers = peers;
-    this.outbox = createGossipOutbox(spacingOf(options));
+    this.outbox = createGossipOutbox(spacingOf(options, () => this.roundTripMs));
+  }
+
+  /** A peer answered after so long: how busy those are who pass news on. */
+  noteRoundTrip(ms: number): void {
+    this.roundTripMs = Math.max(ms, this.roundTripMs + ROUND_TRIP_GAIN * (ms - this.roundTripMs));
   }
 
   /** Once all peers are there: what the first news would have to wait for. */
@@ -92,9 +119,18 @@ export class Dissemination {
     this.tell(news, this.targets(peer.id, from), now, { from, holdMs: this.options.intervalMs * SUSPICION_HOLD_SHARE });
   }
 
-  /** Brings a peer up to date that is newly monitored, restarted, or back from the dead: it missed the news that were told once. */
+  /** Brings a peer up to date that is restarted, or back from the dead: it missed the news that were told once. */
   catchUp(peer: Peer, now: number): void {
     if (peer.phase.name !== "dead") this.tellAll(peer.id, now);
+  }
+
+  /**
+   * The same for one that comes to be monitored. Where news go through speakers it is told as others are, and this is for what may have been lost on
+   * the way: it waits until the rush is over that made it monitored.
+   */
+  catchUpMonitored(peer: Peer, now: number): void {
+    const holdMs = this.segments() === null ? 0 : this.options.intervalMs * AFTER_RUSH_INTERVALS;
+    if (peer.phase.name !== "dead") this.tellAll(peer.id, now, holdMs);
   }
 
   /**
@@ -175,9 +211,11 @@ export class Dissemination {
     { from, holdMs = 0 }: { readonly from?: AgentId | undefined; readonly holdMs?: number } = {},
   ): void {
     if (!this.options.gossip) return;
+    const segments = this.segments();
     for (const id of to) {
-      if (id !== from && id !== this.options.self)
-        this.outbox.add(entry, id, Math.max(now + holdMs, this.pausedUntil(id) ?? now), now);
+      if (id === from || id === this.options.self) continue;
+      const insuranceMs = segments?.isInsurance(id, from) === true ? this.options.intervalMs * AFTER_RUSH_INTERVALS : 0;
+      this.outbox.add(entry, id, Math.max(now + Math.max(holdMs, insuranceMs), this.pausedUntil(id) ?? now), now);
     }
   }
 

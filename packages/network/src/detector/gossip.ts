@@ -33,9 +33,9 @@ export interface Spacing {
   readonly minMs: number;
   readonly maxMs: number;
   /** Until so long nothing was added, but … */
-  readonly quietMs: number;
-  /** … no longer than this after the first. */
-  readonly gatherMs: number;
+  readonly quietMs: () => number;
+  /** … no longer than so many times that after the first. */
+  readonly gatherQuiets: number;
 }
 
 /** News waiting to be sent. The first goes at once; what follows soon after travels together. */
@@ -65,13 +65,16 @@ function withEntry(news: readonly GossipEntry[], entry: GossipEntry): readonly G
   return news.some(covers) ? news : [...news.filter((other) => !obsolete(other)), entry];
 }
 
-export function createGossipOutbox({ eachMs, minMs, maxMs, quietMs, gatherMs }: Spacing): GossipOutbox {
+export function createGossipOutbox({ eachMs, minMs, maxMs, quietMs, gatherQuiets }: Spacing): GossipOutbox {
   let notBefore = Number.NEGATIVE_INFINITY;
   /** The first and the last addition since the last flush. */
   let gathered: { readonly since: number; last: number } | null = null;
   const waiting = new Map<AgentId, Waiting>();
-  const opensAt = (): number =>
-    Math.max(notBefore, gathered === null ? notBefore : Math.min(gathered.last + quietMs, gathered.since + gatherMs));
+  const opensAt = (): number => {
+    if (gathered === null) return notBefore;
+    const quiet = quietMs();
+    return Math.max(notBefore, Math.min(gathered.last + quiet, gathered.since + gatherQuiets * quiet));
+  };
   return {
     add(entry, to, dueAt, now) {
       gathered ??= { since: now, last: now };

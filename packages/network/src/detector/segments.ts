@@ -39,9 +39,21 @@ export class Segments {
    * died, and that one's teller may be the only other who knows.
    */
   private isToldToAll(from: AgentId): boolean {
-    const own = this.places.get(this.self) ?? 0;
-    const place = this.places.get(from) ?? own;
-    return place !== own && this.segments[own]?.[0] === this.self && this.speakersOf(place).includes(from);
+    return this.isOtherSpeaker(from) && this.segments[this.places.get(this.self) ?? 0]?.[0] === this.self;
+  }
+
+  /** Whether what `from` told need be told to another segment only because somebody may have died who was to do that. */
+  isInsurance(to: AgentId, from: AgentId | undefined): boolean {
+    return from !== undefined && !this.isOwn(to) && this.isOtherSpeaker(from);
+  }
+
+  private isOtherSpeaker(id: AgentId): boolean {
+    const place = this.places.get(id);
+    return place !== undefined && !this.isOwn(id) && this.speakersOf(place).includes(id);
+  }
+
+  private isOwn(id: AgentId): boolean {
+    return this.places.get(id) === this.places.get(this.self);
   }
 
   /** In place of one that could not be reached, if it is one that passes things on. */

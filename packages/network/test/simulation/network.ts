@@ -42,6 +42,8 @@ interface Process {
   readonly detector: FailureDetector;
   /** Counts up whenever its timer is set anew. */
   timer: number;
+  /** Until then it has something to do. */
+  freeAt: number;
 }
 
 interface Happening {
@@ -68,6 +70,7 @@ export class SimulatedNetwork {
   private readonly foretold: Foretold[] = [];
   private readonly ids: readonly AgentId[];
   private readonly links: readonly Link[];
+  private readonly coresFreeAt: number[];
   private now = 0;
   private probes = 0;
   private gossip = 0;
@@ -77,6 +80,7 @@ export class SimulatedNetwork {
     this.prng = createPrng(schedule.seed, "network");
     this.ids = schedule.processes.map(({ id }) => id);
     this.links = buildLinks("mesh", this.ids);
+    this.coresFreeAt = Array.from({ length: schedule.cores?.count ?? 1 }, () => 0);
   }
 
   run(): Outcome {
@@ -108,9 +112,26 @@ export class SimulatedNetwork {
     if (process === null) return run();
     if (this.running.get(process.plan.id) !== process) return otherwise?.();
     const pause = process.plan.pauses.find(([from, until]) => from <= this.now && this.now < until);
-    if (pause === undefined) return run();
-    const later = happening.isTimer === this.schedule.timersFirst ? 0 : 0.5;
-    this.queue.push(pause[1] + later, happening);
+    if (pause !== undefined) {
+      const later = happening.isTimer === this.schedule.timersFirst ? 0 : 0.5;
+      this.queue.push(pause[1] + later, happening);
+      return;
+    }
+    const freeAt = happening.isTimer ? this.now : this.coreFreeAt(process);
+    if (freeAt > this.now) this.queue.push(freeAt, happening);
+    else run();
+  }
+
+  /** When a core has time for this process; taken, if that is now. Cores are few only where the schedule says so. */
+  private coreFreeAt(process: Process): number {
+    const { cores } = this.schedule;
+    if (cores === undefined) return this.now;
+    const core = this.coresFreeAt.indexOf(Math.min(...this.coresFreeAt));
+    const freeAt = Math.max(this.coresFreeAt[core] ?? 0, process.freeAt);
+    if (freeAt > this.now) return freeAt;
+    process.freeAt = this.now + cores.messageMs / 2;
+    this.coresFreeAt[core] = process.freeAt;
+    return this.now;
   }
 
   private plan(at: number, run: () => void): void {
@@ -143,7 +164,7 @@ export class SimulatedNetwork {
       phase: (peer) => phases.get(peer) ?? 0,
       startAt: this.now,
     });
-    process = { plan, incarnation, detector, timer: 0 };
+    process = { plan, incarnation, detector, timer: 0, freeAt: 0 };
     this.running.set(id, process);
     this.arm(process);
     return process;

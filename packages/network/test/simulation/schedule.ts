@@ -43,6 +43,8 @@ export interface Schedule {
   readonly partitions: readonly { readonly span: Span; readonly side: ReadonlySet<AgentId> }[];
   /** Messages of other sorts: per process and second. */
   readonly chatter: number;
+  /** So many cores, and what a message takes of one, half of it where it is answered; absent: time enough. */
+  readonly cores?: { readonly count: number; readonly messageMs: number };
   /** From here on no message is lost, and nobody crashes, pauses or restarts. */
   readonly calmFrom: number;
   readonly endAt: number;
