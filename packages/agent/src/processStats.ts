@@ -2,8 +2,8 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Clock } from "@failstorm/core";
 import type { Recorder } from "./recorder.ts";
 
-/** Coarse on purpose: a resolution of 10 ms doubled an agent's idle CPU when measured. */
-export const LAG_RESOLUTION_MS = 40;
+/** Coarse on purpose: each look wakes the process. A resolution of 10 ms doubled an idle agent's CPU, one of 40 was still a twentieth of it. */
+export const LAG_RESOLUTION_MS = 100;
 
 /** Records a `process` event every `intervalMs`: memory, CPU, event-loop lag, counters. */
 export function sampleProcess(options: {
