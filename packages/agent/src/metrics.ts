@@ -1,5 +1,4 @@
 import type { RunEvent } from "@failstorm/core";
-import { LAG_RESOLUTION_MS } from "./processStats.ts";
 import type { MessageRecord } from "./recorder.ts";
 
 /** Seconds; think time is 0.3 s a step, a task has 7 to 10 of them, its deadline is 10 s. */
@@ -74,7 +73,7 @@ export async function loadMetrics(labels: { agent: string; incarnation: string; 
     },
     contentType: registry.contentType,
     text() {
-      if (!collectsDefaults) collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LAG_RESOLUTION_MS });
+      if (!collectsDefaults) collectDefaultMetrics({ register: registry });
       collectsDefaults = true;
       return registry.metrics();
     },

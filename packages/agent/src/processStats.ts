@@ -3,7 +3,7 @@ import type { Clock } from "@failstorm/core";
 import type { Recorder } from "./recorder.ts";
 
 /** Coarse on purpose: each look wakes the process. A resolution of 10 ms doubled an idle agent's CPU, one of 40 was still a twentieth of it. */
-export const LAG_RESOLUTION_MS = 100;
+const LAG_RESOLUTION_MS = 100;
 
 /** Records a `process` event every `intervalMs`: memory, CPU, event-loop lag, counters. */
 export function sampleProcess(options: {
