@@ -40,7 +40,7 @@ it("news of many deaths reach all in three hops where everybody can be sent to",
 });
 
 it("news of many deaths reach all where the cores have little time for them", { timeout: PATIENCE_MS }, () => {
-  // Of two cores, probes alone take four fifths.
+  // Of two cores, probes alone take two fifths.
   const cores = { count: 2, messageMs: 4.2 };
   for (const seed of SEEDS.slice(0, 2)) {
     const schedule = { ...drawStorm(seed, "heartbeat", 64, 3, false), fixedMembers: true, cores };
