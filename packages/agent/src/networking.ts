@@ -96,7 +96,7 @@ function createMembership(
   registry: ReturnType<typeof createRegistry>,
   topology: ReturnType<typeof createTopology>,
   messenger: () => Messenger,
-  { closed, ...listeners }: { closed: ClosedPeers; onDoubt: () => void; onPredicted: (peer: AgentId) => void },
+  { closed, ...listeners }: { closed: ClosedPeers; onDoubt: () => void; onLoss: () => void; onPredicted: (peer: AgentId) => void },
 ): Membership {
   const { spec, self, clock, prng, recorder, backend } = options;
   const { heartbeatIntervalMs, heartbeatTimeoutMs, transportSignals, detector, connectionTimeoutMs } = spec.config.network;
@@ -135,7 +135,12 @@ function createMembership(
         fixedMembers: true,
         allSignalled: topology.isAllSignalled,
         linked: () => neighbours(topology.linksIn(registry.view()), self.agentId),
-        phase: (peer) => prng.fork(`probe/${self.agentId}/${self.incarnation}/${peer}`).next() * heartbeatIntervalMs,
+        // Ring successors are few, and all probed at once: one wake-up an interval instead of one each, and those next to each other are most likely
+        // to be found dead together, and told of together. A victim's monitors are different agents, with different moments.
+        phase: (peer) => {
+          const whom = topology.isSuccessive && peer !== self.agentId ? "" : `/${peer}`;
+          return prng.fork(`probe/${self.agentId}/${self.incarnation}${whom}`).next() * heartbeatIntervalMs;
+        },
         startAt: clock.now(),
       });
     },
@@ -204,10 +209,9 @@ function createStreams(
   options: NetworkingOptions,
   registry: ReturnType<typeof createRegistry>,
   membership: Membership,
-  closed: ClosedPeers,
+  { closed, compilerPause }: { readonly closed: ClosedPeers; readonly compilerPause: CompilerPause },
 ): HeldStreams {
   const { client, clock, recorder, spec } = options;
-  const compilerPause = new CompilerPause(clock);
   return new HeldStreams({
     client,
     clock,
@@ -243,15 +247,17 @@ export function createNetworking(options: NetworkingOptions): Networking {
   const registry = createRegistry(options);
   for (const { agentId, host, port } of roster.agents) backend.registerEndpoint(agentId, { host, port });
   const closed = new ClosedPeers((peer) => registry.node(peer));
+  const compilerPause = new CompilerPause(options.clock);
   let messenger: Messenger;
   const membership: Membership = createMembership(options, registry, topology, () => messenger, {
     closed,
     onDoubt: () => watch(),
+    onLoss: () => compilerPause.extend(),
     onPredicted: (peer) => standby.prepare(peer, membership.view),
   });
   messenger = createMessenger(options, topology, membership);
   const stabiliseWith = stabiliser(options, membership, messenger);
-  const streams = createStreams(options, registry, membership, closed);
+  const streams = createStreams(options, registry, membership, { closed, compilerPause });
   const neighboursIn = (view: MembershipView): readonly AgentId[] => neighbours(topology.linksIn(view), self.agentId);
   const dialling = {
     ...options,

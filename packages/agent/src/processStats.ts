@@ -1,11 +1,11 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import type { Clock } from "@failstorm/core";
+import type { Clock, NewEvent } from "@failstorm/core";
 import type { Recorder } from "./recorder.ts";
 
 /** Coarse on purpose: each look wakes the process. A resolution of 10 ms doubled an idle agent's CPU, one of 40 was still a twentieth of it. */
 const LAG_RESOLUTION_MS = 100;
 
-/** Records a `process` event every `intervalMs`: memory, CPU, event-loop lag, counters. */
+/** Records a `process` event every `intervalMs`: memory, CPU, event-loop lag, counters; with it go the messages of the seconds that are over. */
 export function sampleProcess(options: {
   readonly clock: Clock;
   readonly recorder: Recorder;
@@ -19,13 +19,13 @@ export function sampleProcess(options: {
   const lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
   lag.enable();
   let stopped = false;
-  const sample = (): void => {
+  const look = (): NewEvent => {
     const cpu = process.cpuUsage();
     const sockets = options.socketTotals();
     const p99 = lag.count === 0 ? 0 : Math.max(0, lag.percentile(99) / 1e6 - LAG_RESOLUTION_MS);
     lag.reset();
     const protocol = options.protocolCounters();
-    recorder.event({
+    return {
       ev: "process",
       ...(protocol === undefined ? {} : { protocol }),
       rssBytes: process.memoryUsage.rss(),
@@ -39,8 +39,9 @@ export function sampleProcess(options: {
         events: recorder.stats.events,
         eventUs: Math.round(recorder.stats.writeUs),
       },
-    });
+    };
   };
+  const sample = (): void => recorder.sample(look);
   const arm = (): void => {
     clock.after(options.intervalMs, () => {
       if (stopped) return;

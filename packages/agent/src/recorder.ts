@@ -1,4 +1,4 @@
-import type { Clock, EventLog, MessageKind, NewEvent, RunEvent, TrafficCause } from "@failstorm/core";
+import type { Cancel, Clock, EventLog, MessageKind, NewEvent, RunEvent, TrafficCause } from "@failstorm/core";
 import { openEventLog } from "@failstorm/core";
 
 /** One message as its sender saw it end. */
@@ -77,7 +77,7 @@ export class Recorder {
   private second = 0;
   private t0: number | null = null;
   private outbox: RunEvent[] = [];
-  private flushPending = false;
+  private pendingFlush: Cancel | null = null;
   private closed = false;
   private observer: { onEvent(event: RunEvent): void; onMessage(message: MessageRecord): void } | null = null;
 
@@ -116,14 +116,13 @@ export class Recorder {
     this.observer?.onEvent(written);
     if (NOT_FOR_THE_LIVE_VIEW.has(written.ev)) return;
     this.outbox.push(written);
-    if (this.flushPending) return;
-    this.flushPending = true;
-    this.clock.after(LIVE_VIEW_FLUSH_MS, () => this.flush());
+    this.pendingFlush ??= this.clock.after(LIVE_VIEW_FLUSH_MS, () => this.flush());
   }
 
   /** Hands what is waiting to the live view. */
   flush(): void {
-    this.flushPending = false;
+    this.pendingFlush?.();
+    this.pendingFlush = null;
     if (this.outbox.length === 0) return;
     this.publish(this.outbox);
     this.outbox = [];
@@ -133,7 +132,18 @@ export class Recorder {
   setEpoch(t0: number): void {
     this.t0 = t0;
     this.second = this.currentSecond();
-    this.armSecond();
+  }
+
+  /**
+   * Once a second: writes the messages of the seconds that are over and then `event`, and hands all to the live view. One wake-up for everything
+   * that is regular; and at a moment of this agent's own, since all agents' seconds end at once, with that of the fault among them.
+   */
+  sample(event: () => NewEvent): void {
+    this.together(() => {
+      if (this.t0 !== null && this.currentSecond() !== this.second) this.rollSecond();
+      this.event(event());
+    });
+    this.flush();
   }
 
   message(record: MessageRecord): void {
@@ -191,15 +201,6 @@ export class Recorder {
 
   private currentSecond(): number {
     return this.t0 === null ? 0 : Math.floor((this.clock.now() - this.t0) / 1000);
-  }
-
-  private armSecond(): void {
-    const next = (this.t0 ?? 0) + (this.currentSecond() + 1) * 1000;
-    this.clock.after(next - this.clock.now() + 1, () => {
-      if (this.closed) return;
-      this.rollSecond();
-      this.armSecond();
-    });
   }
 
   private rollSecond(): void {

@@ -36,6 +36,7 @@ export class TaskRunner {
   /** CLOCK_MONOTONIC ms: what is intended before was due while this agent was not there. */
   private begunAt = 0;
   private stopped = false;
+  private sweepArmed = false;
   private sweepingSoon = false;
   private readonly stopAll = new AbortController();
   private readonly options: {
@@ -67,7 +68,6 @@ export class TaskRunner {
       .map((task) => ({ ...task, startAt: t0 + task.atMs, deadlineAt: t0 + task.atMs + deadlineMs }))
       .toSorted((a, b) => a.startAt - b.startAt);
     this.armNext();
-    this.armSweep();
   }
 
   /** True when every task due has an outcome that this agent knows of, or an owner alive that is not this agent. */
@@ -123,11 +123,16 @@ export class TaskRunner {
         this.consider(entry, entry.startAt >= this.begunAt);
       }
       this.armNext();
+      this.armSweep();
     });
   }
 
+  /** As long as there is anything to look at. */
   private armSweep(): void {
+    if (this.sweepArmed || this.open.size === 0) return;
+    this.sweepArmed = true;
     this.options.clock.after(this.options.sweepMs, () => {
+      this.sweepArmed = false;
       if (this.stopped) return;
       this.sweep();
       this.armSweep();

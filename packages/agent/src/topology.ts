@@ -24,10 +24,11 @@ export function createTopology({ spec, roster }: { readonly spec: AgentSpec; rea
     const live = new Set(view.liveIds.filter((id) => !doubtful.has(id)));
     return monitoredBy({ self: spec.agentId, monitors, ids, live, initialLinks, links: linksIn(view) });
   };
-  const isOverlay = monitors === "all" || monitorsSuccessors(monitors, ids.length);
+  const isSuccessive = monitorsSuccessors(monitors, ids.length);
+  const isOverlay = monitors === "all" || isSuccessive;
   const isAllSignalled = transportSignals && isOverlay && ids.length <= MAX_SIGNALLED;
   /** To whom streams are held. Where links are monitored they keep to the links. */
   const signalled = (view: MembershipView, doubtful?: ReadonlySet<AgentId>): AgentId[] =>
     isAllSignalled ? view.liveIds.filter((id) => id !== spec.agentId) : monitored(view, transportSignals ? doubtful : undefined);
-  return { ids, linksIn, monitored, signalled, isOverlay, isAllSignalled };
+  return { ids, linksIn, monitored, signalled, isSuccessive, isOverlay, isAllSignalled };
 }

@@ -48,6 +48,7 @@ function setUp() {
     },
     register: () => {},
     onPredicted: () => {},
+    onLoss: () => {},
     onDoubt: () => doubts.push(suspects()),
   });
   return { clock, membership, silent, deaf, gossip, doubts, of };
