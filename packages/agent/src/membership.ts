@@ -34,14 +34,6 @@ const GATHER_MAX_MS = 30;
 const GATHER_AGENTS = 8;
 const GATHER_EXPONENT = 1.5;
 /**
- * And where a probe is answered later than this, ms, the machine has too much to do already: both are longer by so many times what it is late.
- */
-const PROMPT_MS = 25;
-const GATHER_ROUND_TRIPS = 4;
-/** Of a round trip that took less than those before it: what it has to say in what they take now. */
-const ROUND_TRIP_GAIN = 1 / 4;
-
-/**
  * Who is believed live, as this agent's failure detector says: drives the detector (which has no clock and no I/O of its own),
  * carries out its effects, records each declaration before it takes effect, and tells the listeners of every new view.
  */
@@ -55,7 +47,6 @@ export class Membership {
   private gatheredSince = 0;
   private gatherTimes = 1;
   private endGathering: Cancel | null = null;
-  private roundTripMs = 0;
   private detector: FailureDetector | null = null;
   private readonly options: {
     /** Everybody holds streams to everybody. */
@@ -234,9 +225,8 @@ export class Membership {
     const { clock } = this.options;
     this.endGathering?.();
     const times = this.gatherTimes ** GATHER_EXPONENT;
-    const lateMs = GATHER_ROUND_TRIPS * Math.max(0, this.roundTripMs - PROMPT_MS);
-    const silenceMs = GATHER_MS * (this.options.allSignalled ? this.gatherTimes : times) + lateMs;
-    const leftMs = this.gatheredSince + GATHER_MAX_MS * times + lateMs - clock.now();
+    const silenceMs = GATHER_MS * (this.options.allSignalled ? this.gatherTimes : times);
+    const leftMs = this.gatheredSince + GATHER_MAX_MS * times - clock.now();
     const forMs = Math.max(0, Math.ceil(Math.min(silenceMs, leftMs)));
     this.endGathering = clock.after(forMs, () => this.followDeaths());
   }
@@ -272,8 +262,6 @@ export class Membership {
     this.options.recorder.counters.heartbeats += 1;
     try {
       const { incarnation } = await this.options.probe(peer, this.view.isLive(peer));
-      const ms = this.options.clock.now() - sentAt;
-      this.roundTripMs = Math.max(ms, this.roundTripMs + ROUND_TRIP_GAIN * (ms - this.roundTripMs));
       this.feed({ kind: "answered", peer, incarnation, sentAt });
     } catch (error) {
       this.feed({ kind: "unanswered", peer, refused: (error as { code?: unknown }).code === "refused", sentAt });
