@@ -96,7 +96,10 @@ function createMembership(
   registry: ReturnType<typeof createRegistry>,
   topology: ReturnType<typeof createTopology>,
   messenger: () => Messenger,
-  { closed, ...listeners }: { closed: ClosedPeers; onDoubt: () => void; onLoss: () => void; onPredicted: (peer: AgentId) => void },
+  {
+    closed,
+    ...listeners
+  }: { closed: ClosedPeers; onDoubt: () => void; onLoss: () => void; onPredicted: (peer: AgentId) => void },
 ): Membership {
   const { spec, self, clock, prng, recorder, backend } = options;
   const { heartbeatIntervalMs, heartbeatTimeoutMs, transportSignals, detector, connectionTimeoutMs } = spec.config.network;
