@@ -33,6 +33,7 @@ const GATHER_MAX_MS = 30;
  */
 const GATHER_AGENTS = 8;
 const GATHER_EXPONENT = 1.5;
+
 /**
  * Who is believed live, as this agent's failure detector says: drives the detector (which has no clock and no I/O of its own),
  * carries out its effects, records each declaration before it takes effect, and tells the listeners of every new view.

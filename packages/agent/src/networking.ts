@@ -91,17 +91,31 @@ function replacements(homeTools: HomeTools, roster: Roster) {
   };
 }
 
+/**
+ * When in an interval a peer is probed. Ring successors are few, and all probed at once: one wake-up an interval instead of one each, and those next
+ * to each other, found dead together, are told of together. A victim's monitors are different agents, with different moments.
+ */
+const probePhases =
+  ({ spec, self, prng }: NetworkingOptions, topology: ReturnType<typeof createTopology>) =>
+  (peer: AgentId): number => {
+    const whom = topology.isSuccessive && peer !== self.agentId ? "" : `/${peer}`;
+    return prng.fork(`probe/${self.agentId}/${self.incarnation}${whom}`).next() * spec.config.network.heartbeatIntervalMs;
+  };
+
+interface MembershipListeners {
+  readonly onDoubt: () => void;
+  readonly onLoss: () => void;
+  readonly onPredicted: (peer: AgentId) => void;
+}
+
 function createMembership(
   options: NetworkingOptions,
   registry: ReturnType<typeof createRegistry>,
   topology: ReturnType<typeof createTopology>,
   messenger: () => Messenger,
-  {
-    closed,
-    ...listeners
-  }: { closed: ClosedPeers; onDoubt: () => void; onLoss: () => void; onPredicted: (peer: AgentId) => void },
+  { closed, ...listeners }: MembershipListeners & { readonly closed: ClosedPeers },
 ): Membership {
-  const { spec, self, clock, prng, recorder, backend } = options;
+  const { spec, self, clock, recorder, backend } = options;
   const { heartbeatIntervalMs, heartbeatTimeoutMs, transportSignals, detector, connectionTimeoutMs } = spec.config.network;
   const register = (from: Sender): void => backend.registerEndpoint(from.agentId, from);
   const identify = async (peer: AgentId): Promise<void> => {
@@ -138,12 +152,7 @@ function createMembership(
         fixedMembers: true,
         allSignalled: topology.isAllSignalled,
         linked: () => neighbours(topology.linksIn(registry.view()), self.agentId),
-        // Ring successors are few, and all probed at once: one wake-up an interval instead of one each, and those next to each other are most likely
-        // to be found dead together, and told of together. A victim's monitors are different agents, with different moments.
-        phase: (peer) => {
-          const whom = topology.isSuccessive && peer !== self.agentId ? "" : `/${peer}`;
-          return prng.fork(`probe/${self.agentId}/${self.incarnation}${whom}`).next() * heartbeatIntervalMs;
-        },
+        phase: probePhases(options, topology),
         startAt: clock.now(),
       });
     },

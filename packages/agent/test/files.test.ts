@@ -118,6 +118,26 @@ describe("recorder", () => {
     expect(recorder.counters).toMatchObject({ messagesSent: 4, bytesSent: 307, bytesReceived: 203 });
   });
 
+  test("a sample comes with the messages of the seconds that are over, and is in the live view at once", async () => {
+    const clock = new FakeClock(10_000);
+    const { recorder, events, published } = recording(clock);
+    recorder.setEpoch(10_000);
+    recorder.message(message());
+    const sample = (): void => recorder.sample(() => ({ ev: "log", level: "warning", message: "sample" }));
+    sample();
+    await clock.advance(1_400);
+    expect(published.map(({ ev }) => ev)).toEqual(["log"]);
+    sample();
+    expect(events().map(({ ev, t }) => [ev, t])).toEqual([
+      ["log", 10_000],
+      ["msg.second", 11_400],
+      ["log", 11_400],
+    ]);
+    expect(published.map(({ ev }) => ev)).toEqual(["log", "msg.second", "log"]);
+    await clock.advance(1_000);
+    expect(published).toHaveLength(3);
+  });
+
   test("hands events to the live view a little later, without the finest, and writes nothing once closed", async () => {
     const clock = new FakeClock();
     const { recorder, published, events } = recording(clock);

@@ -17,6 +17,7 @@ function setUp() {
   const deaf = new Set<string>();
   const gossip: { to: readonly string[]; entries: readonly GossipItem[] }[] = [];
   const doubts: string[][] = [];
+  const losses: number[] = [];
   const suspects = (): string[] => membership.peers.filter(({ state }) => state === "suspect").map(({ peer }) => peer);
   const membership: Membership = new Membership({
     allSignalled: false,
@@ -48,10 +49,10 @@ function setUp() {
     },
     register: () => {},
     onPredicted: () => {},
-    onLoss: () => {},
+    onLoss: () => losses.push(clock.now()),
     onDoubt: () => doubts.push(suspects()),
   });
-  return { clock, membership, silent, deaf, gossip, doubts, of };
+  return { clock, membership, silent, deaf, gossip, doubts, losses, of };
 }
 
 test("a death is recorded before the view changes, and who waits for it is told", async () => {
@@ -123,6 +124,17 @@ test("doubts are told of as they come and go, and change no view", async () => {
   await clock.advance(1000);
   expect(doubts).toEqual([["agent-1"], []]);
   expect(of("view.changed")).toHaveLength(1);
+});
+
+test("losses are told of when somebody becomes suspect, and when it is found dead", async () => {
+  const { clock, membership, silent, losses, of } = setUp();
+  membership.start();
+  await clock.advance(500);
+  silent.add("agent-1");
+  await clock.advance(6000);
+  const at = (name: "detect.suspect" | "detect.dead"): number[] => of(name).map(({ t }) => t);
+  expect(losses).toEqual([...at("detect.suspect"), ...at("detect.dead")]);
+  expect(losses).toHaveLength(2);
 });
 
 test("news that do not arrive are told again", async () => {

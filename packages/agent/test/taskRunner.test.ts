@@ -55,7 +55,7 @@ function setUp(options: {
   };
   const outcomes = (): string[] =>
     of("task.outcome").map(({ task, status, orphanOf, attempt }) => `${task} ${status} ${orphanOf} ${attempt}`);
-  return { clock, runner, ledger, see, outcomes, of, schedule, steps };
+  return { clock, runner, ledger, membership, see, outcomes, of, schedule, steps };
 }
 
 const view = (...members: Array<[string, number]>): MembershipView =>
@@ -86,6 +86,25 @@ describe("tasks", () => {
       [answerOf(1), 3_500],
     ]);
     expect(runner.idle).toBe(true);
+  });
+
+  test("are looked at again and again, also those that fall due long after the last one had its outcome", async () => {
+    const { clock, runner, see, schedule, outcomes, of, membership } = setUp({
+      tasks: [
+        { atMs: 100, homeOwner: "agent-0" },
+        { atMs: 5_000, homeOwner: "agent-1" },
+      ],
+    });
+    see(BOTH);
+    runner.start(schedule, 0);
+    await clock.advance(5_100);
+    expect(outcomes()).toEqual(["t-0 answered null 1"]);
+    membership.view = ALONE; // and nobody says so
+    await clock.advance(500);
+    expect(of("task.started").map(({ task, t }) => [task, t])).toEqual([
+      ["t-0", 100],
+      ["t-1", 5_500],
+    ]);
   });
 
   test("of a living owner are left alone; of a dead one they are taken over, with the next attempt when it had begun", async () => {

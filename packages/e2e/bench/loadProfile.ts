@@ -59,7 +59,8 @@ export function profileOf({ record, metrics }: ProductRun): StormProfile {
   const t0 = record.events.find((event) => event.ev === "run.load")?.t0 ?? 0;
   const faultAt = t0 + (metrics.at_ms ?? 0);
   const from = faultAt - LOOK_BACK_MS;
-  const [fromSecond, toSecond] = [Math.ceil((from - t0) / 1000), Math.floor((faultAt - t0) / 1000)];
+  // The victims take their last second with them.
+  const [fromSecond, toSecond] = [Math.ceil((from - t0) / 1000), Math.floor((faultAt - t0) / 1000) - 1];
   const bySource = Map.groupBy(record.events, (event) => event.src);
   const agents = metrics.agents.map(({ agent }) => {
     const own = bySource.get(agent) ?? [];

@@ -67,9 +67,9 @@ interface Storm {
   readonly lost: number;
 }
 
-/** What an agent sent per second in the last seconds before the fault, and the bytes of that in both directions. */
+/** What an agent sent per second in the last seconds before the fault but one, which the victims took with them; and the bytes of that in both directions. */
 function sentBefore({ record, metrics }: ProductRun, kinds: ReadonlySet<string> | null): Sent {
-  const until = Math.floor((metrics.at_ms ?? 0) / 1000);
+  const until = Math.floor((metrics.at_ms ?? 0) / 1000) - 1;
   const from = until - LOOK_BACK_S;
   const seconds = record.events.filter(
     (event): event is RunEventOf<"msg.second"> =>
