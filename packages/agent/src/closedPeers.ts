@@ -22,6 +22,7 @@ interface Place {
  */
 export class ClosedPeers {
   private readonly peers = new Set<AgentId>();
+  private readonly asked = new Set<AgentId>();
   private readonly placeOf: (peer: AgentId) => Place | null;
 
   private readonly patience: Patience;
@@ -35,12 +36,18 @@ export class ClosedPeers {
     this.peers.add(peer);
   }
 
+  /** The question is under way. */
+  isAsked(peer: AgentId): boolean {
+    return this.asked.has(peer);
+  }
+
   /** Throws CommError `refused` when the peer's stream was closed and nobody listens where it was. */
   async rejectRefused(peer: AgentId): Promise<void> {
     const place = this.placeOf(peer);
     if (!this.peers.delete(peer) || place === null) return;
-    if (await isRefused(place, this.patience))
-      throw new CommError("refused", peer, `${peer} has closed its stream, and nobody listens there`);
+    this.asked.add(peer);
+    const refused = await isRefused(place, this.patience).finally(() => this.asked.delete(peer));
+    if (refused) throw new CommError("refused", peer, `${peer} has closed its stream, and nobody listens there`);
   }
 }
 
@@ -64,7 +71,13 @@ function knock(
       resolve(answer);
     };
     let isAccepted = false;
-    socket.setTimeout(refusalMs, () => settle(isAccepted ? "accepted" : "unknown"));
+    socket.setTimeout(refusalMs, () => {
+      const wasAccepted = isAccepted;
+      // What came while this process had to wait for a core is read after the timers, in the same turn of the loop.
+      setImmediate(() => {
+        if (isAccepted === wasAccepted) settle(isAccepted ? "accepted" : "unknown");
+      });
+    });
     socket.once("connect", () => {
       isAccepted = true;
       socket.setTimeout(lingerMs);

@@ -39,6 +39,8 @@ export class HeldStreams {
     readonly urlOf: (peer: AgentId) => string;
     readonly onClosed: (peer: AgentId, incarnation: number) => void;
     readonly isAlive: (peer: AgentId, incarnation: number) => boolean;
+    /** Somebody is finding out already whether it can be connected to. */
+    readonly isAsked: (peer: AgentId) => boolean;
   };
 
   constructor(options: HeldStreams["options"]) {
@@ -79,7 +81,7 @@ export class HeldStreams {
 
   /** `onStanding`: the peer has answered. */
   private async hold(peer: AgentId, held: Held, onStanding: () => void): Promise<void> {
-    const { client, clock, recorder, urlOf } = this.options;
+    const { client, recorder, urlOf } = this.options;
     const { signal } = held.abort;
     try {
       const stream = await client.measure({ peer, kind: "probe", cause: "heartbeat" }, () =>
@@ -100,8 +102,15 @@ export class HeldStreams {
       if (toCommError(error, peer, signal).code === "refused") this.options.onClosed(peer, held.incarnation);
     }
     if (signal.aborted) return;
+    this.reopen(peer, held.incarnation);
+  }
+
+  private reopen(peer: AgentId, incarnation: number): void {
+    const { clock, isAlive, isAsked } = this.options;
     clock.after(REOPEN_MS, () => {
-      if (this.followed.has(peer) && this.options.isAlive(peer, held.incarnation)) void this.open(peer, held.incarnation);
+      if (!this.followed.has(peer) || !isAlive(peer, incarnation)) return;
+      if (isAsked(peer)) this.reopen(peer, incarnation);
+      else void this.open(peer, incarnation);
     });
   }
 

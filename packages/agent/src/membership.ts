@@ -33,6 +33,7 @@ const GATHER_MAX_MS = 30;
  */
 const GATHER_AGENTS = 8;
 const GATHER_EXPONENT = 1.5;
+const SIGNALLED_EXPONENT = 4 / 3;
 
 /**
  * Who is believed live, as this agent's failure detector says: drives the detector (which has no clock and no I/O of its own),
@@ -225,9 +226,8 @@ export class Membership {
   private gatherOn(): void {
     const { clock } = this.options;
     this.endGathering?.();
-    const times = this.gatherTimes ** GATHER_EXPONENT;
-    const silenceMs = GATHER_MS * (this.options.allSignalled ? this.gatherTimes : times);
-    const leftMs = this.gatheredSince + GATHER_MAX_MS * times - clock.now();
+    const silenceMs = GATHER_MS * this.gatherTimes ** (this.options.allSignalled ? SIGNALLED_EXPONENT : GATHER_EXPONENT);
+    const leftMs = this.gatheredSince + GATHER_MAX_MS * this.gatherTimes ** GATHER_EXPONENT - clock.now();
     const forMs = Math.max(0, Math.ceil(Math.min(silenceMs, leftMs)));
     this.endGathering = clock.after(forMs, () => this.followDeaths());
   }

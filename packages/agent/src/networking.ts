@@ -240,6 +240,7 @@ function createStreams(
       membership.feed({ kind: "closed", peer, incarnation });
     },
     isAlive: (peer, incarnation) => membership.view.isLive(peer) && membership.view.incarnationOf(peer) === incarnation,
+    isAsked: (peer) => closed.isAsked(peer),
   });
 }
 

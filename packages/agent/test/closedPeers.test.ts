@@ -47,3 +47,17 @@ test("who accepts and breaks off is asked once more: refused then, it is gone; a
   closed.add("agent-1");
   await expect(closed.rejectRefused("agent-1")).rejects.toMatchObject({ code: "refused" });
 });
+
+test("a refusal that came while this process was kept from running counts, though patience is at an end", async () => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  const closed = new ClosedPeers(() => ({ address: "127.0.0.1", port }), { refusalMs: 1 });
+  closed.add("agent-1");
+  const answer = closed.rejectRefused("agent-1");
+  await new Promise(process.nextTick); // the connection is begun
+  for (const until = performance.now() + 20; performance.now() < until; );
+  await expect(answer).rejects.toMatchObject({ code: "refused" });
+});

@@ -34,7 +34,7 @@ async function listen(incarnation: number, port = 0): Promise<number> {
 }
 
 /** Streams of agent-0 to agent-1, which is reached at `port`. */
-function hold(port: number) {
+function hold(port: number, isAsked = () => false) {
   const { recorder, of } = recording(clock);
   const closed: string[] = [];
   const streams = new HeldStreams({
@@ -44,6 +44,7 @@ function hold(port: number) {
     urlOf: () => `http://127.0.0.1:${port}`,
     onClosed: (peer, incarnation) => closed.push(`${peer}#${incarnation}`),
     isAlive: (_peer, incarnation) => incarnation === 1,
+    isAsked: () => isAsked(),
   });
   const notices = (): string[] => of("transport.notice").map(({ peer, peerInc }) => `${peer}#${peerInc}`);
   return { streams, closed, notices };
@@ -67,6 +68,19 @@ test("a refused stream counts as closed, but is no notice; it is tried again whi
   await clock.advance(REOPENED_MS);
   await expect.poll(() => closed).toEqual(["agent-1#1", "agent-1#1"]);
   expect(notices()).toEqual([]);
+});
+
+test("while somebody is asking already whether a peer can be connected to, its stream is not tried again", async () => {
+  let asked = true;
+  const { streams, closed } = hold(2, () => asked);
+  void streams.follow(view(1), ["agent-1"]);
+  await expect.poll(() => closed).toEqual(["agent-1#1"]);
+  await clock.advance(REOPENED_MS);
+  await clock.advance(REOPENED_MS);
+  expect(closed).toEqual(["agent-1#1"]);
+  asked = false;
+  await clock.advance(REOPENED_MS);
+  await expect.poll(() => closed).toEqual(["agent-1#1", "agent-1#1"]);
 });
 
 test("who is no longer monitored is not tried again, and a stream that is ended here says nothing", async () => {

@@ -1,16 +1,11 @@
 import type { MeteredClient, MeteredRequest, MeteredResponse } from "@failstorm/core";
 import type * as Undici from "undici";
+import { type HeldStream, holdOpen } from "./heldConnection.ts";
 import { accounted, type RequestAccount, SocketAccounts, type SocketAccountsOptions } from "./socketAccounts.ts";
 import { WebSocketAccount } from "./webSocketAccount.ts";
 
-/** A held-open response: tells when the kernel closed its connection. */
-interface HeldStream {
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly closed: Promise<void>;
-}
-
 export interface OwnMeteredClient extends MeteredClient {
-  /** Opens a response that never ends, and reports the end of its connection. */
+  /** Opens a response that never ends, on a connection of its own, and reports the end of that. */
   hold(url: string, signal: AbortSignal): Promise<HeldStream>;
   /** Totals of all client sockets, as the sockets themselves counted. */
   socketTotals(): { bytesSent: number; bytesReceived: number };
@@ -130,88 +125,13 @@ function exchange(agent: Undici.Agent, account: RequestAccount, url: string, ini
   });
 }
 
-/** An exchange whose answer is not meant to end: what comes is dropped, and its end, however it comes, is what is waited for. */
-class HeldExchange implements Undici.Dispatcher.DispatchHandler {
-  private readonly account: RequestAccount;
-  private readonly signal: AbortSignal;
-  private readonly onStanding: (headers: MeteredResponse["headers"]) => void;
-  private readonly onEnd: (error: unknown) => void;
-  private controller: Undici.Dispatcher.DispatchController | null = null;
-
-  constructor(
-    account: RequestAccount,
-    signal: AbortSignal,
-    { onStanding, onEnd }: { onStanding: HeldExchange["onStanding"]; onEnd: HeldExchange["onEnd"] },
-  ) {
-    this.account = account;
-    this.signal = signal;
-    this.onStanding = onStanding;
-    this.onEnd = onEnd;
-    signal.addEventListener("abort", this.onAbort, { once: true });
-  }
-
-  onRequestStart(controller: Undici.Dispatcher.DispatchController): void {
-    // Given up while it waited for a connection.
-    if (this.signal.aborted) {
-      controller.abort(reasonOf(this.signal));
-      return;
-    }
-    this.controller = controller;
-    this.account.starting();
-  }
-
-  onResponseStart(_controller: Undici.Dispatcher.DispatchController, _status: number, headers: MeteredResponse["headers"]): void {
-    this.onStanding(headers);
-  }
-
-  onResponseData(): void {}
-
-  onResponseEnd(): void {
-    this.finish(null);
-  }
-
-  onResponseError(_controller: Undici.Dispatcher.DispatchController, error: Error): void {
-    this.finish(error);
-  }
-
-  private finish(error: unknown): void {
-    this.account.ended();
-    this.signal.removeEventListener("abort", this.onAbort);
-    this.onEnd(error);
-  }
-
-  private readonly onAbort = (): void => {
-    if (this.controller === null) this.onEnd(this.signal.reason);
-    else this.controller.abort(reasonOf(this.signal));
-  };
-}
-
-/** Resolves when the answer has begun, with what resolves when it is over. */
-function holdOpen(agent: Undici.Agent, account: RequestAccount, url: string, signal: AbortSignal): Promise<HeldStream> {
-  const { origin, pathname, search } = new URL(url);
-  const end = Promise.withResolvers<void>();
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason);
-      return;
-    }
-    const held = new HeldExchange(account, signal, {
-      onStanding: (headers) => resolve({ headers, closed: end.promise }),
-      onEnd: (error) => {
-        reject(error);
-        end.resolve();
-      },
-    });
-    agent.dispatch({ origin, path: pathname + search, method: "GET" }, held);
-  });
-}
-
 /**
- * The agent's one HTTP client: an undici pool without pipelining, whose sockets are counted (see SocketAccounts). Bytes are TCP
+ * The agent's one HTTP client: an undici pool without pipelining, and the connections held open beside it; all their sockets are counted (see SocketAccounts). Bytes are TCP
  * payload, request line and headers included.
  */
 export function createMeteredClient(options: MeteredClientOptions): OwnMeteredClient {
   const accounts = new SocketAccounts(options);
+  const closing = new AbortController();
   let loading: Promise<Loaded> | null = null;
   const load = (): Promise<Loaded> => (loading ??= loadUndici(options, accounts));
   return {
@@ -238,13 +158,22 @@ export function createMeteredClient(options: MeteredClientOptions): OwnMeteredCl
       void new WebSocketAccount(accounts, socket, upgrade);
       return socket;
     },
-    async hold(url, signal) {
-      const { agent } = await load();
-      return holdOpen(agent, accounts.open(), url, signal);
+    hold(url, signal) {
+      const account = accounts.open();
+      const { connectTimeoutMs } = options;
+      const either = AbortSignal.any([signal, closing.signal]);
+      return holdOpen({
+        url,
+        signal: either,
+        connectTimeoutMs,
+        onConnected: (socket) => account.startsOn(socket),
+        onStanding: () => account.ended(),
+      });
     },
     socketTotals: () => accounts.totals(),
     async close() {
       accounts.close();
+      closing.abort(new Error("the client was closed"));
       if (loading !== null) await (await loading).agent.destroy();
     },
   };

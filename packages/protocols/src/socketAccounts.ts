@@ -46,6 +46,11 @@ export class RequestAccount {
     this.accounts.starting = this;
   }
 
+  /** The request goes out on a new connection of its own, of which undici knows nothing; called before anything is sent. */
+  startsOn(socket: Socket): void {
+    this.accounts.carry(this, this.accounts.adopt(socket));
+  }
+
   ended(): void {
     if (this.state !== null) this.accounts.settle(this.state);
   }
@@ -121,7 +126,7 @@ export class SocketAccounts {
   }
 
   /** Counts a new connection. */
-  adopt(socket: Socket): void {
+  adopt(socket: Socket): SocketState {
     const state: SocketState = { socket, accountedSent: 0, accountedReceived: 0, last: null };
     this.sockets.set(socket, state);
     socket.once("close", () => {
@@ -130,6 +135,18 @@ export class SocketAccounts {
       this.closedTotals.bytesSent += socket.bytesWritten;
       this.closedTotals.bytesReceived += socket.bytesRead;
     });
+    return state;
+  }
+
+  /** The socket carries this request from now on. */
+  carry(account: RequestAccount, state: SocketState): void {
+    this.settle(state);
+    account.state = state;
+    const { operation } = account;
+    state.last = operation;
+    if (operation === null) return;
+    operation.firstByteAt ??= this.options.clock.now();
+    operation.roundTrips += 1;
   }
 
   totals(): { bytesSent: number; bytesReceived: number } {
@@ -191,12 +208,6 @@ export class SocketAccounts {
     // The channel is the process's: requests of other clients have sockets that are not ours.
     if (state === undefined || account === null) return;
     this.starting = null;
-    this.settle(state);
-    account.state = state;
-    const { operation } = account;
-    state.last = operation;
-    if (operation === null) return;
-    operation.firstByteAt ??= this.options.clock.now();
-    operation.roundTrips += 1;
+    this.carry(account, state);
   };
 }

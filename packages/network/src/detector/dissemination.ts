@@ -75,6 +75,8 @@ export class Dissemination {
   /** null until something changes. */
   private reconcileAt: number | null = null;
   private reconciliations = 0;
+  /** Deaths that the others have been signalled, too: looked at again once the storm has been found out, as whom to tell is not for nothing to know. */
+  private signalled: { readonly peer: Peer; readonly from: AgentId | undefined; readonly dueAt: number }[] = [];
   private segmented: { readonly size: number; readonly segments: Segments } | null = null;
   /** Who could not be reached, and until when nothing is sent there, but to who makes itself heard. */
   private readonly failures = new Map<AgentId, { readonly count: number; readonly at: number; readonly until: number }>();
@@ -105,10 +107,8 @@ export class Dissemination {
     { from, bySignal = false }: { readonly from?: AgentId | undefined; readonly bySignal?: boolean } = {},
   ): void {
     this.noteChange(peer, now);
-    const holdMs = bySignal && this.options.allSignalled === true ? this.options.intervalMs : 0;
-    this.tell(newsOf(peer), this.targets(peer.id, from), now, { from, holdMs });
-    if (peer.phase.name !== "dead") return;
-    for (const heir of this.segments()?.heirsOf(peer.id) ?? []) this.tellAll(heir, now, holdMs);
+    if (bySignal && this.options.allSignalled === true) this.signalled.push({ peer, from, dueAt: now + this.options.intervalMs });
+    else this.pass(peer, from, now);
   }
 
   /** A suspicion, heard of or this agent's own: passes it on; its own to the suspect too, who can refute it. */
@@ -195,13 +195,33 @@ export class Dissemination {
   }
 
   dueAt(): number | null {
-    const dueAt = Math.min(this.outbox.dueAt() ?? Number.POSITIVE_INFINITY, this.reconcileAt ?? Number.POSITIVE_INFINITY);
+    const reconcileAt = this.reconcileAt ?? Number.POSITIVE_INFINITY;
+    const dueAt = Math.min(this.outbox.dueAt() ?? Number.POSITIVE_INFINITY, reconcileAt, this.signalledDueAt());
     return dueAt === Number.POSITIVE_INFINITY ? null : dueAt;
   }
 
   flush(now: number): DetectorEffect[] {
     if (this.reconcileAt !== null && now >= this.reconcileAt) this.reconcile(now);
+    if (now >= this.signalledDueAt()) this.passSignalled(now);
     return this.outbox.flush(now, (id) => this.standing(id) !== "dead");
+  }
+
+  private pass(peer: Peer, from: AgentId | undefined, now: number): void {
+    this.tell(newsOf(peer), this.targets(peer.id, from), now, { from });
+    if (peer.phase.name !== "dead") return;
+    for (const heir of this.segments()?.heirsOf(peer.id) ?? []) this.tellAll(heir, now);
+  }
+
+  private signalledDueAt(): number {
+    return this.signalled[0]?.dueAt ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** All of them with the first: what is told together takes one message each. Of who lives after all the others have been told. */
+  private passSignalled(now: number): void {
+    const waiting = this.signalled;
+    this.signalled = [];
+    for (const { peer, from } of waiting)
+      if (peer.phase.name === "dead" && this.peers.get(peer.id) === peer) this.pass(peer, from, now);
   }
 
   private tell(
