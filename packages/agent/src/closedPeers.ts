@@ -1,5 +1,6 @@
 import { connect } from "node:net";
 import { type AgentId, CommError } from "@failstorm/core";
+import type { Quiet } from "./quiet.ts";
 
 interface Patience {
   /** To be told on loopback or a local network that nobody listens, ms; whoever takes longer is probed in the protocol's way. */
@@ -18,25 +19,28 @@ interface Place {
 /**
  * Peers whose held-open stream was closed since they were last probed. Of such a one it is asked first whether it is there at all, with a bare TCP
  * connection: no byte of payload, and a fraction of the work of a probe in the protocol, which on few cores delays everybody's
- * detections. Whoever accepts is probed as ever.
+ * detections. They are asked when it is quiet: to ask the first of many while the kernel is still closing the others' streams holds that up, and
+ * most of those asked so early still accept. Whoever accepts is probed as ever.
  */
 export class ClosedPeers {
   private readonly peers = new Set<AgentId>();
   private readonly asked = new Set<AgentId>();
   private readonly placeOf: (peer: AgentId) => Place | null;
-
+  private readonly quiet: Quiet;
   private readonly patience: Patience;
 
-  constructor(placeOf: ClosedPeers["placeOf"], patience: Partial<Patience> = {}) {
+  constructor(placeOf: ClosedPeers["placeOf"], quiet: Quiet, patience: Partial<Patience> = {}) {
     this.placeOf = placeOf;
+    this.quiet = quiet;
     this.patience = { ...PATIENCE, ...patience };
   }
 
   add(peer: AgentId): void {
     this.peers.add(peer);
+    this.quiet.note();
   }
 
-  /** The question is under way. */
+  /** The question is under way, or waits. */
   isAsked(peer: AgentId): boolean {
     return this.asked.has(peer);
   }
@@ -46,6 +50,7 @@ export class ClosedPeers {
     const place = this.placeOf(peer);
     if (!this.peers.delete(peer) || place === null) return;
     this.asked.add(peer);
+    await this.quiet.wait();
     const refused = await isRefused(place, this.patience).finally(() => this.asked.delete(peer));
     if (refused) throw new CommError("refused", peer, `${peer} has closed its stream, and nobody listens there`);
   }

@@ -38,7 +38,7 @@ function headersOf(head: string, url: string): Record<string, string> {
 }
 
 function requestOf({ host, pathname, search }: URL): string {
-  return `GET ${pathname}${search} HTTP/1.1\r\nhost: ${host}\r\n${END_OF_HEAD.slice(2)}`;
+  return `GET ${pathname}${search} HTTP/1.1\r\nhost: ${host}${END_OF_HEAD}`;
 }
 
 /**
