@@ -29,18 +29,9 @@ import { Links } from "./links.ts";
 import { measured } from "./measured.ts";
 import { Membership, type ViewListener } from "./membership.ts";
 import { Messenger } from "./messenger.ts";
-import { Quiet } from "./quiet.ts";
 import type { Recorder } from "./recorder.ts";
 import { Standby } from "./standby.ts";
 import { createTopology } from "./topology.ts";
-
-/**
- * Peers whose streams were closed are asked once no other stream was closed for so long, ms, for each stream that is held above so many; at most so many
- * silences after the first: 21 ms and a third of a second for 64 agents that hold streams to all.
- */
-const SILENCE_EACH_MS = 0.375;
-const AT_ONCE = 8;
-const MOST_SILENCES = 16;
 
 interface NetworkingOptions {
   readonly spec: AgentSpec;
@@ -268,12 +259,11 @@ export function createNetworking(options: NetworkingOptions): Networking {
   const topology = createTopology(options);
   const registry = createRegistry(options);
   for (const { agentId, host, port } of roster.agents) backend.registerEndpoint(agentId, { host, port });
-  const streamed = (): number => topology.signalled(registry.view()).length;
-  const silenceMs = (): number => SILENCE_EACH_MS * Math.max(0, streamed() - AT_ONCE);
-  const closed = new ClosedPeers(
-    (peer) => registry.node(peer),
-    new Quiet(options.clock, { silenceMs, mostSilences: MOST_SILENCES }),
-  );
+  const closed = new ClosedPeers({
+    clock: options.clock,
+    placeOf: (peer) => registry.node(peer),
+    streams: () => topology.signalled(registry.view()).length,
+  });
   const compilerPause = new CompilerPause(options.clock);
   let messenger: Messenger;
   const membership: Membership = createMembership(options, registry, topology, () => messenger, {

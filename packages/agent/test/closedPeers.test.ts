@@ -3,11 +3,11 @@ import { type AddressInfo, createServer } from "node:net";
 import { systemClock } from "@failstorm/core";
 import { expect, test } from "vitest";
 import { ClosedPeers } from "../src/closedPeers.ts";
-import { Quiet } from "../src/quiet.ts";
 
 /** Who is refused or broken off is told so, however long that takes on a busy machine. */
 const PATIENCE_MS = 30_000;
-const atOnce = new Quiet(systemClock, { silenceMs: () => 0, mostSilences: 1 });
+const clock = systemClock;
+const streams = (): number => 1;
 
 test("only of a peer whose stream was closed is it asked whether anybody listens, and once", async () => {
   const server = createServer().listen(0, "127.0.0.1");
@@ -16,7 +16,7 @@ test("only of a peer whose stream was closed is it asked whether anybody listens
   let accepted = 0;
   server.on("connection", () => accepted++);
   const placeOf = (peer: string) => (peer === "agent-1" ? { address: "127.0.0.1", port } : null);
-  const closed = new ClosedPeers(placeOf, atOnce, { refusalMs: PATIENCE_MS });
+  const closed = new ClosedPeers({ clock, placeOf, streams }, { refusalMs: PATIENCE_MS });
 
   await closed.rejectRefused("agent-1");
   closed.add("agent-1");
@@ -43,10 +43,13 @@ test("who accepts and breaks off is asked once more: refused then, it is gone; a
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   let isDying = false;
-  const closed = new ClosedPeers(() => ({ address: "127.0.0.1", port }), atOnce, {
-    refusalMs: PATIENCE_MS,
-    lingerMs: PATIENCE_MS,
-  });
+  const closed = new ClosedPeers(
+    { clock, placeOf: () => ({ address: "127.0.0.1", port }), streams },
+    {
+      refusalMs: PATIENCE_MS,
+      lingerMs: PATIENCE_MS,
+    },
+  );
   closed.add("agent-1");
   await closed.rejectRefused("agent-1");
   isDying = true;
@@ -60,10 +63,10 @@ test("a refusal that came while this process was kept from running counts, thoug
   const { port } = server.address() as AddressInfo;
   server.close();
   await once(server, "close");
-  const closed = new ClosedPeers(() => ({ address: "127.0.0.1", port }), atOnce, { refusalMs: 1 });
+  const closed = new ClosedPeers({ clock, placeOf: () => ({ address: "127.0.0.1", port }), streams }, { refusalMs: 1 });
   closed.add("agent-1");
   const answer = closed.rejectRefused("agent-1");
-  for (let turn = 0; turn < 5; turn++) await new Promise(process.nextTick); // the connection is begun
+  for (let turn = 0; turn < 5; turn++) await new Promise<void>((resolve) => process.nextTick(resolve)); // the connection is begun
   for (const until = performance.now() + 20; performance.now() < until; );
   await expect(answer).rejects.toMatchObject({ code: "refused" });
 });
