@@ -1,5 +1,5 @@
 import { connect } from "node:net";
-import { type AgentId, type Clock, CommError } from "@failstorm/core";
+import type { AgentId, Clock } from "@failstorm/core";
 import { Quiet } from "./quiet.ts";
 
 interface Patience {
@@ -60,15 +60,16 @@ export class ClosedPeers {
     return this.asked.has(peer);
   }
 
-  /** Throws CommError `refused` when the peer's stream was closed and nobody listens where it was. */
-  async rejectRefused(peer: AgentId): Promise<void> {
+  /** True when the peer's stream was closed and nobody listens where it was. */
+  async isGone(peer: AgentId): Promise<boolean> {
     const { clock, placeOf } = this.options;
     const place = placeOf(peer);
-    if (!this.peers.delete(peer) || place === null) return;
+    if (!this.peers.delete(peer) || place === null) return false;
     this.asked.add(peer);
     await this.quiet.wait();
-    const refused = await isRefused(place, this.patience, clock).finally(() => this.asked.delete(peer));
-    if (refused) throw new CommError("refused", peer, `${peer} has closed its stream, and nobody listens there`);
+    const isGone = await isRefused(place, this.patience, clock);
+    this.asked.delete(peer);
+    return isGone;
   }
 }
 
@@ -103,12 +104,11 @@ function knock(
     socket.once("connect", () => {
       isAccepted = true;
       socket.setTimeout(lingerMs);
+      socket.once("end", () => settle("broken off")).resume();
     });
     socket.once("error", (error: NodeJS.ErrnoException) => {
       if (isAccepted || error.code === "ECONNRESET") settle("broken off");
       else settle(error.code === "ECONNREFUSED" ? "refused" : "unknown");
     });
-    socket.once("end", () => settle("broken off"));
-    socket.resume();
   });
 }

@@ -11,8 +11,10 @@ const REOPEN_MS = 200;
 /** The server's side of a held-open stream: headers that say who answers, then nothing, for as long as the process lives. */
 export function heldStreamHost(incarnation: number): FastifyPluginAsync {
   return async (server) => {
-    server.get(HELD_PATH, (_request, reply) => {
+    server.get(HELD_PATH, (request, reply) => {
       reply.hijack();
+      // A request that was read to its end is not broken off with its connection: no error is made of each of many closed at once.
+      request.raw.resume();
       reply.raw.writeHead(200, { [INCARNATION_HEADER]: String(incarnation), "content-type": "application/octet-stream" });
       reply.raw.flushHeaders();
     });
@@ -31,6 +33,8 @@ interface Held {
  */
 export class HeldStreams {
   private readonly held = new Map<AgentId, Held>();
+  /** Incarnations whose streams were closed or refused, and are opened again in a while. */
+  private readonly reopening = new Map<AgentId, number>();
   private followed: ReadonlySet<AgentId> = new Set();
   private readonly options: {
     readonly client: OwnMeteredClient;
@@ -52,17 +56,20 @@ export class HeldStreams {
     this.followed = new Set(peers);
     const opening: Promise<void>[] = [];
     for (const { id, incarnation } of view.live) {
-      if (this.followed.has(id)) opening.push(this.open(id, incarnation));
-      else this.close(id);
+      if (!this.followed.has(id)) this.close(id);
+      else if (!this.holds(id, incarnation) && this.reopening.get(id) !== incarnation) opening.push(this.open(id, incarnation));
     }
     await Promise.all(opening);
   }
 
-  /** Holds a stream to this incarnation of the peer, unless one is held already. */
-  private async open(peer: AgentId, incarnation: number): Promise<void> {
+  /** A stream to this incarnation of the peer, or a newer one. */
+  private holds(peer: AgentId, incarnation: number): boolean {
     const present = this.held.get(peer);
-    if (present !== undefined && present.incarnation >= incarnation) return;
-    present?.abort.abort();
+    return present !== undefined && present.incarnation >= incarnation;
+  }
+
+  private async open(peer: AgentId, incarnation: number): Promise<void> {
+    this.held.get(peer)?.abort.abort();
     const held = { incarnation, abort: new AbortController() };
     this.held.set(peer, held);
     await new Promise<void>((settled) => void this.hold(peer, held, settled).finally(settled));
@@ -107,10 +114,12 @@ export class HeldStreams {
 
   private reopen(peer: AgentId, incarnation: number): void {
     const { clock, isAlive, isAsked } = this.options;
+    this.reopening.set(peer, incarnation);
     clock.after(REOPEN_MS, () => {
+      if (this.reopening.get(peer) === incarnation) this.reopening.delete(peer);
       if (!this.followed.has(peer) || !isAlive(peer, incarnation)) return;
       if (isAsked(peer)) this.reopen(peer, incarnation);
-      else void this.open(peer, incarnation);
+      else if (!this.holds(peer, incarnation)) void this.open(peer, incarnation);
     });
   }
 

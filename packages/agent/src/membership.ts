@@ -1,6 +1,7 @@
 import type { AgentId, Cancel, Clock, Sender } from "@failstorm/core";
 import {
   type AgentRegistry,
+  type DetectedHow,
   type DetectorEffect,
   type FailureDetector,
   type GossipItem,
@@ -8,6 +9,7 @@ import {
   type PeerStatus,
   recordDetection,
 } from "@failstorm/network";
+import { Lull } from "./lull.ts";
 import type { Recorder } from "./recorder.ts";
 
 /** What became of one agent. */
@@ -44,11 +46,12 @@ export class Membership {
   private readonly deathWatches = new Map<AgentId, Set<AbortController>>();
   private changeWaiters = new Set<() => void>();
   private wake: Cancel | null = null;
+  private wakeAt: number | null = null;
   /** Declared dead, recorded, and not yet acted upon. */
   private gathered: Change[] = [];
   private gatheredSince = 0;
   private gatherTimes = 1;
-  private endGathering: Cancel | null = null;
+  private readonly gathering: Lull;
   private detector: FailureDetector | null = null;
   private readonly options: {
     /** Everybody holds streams to everybody. */
@@ -59,7 +62,7 @@ export class Membership {
     readonly registry: AgentRegistry;
     /** Makes the detector, when watching begins: silence before that means nothing. */
     readonly createDetector: () => FailureDetector;
-    readonly probe: (peer: AgentId, live: boolean) => Promise<{ incarnation: number | null }>;
+    readonly probe: (peer: AgentId, live: boolean) => Promise<{ incarnation: number | null } | "refused">;
     /** Shakes hands with somebody who answers for a dead peer, to learn which incarnation it is; reports it as heard. */
     readonly identify: (peer: AgentId) => void;
     /** Sends the same to several; answers with those it did not reach. */
@@ -69,13 +72,14 @@ export class Membership {
     /** Signs that this peer will fail; the view is the same. */
     readonly onPredicted: (peer: AgentId) => void;
     /** Somebody has become suspect, or is so no longer; the view is the same. */
-    readonly onDoubt: () => void;
+    readonly onDoubt: (how: DetectedHow) => void;
     /** Somebody has become suspect or dead, and there is news to spread. */
     readonly onLoss: () => void;
   };
 
   constructor(options: Membership["options"]) {
     this.options = options;
+    this.gathering = new Lull(options.clock, () => this.followDeaths());
   }
 
   get view(): MembershipView {
@@ -96,7 +100,8 @@ export class Membership {
   stop(): void {
     this.detector = null;
     this.wake?.();
-    this.endGathering?.();
+    this.wakeAt = null;
+    this.gathering.cancel();
   }
 
   onChange(listener: ViewListener): void {
@@ -119,7 +124,7 @@ export class Membership {
 
   feed(input: Parameters<FailureDetector["receive"]>[0]): void {
     if (this.detector === null) return;
-    if (input.kind === "closed" && this.endGathering !== null) this.gatherOn();
+    if (input.kind === "closed" && this.gathering.isAwaited) this.gatherOn();
     this.carryOut(this.detector.receive(input, this.options.clock.now()));
     this.arm();
   }
@@ -157,14 +162,17 @@ export class Membership {
   }
 
   private advance(): void {
+    this.wakeAt = null;
     if (this.detector === null) return;
     this.carryOut(this.detector.tick(this.options.clock.now()));
     this.arm();
   }
 
   private arm(): void {
-    this.wake?.();
     const at = this.detector?.nextWakeAt() ?? null;
+    if (at === this.wakeAt) return;
+    this.wake?.();
+    this.wakeAt = at;
     if (at === null) return;
     this.wake = this.options.clock.after(Math.ceil(at - this.options.clock.now()), () => this.advance());
   }
@@ -195,7 +203,7 @@ export class Membership {
       case "alive":
         recorder.event({ ev: "detect.alive", peer: effect.peer, peerInc: effect.incarnation, how: effect.how });
         if (effect.was !== "suspect") this.apply(effect, "alive");
-        else this.options.onDoubt();
+        else this.options.onDoubt(effect.how);
         return;
       case "suspect":
       case "dead": {
@@ -203,7 +211,7 @@ export class Membership {
         this.options.onLoss();
         recorder.event({ ev: `detect.${kind}`, peer, peerInc, how, lastHeard });
         if (kind === "dead") this.apply(effect, "dead");
-        else this.options.onDoubt();
+        else this.options.onDoubt(how);
       }
     }
   }
@@ -224,17 +232,12 @@ export class Membership {
 
   /** Waits (on) for what else there is to hear. */
   private gatherOn(): void {
-    const { clock } = this.options;
-    this.endGathering?.();
     const silenceMs = GATHER_MS * this.gatherTimes ** (this.options.allSignalled ? SIGNALLED_EXPONENT : GATHER_EXPONENT);
-    const leftMs = this.gatheredSince + GATHER_MAX_MS * this.gatherTimes ** GATHER_EXPONENT - clock.now();
-    const forMs = Math.max(0, Math.ceil(Math.min(silenceMs, leftMs)));
-    this.endGathering = clock.after(forMs, () => this.followDeaths());
+    this.gathering.sign(silenceMs, this.gatheredSince + GATHER_MAX_MS * this.gatherTimes ** GATHER_EXPONENT);
   }
 
   private followDeaths(): void {
-    this.endGathering?.();
-    this.endGathering = null;
+    this.gathering.cancel();
     const deaths = this.gathered;
     if (deaths.length === 0) return;
     this.gathered = [];
@@ -262,8 +265,9 @@ export class Membership {
     const sentAt = this.options.clock.now();
     this.options.recorder.counters.heartbeats += 1;
     try {
-      const { incarnation } = await this.options.probe(peer, this.view.isLive(peer));
-      this.feed({ kind: "answered", peer, incarnation, sentAt });
+      const answer = await this.options.probe(peer, this.view.isLive(peer));
+      if (answer === "refused") this.feed({ kind: "unanswered", peer, refused: true, sentAt });
+      else this.feed({ kind: "answered", peer, incarnation: answer.incarnation, sentAt });
     } catch (error) {
       this.feed({ kind: "unanswered", peer, refused: (error as { code?: unknown }).code === "refused", sentAt });
     }

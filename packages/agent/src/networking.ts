@@ -32,6 +32,7 @@ import { Messenger } from "./messenger.ts";
 import type { Recorder } from "./recorder.ts";
 import { Standby } from "./standby.ts";
 import { createTopology } from "./topology.ts";
+import { Watch } from "./watch.ts";
 
 interface NetworkingOptions {
   readonly spec: AgentSpec;
@@ -103,7 +104,7 @@ const probePhases =
   };
 
 interface MembershipListeners {
-  readonly onDoubt: () => void;
+  readonly onDoubt: Membership["options"]["onDoubt"];
   readonly onLoss: () => void;
   readonly onPredicted: (peer: AgentId) => void;
 }
@@ -157,7 +158,7 @@ function createMembership(
       });
     },
     probe: async (peer, live) => {
-      await closed.rejectRefused(peer);
+      if (await closed.isGone(peer)) return "refused";
       const how = { kind: "probe", cause: live ? "heartbeat" : "excess_heartbeat" } as const;
       return withTimeout(clock, heartbeatTimeoutMs, (signal) =>
         measured(options, { to: peer, ...how }, () => backend.healthCheck(peer, { signal, ...how })),
@@ -268,13 +269,16 @@ export function createNetworking(options: NetworkingOptions): Networking {
   let messenger: Messenger;
   const membership: Membership = createMembership(options, registry, topology, () => messenger, {
     closed,
-    onDoubt: () => watch(),
+    // Whose stream was closed is asked at once: nobody else is watched in its stead where all are told of deaths, unless that takes an interval.
+    onDoubt: (how) =>
+      watch.updateWithin(how === "transport" && topology.isAllSignalled ? spec.config.network.heartbeatIntervalMs : 0),
     onLoss: () => compilerPause.extend(),
     onPredicted: (peer) => standby.prepare(peer, membership.view),
   });
   messenger = createMessenger(options, topology, membership);
   const stabiliseWith = stabiliser(options, membership, messenger);
   const streams = createStreams(options, registry, membership, { closed, compilerPause });
+  const watch = new Watch({ clock: options.clock, membership, topology, streams });
   const neighboursIn = (view: MembershipView): readonly AgentId[] => neighbours(topology.linksIn(view), self.agentId);
   const dialling = {
     ...options,
@@ -294,14 +298,8 @@ export function createNetworking(options: NetworkingOptions): Networking {
       if (spec.config.network.topology === "ring") void stabiliseWith(agentId);
     },
   });
-  const watch = (): void => {
-    const { view, peers } = membership;
-    const doubtful = new Set(peers.filter(({ state }) => state === "suspect").map(({ peer }) => peer));
-    membership.monitor(topology.monitored(view, doubtful));
-    void streams.follow(view, topology.signalled(view, doubtful));
-  };
   membership.onChange((view, changes) => {
-    watch();
+    watch.update();
     links.follow(view, changes);
   });
   return {
@@ -309,12 +307,13 @@ export function createNetworking(options: NetworkingOptions): Networking {
     links,
     messenger,
     neighbours: () => neighboursIn(membership.view),
-    hold: () => streams.follow(membership.view, topology.signalled(membership.view)),
+    hold: () => watch.hold(),
     start: () => {
       membership.start();
-      watch();
+      watch.update();
     },
     stop: () => {
+      watch.stop();
       membership.stop();
       links.stop();
       standby.stop();

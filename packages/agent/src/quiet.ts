@@ -1,4 +1,5 @@
-import type { Cancel, Clock } from "@failstorm/core";
+import type { Clock } from "@failstorm/core";
+import { Lull } from "./lull.ts";
 
 /**
  * Lets those wait who would act upon signs that come in a bunch, until no further sign has come for a while; then all act in one go. `silenceMs` is
@@ -8,36 +9,32 @@ export class Quiet {
   private waiting: (() => void)[] = [];
   private silenceMs = 0;
   private until = 0;
-  private ending: Cancel | null = null;
+  private readonly lull: Lull;
   private readonly clock: Clock;
   private readonly options: { readonly silenceMs: () => number; readonly mostSilences: number };
 
   constructor(clock: Clock, options: Quiet["options"]) {
     this.clock = clock;
     this.options = options;
+    this.lull = new Lull(clock, () => this.end());
   }
 
   /** A sign. */
   note(): void {
-    const now = this.clock.now();
-    if (this.ending === null) {
+    if (!this.lull.isAwaited) {
       this.silenceMs = this.options.silenceMs();
-      this.until = now + this.silenceMs * this.options.mostSilences;
+      this.until = this.clock.now() + this.silenceMs * this.options.mostSilences;
     }
-    if (this.silenceMs === 0) return;
-    this.ending?.();
-    const leftMs = Math.max(0, Math.min(this.silenceMs, this.until - now));
-    this.ending = this.clock.after(Math.ceil(leftMs), () => this.end());
+    if (this.silenceMs > 0) this.lull.sign(this.silenceMs, this.until);
   }
 
   /** Resolves when it is quiet: at once when it has been. */
   wait(): Promise<void> {
-    if (this.ending === null) return Promise.resolve();
+    if (!this.lull.isAwaited) return Promise.resolve();
     return new Promise((resolve) => this.waiting.push(resolve));
   }
 
   private end(): void {
-    this.ending = null;
     const { waiting } = this;
     this.waiting = [];
     for (const resolve of waiting) resolve();

@@ -70,6 +70,16 @@ test("a refused stream counts as closed, but is no notice; it is tried again whi
   expect(notices()).toEqual([]);
 });
 
+test("who has just closed or refused a stream waits to be tried again, whatever else changes; a newer incarnation does not", async () => {
+  const { streams, closed } = hold(2);
+  void streams.follow(view(1), ["agent-1"]);
+  await expect.poll(() => closed).toEqual(["agent-1#1"]);
+  await streams.follow(view(1), ["agent-1"]);
+  expect(closed).toEqual(["agent-1#1"]);
+  await streams.follow(view(2), ["agent-1"]);
+  expect(closed).toEqual(["agent-1#1", "agent-1#2"]);
+});
+
 test("while somebody is asking already whether a peer can be connected to, its stream is not tried again", async () => {
   let asked = true;
   const { streams, closed } = hold(2, () => asked);

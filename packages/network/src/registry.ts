@@ -1,7 +1,8 @@
 import type { AgentId } from "@failstorm/core";
 import type { DetectorEffect } from "./detector/types.ts";
+import { compareIds } from "./order.ts";
 import { rendezvousFirst } from "./ownership.ts";
-import { createView, type MembershipView } from "./view.ts";
+import { type Member, type MembershipView, viewInOrder } from "./view.ts";
 
 /** Active: believed live and serving; Inactive: silent too long; Disconnected: declared dead; Maintenance: up, but not serving (yet). */
 export const NODE_STATUSES = ["Active", "Inactive", "Disconnected", "Maintenance"] as const;
@@ -91,6 +92,8 @@ class Registry implements AgentRegistry {
   private readonly listeners = new Set<(change: RegistryChange) => void>();
   private readonly turns = new Map<string, number>();
   private cachedView: MembershipView | null = null;
+  /** All ids, sorted; null when some came or went since. */
+  private sortedIds: readonly AgentId[] | null = null;
 
   constructor(timeouts: RegistryTimeouts) {
     this.timeouts = timeouts;
@@ -118,6 +121,7 @@ class Registry implements AgentRegistry {
     if (node === undefined) return false;
     this.byId.delete(agentId);
     this.cachedView = null;
+    this.sortedIds = null;
     this.announce({ kind: "deregistered", node });
     return true;
   }
@@ -203,18 +207,23 @@ class Registry implements AgentRegistry {
   }
 
   view(): MembershipView {
-    const member = (node: AgentNode) => ({ id: node.agentId, incarnation: node.incarnation });
-    this.cachedView ??= createView(
-      this.activeNodes().map(member),
-      this.nodes()
-        .filter((node) => node.status !== "Active")
-        .map(member),
-    );
+    this.cachedView ??= this.makeView();
     return this.cachedView;
+  }
+
+  private makeView(): MembershipView {
+    this.sortedIds ??= [...this.byId.keys()].toSorted(compareIds);
+    const [live, gone]: [Member[], Member[]] = [[], []];
+    for (const id of this.sortedIds) {
+      const { status, incarnation } = this.byId.get(id) as AgentNode;
+      (status === "Active" ? live : gone).push({ id, incarnation });
+    }
+    return viewInOrder(live, gone);
   }
 
   private store(node: AgentNode, before: AgentNode | null): void {
     this.byId.set(node.agentId, node);
+    if (before === null) this.sortedIds = null;
     const sameMember = before !== null && before.status === node.status && before.incarnation === node.incarnation;
     if (!sameMember) this.cachedView = null;
   }

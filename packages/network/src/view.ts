@@ -20,16 +20,25 @@ export interface MembershipView {
 }
 
 /** A view of the given live members; `gone` are known agents that are not live, remembered for `incarnationOf` only. */
-export function createView(members: readonly Member[], gone: readonly Member[] = []): MembershipView {
-  const live = members.toSorted((a, b) => compareIds(a.id, b.id));
+export const createView = (members: readonly Member[], gone: readonly Member[] = []): MembershipView =>
+  viewInOrder(
+    members.toSorted((a, b) => compareIds(a.id, b.id)),
+    gone,
+  );
+
+/** The same of members that are sorted already. In a storm each of many deaths makes a view, of most of which nobody asks for the hash. */
+export function viewInOrder(live: readonly Member[], gone: readonly Member[]): MembershipView {
   const liveIds = live.map((member) => member.id);
   const isLive = new Set(liveIds);
   const incarnations = new Map([...gone, ...live].map((member) => [member.id, member.incarnation]));
-  const text = live.map((member) => `${member.id}#${member.incarnation}`).join(",");
+  let hash: string | null = null;
   return {
     live,
     liveIds,
-    hash: to53Bits(hashLanes(text)).toString(36),
+    get hash() {
+      hash ??= to53Bits(hashLanes(live.map(({ id, incarnation }) => `${id}#${incarnation}`).join(","))).toString(36);
+      return hash;
+    },
     isLive: (id) => isLive.has(id),
     incarnationOf: (id) => incarnations.get(id) ?? null,
   };

@@ -180,6 +180,34 @@ describe.each(KINDS)("gossip of %s detectors", (kind) => {
         .some(({ peer, state }) => peer === "agent-30" && state === "dead");
     return { untold: all.filter((id) => id !== "agent-30" && !gone.has(id) && !knows(id)), messages };
   };
+  it("deaths that all were signalled are told together when an interval is over, and none of one found alive by then", () => {
+    const detector = create("agent-0", ids, ids.slice(1), { ...OPEN, allSignalled: true });
+    const told: { at: number; to: string; dead: string[] }[] = [];
+    const note = (at: number, effects: readonly DetectorEffect[]): void => {
+      for (const effect of effects) {
+        if (effect.kind !== "gossip") continue;
+        const dead = effect.entries.flatMap((item) => ("probe" in item || item.state !== "dead" ? [] : [item.peer]));
+        if (dead.length > 0) told.push(...effect.to.map((to) => ({ at, to, dead })));
+      }
+    };
+    for (const [index, peer] of ["agent-2", "agent-3", "agent-4"].entries()) {
+      const now = 1 + 10 * index;
+      note(now, detector.receive({ kind: "closed", peer, incarnation: 1 }, now));
+      note(now, detector.receive({ kind: "unanswered", peer, refused: true }, now));
+    }
+    note(40, detector.receive({ kind: "answered", peer: "agent-3", incarnation: 1, sentAt: 30 }, 40));
+    for (
+      let at = detector.nextWakeAt() ?? Infinity;
+      at < 2 * INTERVAL_MS;
+      at = Math.max(at + 1, detector.nextWakeAt() ?? Infinity)
+    )
+      note(at, detector.tick(at));
+    const dead = ["agent-2", "agent-4"];
+    const [back, ...together] = told;
+    expect(back, "who is back is brought up to date").toEqual({ at: 40, to: "agent-3", dead });
+    expect(together).toEqual(["agent-1", "agent-3"].map((to) => ({ at: 1 + INTERVAL_MS, to, dead })));
+  });
+
   const mortal = Array.from({ length: 40 }, (_, i) => `agent-${i}`).filter((id) => id !== "agent-27" && id !== "agent-30");
 
   it("where nobody joins or leaves, reaches each of many with one message", () => {

@@ -62,6 +62,7 @@ export function holdOpen({ url, signal, connectTimeoutMs, onConnected, onStandin
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
+      allowHalfOpen: true,
     });
     let isStanding = false;
     const onAbort = (): void => void socket.destroy(signal.reason);
@@ -95,9 +96,12 @@ export function holdOpen({ url, signal, connectTimeoutMs, onConnected, onStandin
       socket.write(requestOf(target));
     });
     socket.on("data", onData);
-    // Whichever comes first: "close" takes another turn of the loop.
+    // Whichever comes first: "close" takes another turn of the loop. To one that is gone nothing is said in return, which would take some more.
     socket
-      .once("end", over)
+      .once("end", () => {
+        over();
+        socket.destroy();
+      })
       .once("error", over)
       .once("close", () => over());
   });

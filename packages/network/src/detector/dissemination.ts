@@ -75,7 +75,7 @@ export class Dissemination {
   /** null until something changes. */
   private reconcileAt: number | null = null;
   private reconciliations = 0;
-  /** Deaths that the others have been signalled, too: looked at again once the storm has been found out, as whom to tell is not for nothing to know. */
+  /** Deaths that the others have been signalled, too. Whom to tell is looked up once the storm has been found out: that takes time. */
   private signalled: { readonly peer: Peer; readonly from: AgentId | undefined; readonly dueAt: number }[] = [];
   private segmented: { readonly size: number; readonly segments: Segments } | null = null;
   /** Who could not be reached, and until when nothing is sent there, but to who makes itself heard. */
@@ -216,7 +216,7 @@ export class Dissemination {
     return this.signalled[0]?.dueAt ?? Number.POSITIVE_INFINITY;
   }
 
-  /** All of them with the first: what is told together takes one message each. Of who lives after all the others have been told. */
+  /** All of them with the first: what is told together takes one message each. Who was found alive meanwhile is left out; that was told. */
   private passSignalled(now: number): void {
     const waiting = this.signalled;
     this.signalled = [];
