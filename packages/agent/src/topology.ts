@@ -3,10 +3,10 @@ import { buildLinks, type Link, type MembershipView, monitoredBy, monitorsSucces
 
 /**
  * A held-open stream costs no messages. Where ring successors are monitored, whatever the links are, and closed streams are acted upon, each of
- * up to so many agents holds one to every other, so that its own kernel tells it of each death. Above, the pairs are too many (200 agents:
+ * up to so many agents holds one to every other, so that its own kernel tells it of each death. With more nobody has measured it (200 agents hold
  * 39 800), and who is not monitored is heard of by gossip.
  */
-export const MAX_SIGNALLED = 64;
+export const MAX_SIGNALLED = 200;
 
 /** The present links of the topology, remembered per view. */
 export function createTopology({ spec, roster }: { readonly spec: AgentSpec; readonly roster: Roster }) {
