@@ -66,10 +66,12 @@ export class ClosedPeers {
     const place = placeOf(peer);
     if (!this.peers.delete(peer) || place === null) return false;
     this.asked.add(peer);
-    await this.quiet.wait();
-    const isGone = await isRefused(place, this.patience, clock);
-    this.asked.delete(peer);
-    return isGone;
+    try {
+      await this.quiet.wait();
+      return await isRefused(place, this.patience, clock);
+    } finally {
+      this.asked.delete(peer);
+    }
   }
 }
 

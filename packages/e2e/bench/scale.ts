@@ -7,7 +7,7 @@ import { profileOf, summarise } from "./loadProfile.ts";
 import { type ProductRun, runProduct } from "./product.ts";
 import { costTable, markdownOf, plotOf, type SizeCosts } from "./scaleReport.ts";
 import { estimate, median } from "./statistics.ts";
-import { stormOverFloor } from "./stormFloor.ts";
+import { compareLoad, type Load, stormOverFloor } from "./stormFloor.ts";
 import { shown } from "./table.ts";
 
 const MONITORS = 3;
@@ -63,6 +63,8 @@ interface Storm {
   readonly all: Sent;
   readonly cpuShare: number;
   readonly rssBytes: number;
+  /** Just before the kill; the agents' memory as the floor was to have it, which may be less than it was. */
+  readonly load: { readonly agents: Load; readonly floorAgents: Load };
   readonly falsePositives: number;
   readonly lost: number;
 }
@@ -96,6 +98,7 @@ async function storm(agents: number, seed: number, context: BenchContext): Promi
     liveness,
     all,
     ...summarise(profile.agents),
+    load: { agents: summarise(floorAgents), floorAgents: summarise(floor.agents) },
     falsePositives: false_positives ?? Number.POSITIVE_INFINITY,
     lost: tasks_lost ?? Number.POSITIVE_INFINITY,
   };
@@ -179,6 +182,8 @@ async function runScale(context: BenchContext): Promise<BenchOutcome> {
   }
   const bySize = SIZES.map((agents) => ({ agents, of: storms.filter((one) => one.agents === agents) }));
   const costs = bySize.map(({ agents, of }) => costsOf(agents, of));
+  const loads = bySize.map(({ agents, of }) => ({ agents, ...compareLoad(of.map(({ load }) => load)) }));
+  const doubts = loads.flatMap(({ agents, doubt }) => (doubt === null ? [] : [`N = ${agents}: ${doubt}`]));
   const perSecond = costs.map(({ livenessMessages }) => livenessMessages ?? Number.NaN);
   const spread = Math.max(...perSecond) / Math.min(...perSecond) - 1;
   const files = await writeFiles(costs, context);
@@ -199,9 +204,10 @@ async function runScale(context: BenchContext): Promise<BenchOutcome> {
     notes: [
       ...SIZES.map((agents) => `${stormOf(agents).join(" ")} --transport-signals`),
       `Floor: the same number of bare processes that hold the same streams: up to ${MAX_SIGNALLED} agents to all others, above to their ${MONITORS} ring successors, without gossip: it knows what its own streams say. Same memory (together at most ${MAX_FLOOR_BYTES / 1e9} GB), requests and CPU time as the agents.`,
+      ...loads.map(({ agents, note }) => `N = ${agents}: ${note}`),
       `Table and picture for the documents: ${files}/scale.md, ${files}/scale.svg`,
     ],
-    doubt: null,
+    doubt: doubts.length === 0 ? null : doubts.join("; "),
     data: { storms },
   };
 }

@@ -4,6 +4,8 @@ import { fileURLToPath } from "node:url";
 import { type AgentId, agentIndex, type Clock, RunError } from "@failstorm/core";
 import type { BenchContext } from "./bench.ts";
 import { type AgentLoad, LOOK_BACK_MS, type StormProfile } from "./loadProfile.ts";
+import { median } from "./statistics.ts";
+import { shown } from "./table.ts";
 
 export type FloorOrder =
   | {
@@ -11,6 +13,8 @@ export type FloorOrder =
       readonly index: number;
       readonly load: AgentLoad;
       readonly ports: readonly number[];
+      /** Where streams are held to. */
+      readonly heldPorts: readonly number[];
       /** How many ring successors it holds a stream to; all others when null. */
       readonly successors: number | null;
       readonly seed: number;
@@ -18,11 +22,17 @@ export type FloorOrder =
   | { readonly type: "sample" };
 
 export type FloorAnswer =
-  | { readonly type: "listening"; readonly port: number }
+  | { readonly type: "listening"; readonly port: number; readonly heldPort: number }
   | { readonly type: "holding" }
   | { readonly type: "sample"; readonly at: number; readonly cpuMs: number; readonly rssBytes: number }
-  /** The kernel closed the stream to this peer. */
-  | { readonly type: "closed"; readonly peer: number; readonly at: number };
+  /** The kernel closed the streams to these peers. */
+  | { readonly type: "closed"; readonly closings: readonly { readonly peer: number; readonly at: number }[] };
+
+/** Of one process; CPU time as a share of a core. */
+export interface Load {
+  readonly rssBytes: number;
+  readonly cpuShare: number;
+}
 
 /** One storm of the floor; times in ms from the victim's stamp before kill(2). */
 export interface FloorStorm {
@@ -31,7 +41,7 @@ export interface FloorStorm {
   readonly last: number | null;
   readonly closedMs: readonly number[];
   /** What the processes really were, just before the kill. */
-  readonly agents: readonly { readonly rssBytes: number; readonly cpuShare: number }[];
+  readonly agents: readonly Load[];
 }
 
 const ENTRY = fileURLToPath(new URL("./stormFloorProcess.ts", import.meta.url));
@@ -49,7 +59,7 @@ class FloorProcess {
   constructor() {
     this.child = fork(ENTRY, { stdio: ["ignore", "ignore", "inherit", "ipc"], env: { ...process.env, NODE_ENV: "production" } });
     this.child.on("message", (answer: FloorAnswer) => {
-      if (answer.type === "closed") this.closed.set(answer.peer, answer.at);
+      if (answer.type === "closed") for (const { peer, at } of answer.closings) this.closed.set(peer, at);
       this.answers.get(answer.type)?.(answer);
     });
   }
@@ -84,11 +94,12 @@ async function startAll(
   seed: number,
   successors: number | null,
 ): Promise<void> {
-  const ports = (await Promise.all(processes.map((one) => one.next("listening")))).map(({ port }) => port);
+  const listening = await Promise.all(processes.map((one) => one.next("listening")));
+  const [ports, heldPorts] = [listening.map(({ port }) => port), listening.map(({ heldPort }) => heldPort)];
   await Promise.all(
     processes.map((one, index) => {
       const holding = one.next("holding");
-      one.order({ type: "begin", index, load: profile.agents[index] as AgentLoad, ports, successors, seed });
+      one.order({ type: "begin", index, load: profile.agents[index] as AgentLoad, ports, heldPorts, successors, seed });
       return holding;
     }),
   );
@@ -156,4 +167,20 @@ async function end(child: ChildProcess): Promise<void> {
   const exited = once(child, "exit");
   child.kill("SIGKILL");
   await exited;
+}
+
+/** Memory and CPU time of the floor may differ from the agents' by so much. */
+const SAME_LOAD = 0.15;
+
+/** How alike agents and floor were; a floor that was not is no floor. */
+export function compareLoad(pairs: readonly { readonly agents: Load; readonly floorAgents: Load }[]): {
+  readonly note: string;
+  readonly doubt: string | null;
+} {
+  const of = (pick: (pair: (typeof pairs)[number]) => number): number => median(pairs.map(pick));
+  const [rss, floorRss] = [of((pair) => pair.agents.rssBytes), of((pair) => pair.floorAgents.rssBytes)];
+  const [cpu, floorCpu] = [of((pair) => pair.agents.cpuShare), of((pair) => pair.floorAgents.cpuShare)];
+  const words = `agents ${shown(rss / 1e6)} MB and ${shown(cpu * 100)} % of a core each, floor ${shown(floorRss / 1e6)} MB and ${shown(floorCpu * 100)} % (medians before the kill)`;
+  const isAlike = Math.abs(floorRss / rss - 1) <= SAME_LOAD && Math.abs(floorCpu / cpu - 1) <= SAME_LOAD;
+  return { note: words, doubt: isAlike ? null : `the floor's load was not the agents': ${words}` };
 }

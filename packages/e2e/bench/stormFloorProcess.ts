@@ -1,20 +1,24 @@
 import { Agent, createServer, request, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer as createSocketServer, type Server, type Socket } from "node:net";
 import { createPrng, type Prng, systemClock } from "@failstorm/core";
 import type { FloorAnswer, FloorOrder } from "./stormFloor.ts";
 import type { MessageLoad } from "./loadProfile.ts";
 
 /**
- * One process of the storm's floor: a bare HTTP server and client with a held-open stream to each peer, brought to the memory, the
- * requests and the CPU time of an agent, and no logic: when the kernel closes a stream, it notes the time.
+ * One process of the storm's floor: a bare HTTP server and client, and a bare socket held open to each peer, brought to the memory, the requests and
+ * the CPU time of an agent, and no logic: when the kernel closes a stream, it notes the time, and says so when the storm is over.
  */
 const HOST = "127.0.0.1";
 /** Memory is topped up in pieces below the size at which huge pages could back it; an agent's heap has none either. */
 const BALLAST_BYTES = 256 * 1024;
 const TOP_UP_MS = 200;
-/** CPU time that is lacking is spent in pieces of this length, about what a look-up costs an agent. */
+const REFILL_MS = 2_000;
+/** CPU time that is lacking is spent in pieces of this length, about what a look-up costs an agent, and no more often than that much is lacking. */
 const SLICE_MS = 2;
-const SLICE_EVERY_MS = 10;
+const MIN_SLICE_EVERY_MS = 10;
+const MAX_SLICE_EVERY_MS = 1_000;
+/** The storm is over when no stream was closed for so long. */
+const OVER_MS = 300;
 /** An answer that takes an agent longer than this is held back as long: then somebody was thinking. */
 const THINKING_MS = 20;
 
@@ -28,26 +32,47 @@ function answer(response: ServerResponse, bytes: number, delayMs: number): void 
 }
 
 const server = createServer({ keepAliveTimeout: 600_000 }, (incoming, response) => {
-  if (incoming.url === "/held") {
-    response.writeHead(200);
-    response.flushHeaders();
-    return;
-  }
   const { "x-bytes": bytes = "0", "x-delay": delay = "0" } = incoming.headers as Record<string, string>;
   incoming.resume().once("end", () => answer(response, Number(bytes), Number(delay)));
 });
 
-/** One connection of its own to the peer; resolves when it stands, and tells when the kernel closes it. */
-function hold(index: number, port: number): Promise<void> {
+const heldServer = createSocketServer((socket) => {
+  socket.on("error", () => {}).resume();
+  socket.write("\n");
+});
+
+const closings: Extract<FloorAnswer, { type: "closed" }>["closings"][number][] = [];
+let said = 0;
+function sayClosings(): void {
+  const seen = closings.length;
+  systemClock.after(OVER_MS, () => {
+    if (closings.length > seen) {
+      sayClosings();
+      return;
+    }
+    tell({ type: "closed", closings: closings.slice(said) });
+    said = closings.length;
+  });
+}
+
+/** One connection to the peer; resolves when it stands. */
+function hold(peer: number, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const outgoing = request({ host: HOST, port, path: "/held", agent: false }, (response) => {
-      response.once("close", () => tell({ type: "closed", peer: index, at: systemClock.now() }));
-      response.on("error", () => {}); // followed by close
-      response.resume();
+    const socket: Socket = connect({ host: HOST, port, noDelay: true });
+    const onClosed = (): void => {
+      closings.push({ peer, at: systemClock.now() });
+      if (closings.length === said + 1) sayClosings();
+    };
+    socket.once("error", reject).once("data", () => {
+      socket.off("error", reject);
+      let isClosed = false;
+      const once = (): void => {
+        if (!isClosed) onClosed();
+        isClosed = true;
+      };
+      socket.once("end", once).on("error", once).once("close", once);
       resolve();
     });
-    outgoing.once("error", reject);
-    outgoing.end();
   });
 }
 
@@ -71,8 +96,9 @@ function keepPosting(load: MessageLoad, ports: readonly number[], prng: Prng): v
 }
 
 function keepMemory(targetBytes: number): void {
+  const isLacking = process.memoryUsage.rss() < targetBytes;
   while (process.memoryUsage.rss() < targetBytes) ballast.push(Buffer.alloc(BALLAST_BYTES, 1));
-  systemClock.after(TOP_UP_MS, () => keepMemory(targetBytes));
+  systemClock.after(isLacking ? TOP_UP_MS : REFILL_MS, () => keepMemory(targetBytes));
 }
 
 const cpuMs = (): number => {
@@ -85,13 +111,14 @@ function keepBusy(share: number, startedAt: number, cpuAtStart: number): void {
   const lackingMs = share * (systemClock.now() - startedAt) - (cpuMs() - cpuAtStart);
   const until = cpuMs() + Math.min(lackingMs, SLICE_MS);
   while (cpuMs() < until);
-  systemClock.after(SLICE_EVERY_MS, () => keepBusy(share, startedAt, cpuAtStart));
+  const everyMs = Math.min(MAX_SLICE_EVERY_MS, Math.max(MIN_SLICE_EVERY_MS, (2 * SLICE_MS - lackingMs) / share));
+  systemClock.after(everyMs, () => keepBusy(share, startedAt, cpuAtStart));
 }
 
-async function begin({ index, load, ports, successors, seed }: Extract<FloorOrder, { type: "begin" }>): Promise<void> {
+async function begin({ index, load, ports, heldPorts, successors, seed }: Extract<FloorOrder, { type: "begin" }>): Promise<void> {
   const others = ports.map((port, peer) => ({ port, peer })).filter(({ peer }) => peer !== index);
   const held = others.filter(({ peer }) => successors === null || (peer - index + ports.length) % ports.length <= successors);
-  await Promise.all(held.map(({ peer, port }) => hold(peer, port)));
+  await Promise.all(held.map(({ peer }) => hold(peer, heldPorts[peer] as number)));
   const prng = createPrng(seed).fork(`floor/${index}`);
   const peers = others.map(({ port }) => port);
   for (const message of load.messages) keepPosting(message, peers, prng.fork(message.kind));
@@ -105,4 +132,7 @@ process.on("message", (order: FloorOrder) => {
   else tell({ type: "sample", at: systemClock.now(), cpuMs: cpuMs(), rssBytes: process.memoryUsage.rss() });
 });
 process.on("disconnect", () => process.exit(0));
-server.listen(0, HOST, () => tell({ type: "listening", port: (server.address() as AddressInfo).port }));
+const portOf = (one: Server): number => (one.address() as AddressInfo).port;
+server.listen(0, HOST, () =>
+  heldServer.listen(0, HOST, () => tell({ type: "listening", port: portOf(server), heldPort: portOf(heldServer) })),
+);

@@ -2,14 +2,12 @@ import type { Bench, BenchContext, BenchOutcome, Check } from "./bench.ts";
 import { profileOf, summarise } from "./loadProfile.ts";
 import { type ProductRun, runProduct } from "./product.ts";
 import { estimate, median } from "./statistics.ts";
-import { type FloorStorm, stormOverFloor } from "./stormFloor.ts";
+import { compareLoad, type FloorStorm, type Load, stormOverFloor } from "./stormFloor.ts";
 import { shown } from "./table.ts";
 
 const MAX_RATIO = 1.5;
 const MAX_RATIO_BOUND = 2;
 const MAX_RECOVERY_MS = 25;
-/** Memory and CPU time of the floor may differ from the agents' by so much. */
-const SAME_LOAD = 0.15;
 const GRACE_MS = 200;
 
 /** A storm without restart, as short as it can be with warm code; nothing is scaled. */
@@ -36,8 +34,8 @@ interface Pair {
   readonly recovery: number;
   readonly noticeLast: number;
   readonly floor: FloorStorm;
-  readonly agents: { readonly rssBytes: number; readonly cpuShare: number };
-  readonly floorAgents: { readonly rssBytes: number; readonly cpuShare: number };
+  readonly agents: Load;
+  readonly floorAgents: Load;
   readonly facts: Record<string, unknown>;
 }
 
@@ -96,16 +94,6 @@ function transportChecks(pairs: readonly Pair[], { prng }: BenchContext): Check[
     informative("floor's first", (pair) => pair.floor.first),
     informative("recovery_ms", (pair) => pair.recovery),
   ];
-}
-
-/** How alike agents and floor were; a floor that was not is no floor. */
-function compareLoad(pairs: readonly Pair[]): { readonly note: string; readonly doubt: string | null } {
-  const of = (pick: (pair: Pair) => number): number => median(pairs.map(pick));
-  const [rss, floorRss] = [of((pair) => pair.agents.rssBytes), of((pair) => pair.floorAgents.rssBytes)];
-  const [cpu, floorCpu] = [of((pair) => pair.agents.cpuShare), of((pair) => pair.floorAgents.cpuShare)];
-  const words = `agents ${shown(rss / 1e6)} MB and ${shown(cpu * 100)} % of a core each, floor ${shown(floorRss / 1e6)} MB and ${shown(floorCpu * 100)} % (medians before the kill)`;
-  const isAlike = Math.abs(floorRss / rss - 1) <= SAME_LOAD && Math.abs(floorCpu / cpu - 1) <= SAME_LOAD;
-  return { note: words, doubt: isAlike ? null : `the floor's load was not the agents': ${words}` };
 }
 
 async function runTransport(context: BenchContext): Promise<BenchOutcome> {
