@@ -112,7 +112,7 @@ async function runTransport(context: BenchContext): Promise<BenchOutcome> {
     details: [],
     notes: [
       `Agents: ${SHORT_STORM.join(" ")} --transport-signals, a process each run, nothing scaled.`,
-      "Floor: after each run the same storm (same number of processes, same victims) over bare node:http processes: a held-open stream per link, no logic but noting its close. Each is brought to the memory, the requests (kinds, rates, sizes, time open) and the CPU time its agent had in the 4 s before the fault; CPU time that bare requests do not use is spent in slices of 2 ms.",
+      "Floor: after each run the same storm (same number of processes, same victims) over bare processes: node:http, a socket held open per link, no logic but noting its close. Each is brought to the memory, the requests (kinds, rates, sizes, time open) and the CPU time its agent had in the 4 s before the fault; CPU time that bare requests do not use is spent in slices of 2 ms.",
       note,
     ],
     doubt,
