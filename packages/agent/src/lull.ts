@@ -1,8 +1,8 @@
 import type { Cancel, Clock } from "@failstorm/core";
 
 /**
- * The end of a bunch of signs: `onEnd` is called once no further sign has come for a while. However many come, one timer is looked after, and only when
- * it goes off: in a storm each costs all survivors a bit of the same few cores.
+ * The end of a bunch of signs: `onEnd` is called once no further sign has come for a while. However many come there is one timer, which is looked
+ * after only when it goes off: in a storm each timer costs all survivors a bit of the same few cores.
  */
 export class Lull {
   private timer: Cancel | null = null;

@@ -3,8 +3,8 @@ import { buildLinks, type Link, type MembershipView, monitoredBy, monitorsSucces
 
 /**
  * A held-open stream costs no messages. Where ring successors are monitored, whatever the links are, and closed streams are acted upon, each of
- * up to so many agents holds one to every other, so that its own kernel tells it of each death. With more nobody has measured it (200 agents hold
- * 39 800), and who is not monitored is heard of by gossip.
+ * up to so many agents holds one to every other, so that its own kernel tells it of each death. More than that (39 800 streams) was not
+ * measured: there, who is not monitored is heard of by gossip.
  */
 export const MAX_SIGNALLED = 200;
 

@@ -59,18 +59,17 @@ function sayClosings(): void {
 function hold(peer: number, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket: Socket = connect({ host: HOST, port, noDelay: true });
-    const onClosed = (): void => {
-      closings.push({ peer, at: systemClock.now() });
-      if (closings.length === said + 1) sayClosings();
-    };
     socket.once("error", reject).once("data", () => {
       socket.off("error", reject);
-      let isClosed = false;
-      const once = (): void => {
-        if (!isClosed) onClosed();
-        isClosed = true;
+      let isNoted = false;
+      const note = (): void => {
+        if (isNoted) return;
+        isNoted = true;
+        closings.push({ peer, at: systemClock.now() });
+        if (closings.length === said + 1) sayClosings();
       };
-      socket.once("end", once).on("error", once).once("close", once);
+      // Whichever comes first: "close" takes another turn of the loop.
+      socket.once("end", note).on("error", note).once("close", note);
       resolve();
     });
   });
