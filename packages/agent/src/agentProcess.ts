@@ -14,7 +14,9 @@ import { createMeteredClient } from "@failstorm/protocols";
 import fastify, { type FastifyPluginAsync } from "fastify";
 import { backendContext } from "./backendContext.ts";
 import { type ControlLink, openControlLink } from "./controlLink.ts";
+import { addDateHeader } from "./dateHeader.ts";
 import { nextIncarnation } from "./incarnation.ts";
+import { LoopLag } from "./loopLag.ts";
 import { LowDescriptors } from "./lowDescriptors.ts";
 import { type AgentMetrics, loadMetrics } from "./metrics.ts";
 import { sampleProcess } from "./processStats.ts";
@@ -29,7 +31,8 @@ const GRACE_MS = 500;
 /** The process around a role: its port, its files, its link to the orchestrator, and how it ends. */
 export class AgentProcess<Spec extends ProcessSpec> {
   private readonly spec: Spec;
-  private readonly clock: Clock = systemClock;
+  private readonly lag = new LoopLag(systemClock);
+  private readonly clock: Clock = this.lag.clock;
   private readonly self: { agentId: string; incarnation: number; host: string; port: number };
   private readonly recorder: Recorder;
   private readonly parts: RoleParts<Spec>;
@@ -103,6 +106,7 @@ export class AgentProcess<Spec extends ProcessSpec> {
   private async listen(): Promise<void> {
     const { spec, self, parts, role } = this;
     const server = fastify({ forceCloseConnections: true, keepAliveTimeout: 600_000, requestTimeout: 0 });
+    addDateHeader(server, this.clock);
     await server.register(parts.backend.hostPlugin(self.agentId, role.executor));
     for (const routes of role.routes) await server.register(routes);
     await server.register(this.metricsHost);
@@ -139,7 +143,7 @@ export class AgentProcess<Spec extends ProcessSpec> {
 
   private startSampling(): void {
     const stats = sampleProcess({
-      clock: this.clock,
+      lag: this.lag,
       recorder: this.recorder,
       intervalMs: Math.max(MIN_SAMPLE_MS, SAMPLE_MS * this.spec.config.scenario.timeScale),
       tasksInFlight: () => this.role.tasksInFlight(),

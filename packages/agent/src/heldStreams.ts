@@ -17,6 +17,9 @@ export function heldStreamHost(incarnation: number): FastifyPluginAsync {
       request.raw.resume();
       reply.raw.writeHead(200, { [INCARNATION_HEADER]: String(incarnation), "content-type": "application/octet-stream" });
       reply.raw.flushHeaders();
+      // Node's server would say goodbye to a client that is gone: a shutdown and its two turns of the loop for each of many closed at once.
+      const { socket } = request.raw;
+      socket.removeAllListeners("end").once("end", () => socket.destroy());
     });
   };
 }

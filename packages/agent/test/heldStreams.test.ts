@@ -1,9 +1,12 @@
+import { once } from "node:events";
+import { connect } from "node:net";
+import { promisify } from "node:util";
 import { FakeClock } from "@failstorm/core";
 import { createView } from "@failstorm/network";
 import { createMeteredClient, type OwnMeteredClient } from "@failstorm/protocols";
 import fastify, { type FastifyInstance } from "fastify";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { HeldStreams, heldStreamHost } from "../src/heldStreams.ts";
+import { HELD_PATH, HeldStreams, heldStreamHost } from "../src/heldStreams.ts";
 import { recording } from "./recorded.ts";
 
 const REOPENED_MS = 200;
@@ -110,4 +113,18 @@ test("who is no longer monitored is not tried again, and a stream that is ended 
   await clock.advance(REOPENED_MS);
   expect(closed).toEqual(["agent-1#1"]);
   expect(client.socketTotals().bytesSent).toBe(bytesSent);
+});
+
+test("the server's side ends with its client, who may have been killed in the middle of a word", async () => {
+  const port = await listen(1);
+  const open = server as FastifyInstance;
+  const connections = promisify(open.server.getConnections.bind(open.server));
+  for (const more of ["", "GET / HT"]) {
+    const socket = connect(port, "127.0.0.1");
+    socket.write(`GET ${HELD_PATH} HTTP/1.1\r\nhost: a\r\n\r\n${more}`);
+    await once(socket, "data");
+    expect(await connections()).toBe(1);
+    socket.end();
+    await expect.poll(() => connections()).toBe(0);
+  }
 });
