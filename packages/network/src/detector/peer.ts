@@ -36,6 +36,8 @@ export interface Peer {
   silentSince: number;
   /** Not declared dead before this, because this agent itself had stalled. */
   graceUntil: number;
+  /** Nor before this, because probes of it were left out. */
+  reprievedUntil: number;
   /** How much of its silence does not count, because this agent was not listening. */
   forgivenMs: number;
   /** The part of that which small delays took. */
@@ -60,6 +62,7 @@ export const newPeer = (id: AgentId, incarnation: number, now: number): Peer => 
   lastHeard: now,
   silentSince: now,
   graceUntil: NEVER,
+  reprievedUntil: NEVER,
   forgivenMs: 0,
   smallForgivenMs: 0,
   monitored: false,

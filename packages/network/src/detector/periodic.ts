@@ -2,6 +2,7 @@ import type { AgentId } from "@failstorm/core";
 import { Beliefs } from "./beliefs.ts";
 import { askClosedAgain, confirmClosed, makeContact, saysNothing } from "./contact.ts";
 import { askAgainAt, NEVER, type Peer } from "./peer.ts";
+import { Reprieve } from "./reprieve.ts";
 import { createSilenceRule, type SilenceRule } from "./silence.ts";
 import type { DetectorEffect, DetectorInput, DetectorOptions, FailureDetector, PeerStatus } from "./types.ts";
 
@@ -37,6 +38,7 @@ export class PeriodicDetector implements FailureDetector {
   private readonly patience: Patience;
   private readonly beliefs: Beliefs;
   private readonly silence: SilenceRule;
+  private readonly reprieve: Reprieve;
   private stalledAt = NEVER;
   private tickedAt = NEVER;
 
@@ -45,6 +47,7 @@ export class PeriodicDetector implements FailureDetector {
     this.patience = patience;
     this.silence = createSilenceRule(options.intervalMs, options.timeoutMs, (peer) => patience.deathMs(peer));
     this.beliefs = new Beliefs(options);
+    this.reprieve = new Reprieve(options);
     this.beliefs.monitor(options.monitored, options.startAt);
   }
 
@@ -77,6 +80,7 @@ export class PeriodicDetector implements FailureDetector {
       default:
         if (input.kind === "answered") this.onAnswered(input.peer, input.sentAt, now);
         makeContact(this.beliefs, input, now);
+        if (input.kind === "closed" && this.reprieve.begins(now)) this.leaveRoundOut();
     }
     return this.beliefs.takeEffects(now);
   }
@@ -146,6 +150,16 @@ export class PeriodicDetector implements FailureDetector {
     if (confirmClosed(this.beliefs, peer, refused, sentAt, now)) return; // [1]
     const stalledAt = this.silence.isStall(this.lateness(now)) ? now : this.stalledAt;
     if (!saysNothing(peer, refused, sentAt, stalledAt)) this.suspect(peer); // [4]
+  }
+
+  /** The living get as long to answer after their next probe as if it came when it was due. */
+  private leaveRoundOut(): void {
+    const { intervalMs } = this.options;
+    for (const peer of this.beliefs.peers.values()) {
+      if (!peer.monitored || peer.phase.name !== "alive") continue;
+      peer.nextProbeAt += intervalMs;
+      peer.reprievedUntil = peer.nextProbeAt + Math.max(0, this.patience.deathMs(peer) - intervalMs);
+    }
   }
 
   private overdueAt(peer: Peer): number {

@@ -112,7 +112,8 @@ export function createPhiAccrualDetector(options: DetectorOptions & { readonly p
       if (sinceLastMs !== null && sinceLastMs < intervalMs * MIN_SAMPLE_SHARE) return;
       link.answeredAt = now;
       // Silence that this agent's own delays made, or a time in which the peer was dead or not asked, is no interval of the link.
-      if (sinceLastMs !== null && peer.forgivenMs === 0 && sinceLastMs <= deathMs(peer)) link.history.add(sinceLastMs);
+      if (sinceLastMs === null || peer.forgivenMs > 0 || now < peer.reprievedUntil) return;
+      if (sinceLastMs <= deathMs(peer)) link.history.add(sinceLastMs);
     },
   });
 }

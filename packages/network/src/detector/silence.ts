@@ -32,7 +32,8 @@ export function createSilenceRule(intervalMs: number, timeoutMs: number, patienc
   const lateAfterMs = intervalMs * LATE_SHARE;
   const isStall = (lateMs: number): boolean => lateMs > timeoutMs * STALL_SHARE;
   const graceMs = Math.max(intervalMs, timeoutMs * STALL_SHARE + intervalMs / 4);
-  const deadline = (peer: Peer): number => Math.max(peer.silentSince + patienceMs(peer) + peer.forgivenMs, peer.graceUntil);
+  const deadline = (peer: Peer): number =>
+    Math.max(peer.silentSince + patienceMs(peer) + peer.forgivenMs, peer.graceUntil, peer.reprievedUntil);
 
   return {
     deadline,

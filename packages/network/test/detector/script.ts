@@ -12,7 +12,7 @@ import {
  * comparison reads as a diff of the file.
  *
  *   == name of the scenario
- *   detector kind=heartbeat self=a peers=b,c:7 monitored=b interval=1000 timeout=3000 transport=on gossip=on linked=all|fixed adaptive=on predictive=on phase=c:500
+ *   detector kind=heartbeat self=a peers=b,c:7 monitored=b interval=1000 timeout=3000 transport=on gossip=on linked=all|fixed|signalled adaptive=on predictive=on phase=c:500
  *                                 (ids are incarnation 1 unless said; defaults: heartbeat, all monitored, 1000, 3000, off, off, monitored, off, off, phase 0)
  *   @0 tick -> probe b            effects after the arrow, in order, separated by "; "; nothing after it = none
  *   @5 answered b#1 sent=0 ->     answered b#? when the answer does not name its incarnation
@@ -64,7 +64,8 @@ function createDetector(line: string): FailureDetector {
     transportSignals: settings.get("transport") === "on",
     gossip: settings.get("gossip") === "on",
     fullyLinked: settings.has("linked"),
-    fixedMembers: settings.get("linked") === "fixed",
+    fixedMembers: ["fixed", "signalled"].includes(settings.get("linked") ?? ""),
+    allSignalled: settings.get("linked") === "signalled",
     adaptive: settings.get("adaptive") === "on",
     predictive: settings.get("predictive") === "on",
     phase: (peer) => phases.get(peer) ?? 0,

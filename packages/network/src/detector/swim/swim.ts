@@ -2,6 +2,7 @@ import type { AgentId } from "@failstorm/core";
 import { Beliefs } from "../beliefs.ts";
 import { askClosedAgain, confirmClosed, makeContact, saysNothing } from "../contact.ts";
 import { askAgainAt, NEVER, type Peer, restartSilence } from "../peer.ts";
+import { Reprieve } from "../reprieve.ts";
 import { createSilenceRule, type SilenceRule } from "../silence.ts";
 import type {
   DetectedHow,
@@ -46,6 +47,7 @@ class SwimDetector implements FailureDetector {
   private readonly options: DetectorOptions;
   private readonly beliefs: Beliefs;
   private readonly silence: SilenceRule;
+  private readonly reprieve: Reprieve;
   private readonly rotation;
   private readonly health = createLocalHealth();
   private readonly favours = createFavours();
@@ -65,6 +67,7 @@ class SwimDetector implements FailureDetector {
       suspected: (peer, by, from, now) => this.onSuspicion(peer, by, from, now),
       selfSuspected: () => this.health.worse(),
     });
+    this.reprieve = new Reprieve(options);
     this.silence = createSilenceRule(intervalMs, timeoutMs, ({ phase }) => {
       // Refutations may reach others and not an agent that is not well itself.
       if (this.health.multiplier > 1) return timeoutMs;
@@ -114,6 +117,7 @@ class SwimDetector implements FailureDetector {
         break;
       default:
         this.onContact(input, now);
+        if (input.kind === "closed" && this.reprieve.begins(now)) this.nextPeriodAt += this.options.intervalMs;
     }
     return this.beliefs.takeEffects(now);
   }
