@@ -29,7 +29,8 @@ interface SecondTotals {
 }
 
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;
-const LIVE_VIEW_FLUSH_MS = 250;
+/** No more often than the process is sampled, which shows all there is: each time wakes two processes. */
+const LIVE_VIEW_FLUSH_MS = 1_000;
 /** Too many, and never shown: of a queue that works off thousands of questions a second, sending these cost more than the questions. */
 const NOT_FOR_THE_LIVE_VIEW = new Set<RunEvent["ev"]>([
   "msg",

@@ -1,5 +1,5 @@
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { type Clock, toCommError } from "@failstorm/core";
 import { createMeteredClient, type OwnMeteredClient } from "@failstorm/protocols";
 
@@ -8,6 +8,8 @@ const CONNECTIONS = 4;
 /** While two hundred agents rehearse at the same time, each may stand still for many seconds. */
 const CONNECT_TIMEOUT_MS = 60_000;
 const KEEP_ALIVE_MS = 600_000;
+/** For the server's side to notice that its clients are gone. */
+const NOTICE_MS = 2_000;
 
 /** Answers `/held` with headers only and `/work` at once; leaves `/waiting` open. */
 const listen = (): Promise<Server> =>
@@ -29,7 +31,7 @@ export async function rehearseLoss(clock: Clock): Promise<void> {
     const server = await listen();
     const client = createMeteredClient({ clock, connectTimeoutMs: CONNECT_TIMEOUT_MS, onResidual: () => {} });
     try {
-      await lose(server, client, round % 2 === 1);
+      await lose(clock, server, client, round % 2 === 1);
     } catch {
       // On a machine that has far too much to do a connection may break before it was meant to: that is practice, too.
     } finally {
@@ -41,17 +43,27 @@ export async function rehearseLoss(clock: Clock): Promise<void> {
 }
 
 /** In every other round the client goes away first: an agent loses the connections of its peers' clients, too. */
-async function lose(server: Server, client: OwnMeteredClient, clientFirst: boolean): Promise<void> {
+async function lose(clock: Clock, server: Server, client: OwnMeteredClient, clientFirst: boolean): Promise<void> {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const tag = { peer: "rehearsal", kind: "probe", cause: "setup" } as const;
   const ask = (path: string): Promise<unknown> => client.measure(tag, () => client.request(url + path, { method: "GET" }));
   const lost = (): Promise<unknown> => ask("/waiting").catch((error: unknown) => toCommError(error, tag.peer));
+  const ended: Promise<unknown>[] = [];
+  server.on("connection", (socket: Socket) => ended.push(new Promise((resolve) => socket.once("close", resolve))));
   await Promise.all(Array.from({ length: CONNECTIONS }, () => ask("/work")));
-  const held = await client.hold(`${url}/held`, new AbortController().signal);
+  const holding = new AbortController();
+  const held = await client.hold(`${url}/held`, holding.signal);
   const atServer = new Promise((resolve) => server.once("request", resolve));
   const waiting = Array.from({ length: CONNECTIONS - 1 }, lost);
   await atServer;
-  if (clientFirst) await client.close();
+  if (clientFirst) {
+    holding.abort();
+    await client.close();
+    const patience = new AbortController();
+    const late = clock.sleep(NOTICE_MS, patience.signal).catch(() => {});
+    await Promise.race([Promise.all(ended), late]);
+    patience.abort();
+  }
   server.close();
   server.closeAllConnections();
   await Promise.all([held.closed, ...waiting]);

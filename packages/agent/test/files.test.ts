@@ -145,7 +145,7 @@ describe("recorder", () => {
     recorder.event({ ev: "step.deduplicated", task: "t", step: "s" });
     recorder.event({ ev: "queue.dispatched", message: 1, worker: "agent-1", questions: ["q-1"], attempt: 1 });
     expect(published).toEqual([]);
-    await clock.advance(250);
+    await clock.advance(1_000);
     expect(published.map(({ ev }) => ev)).toEqual(["detect.alive"]);
     recorder.close();
     recorder.event({ ev: "detect.alive", peer: "agent-1", peerInc: 1, how: "probe" });

@@ -23,6 +23,8 @@ const IDLE_AT = 64;
 const CONSTANT = 0.2;
 /** The floor is filled up to the agents' memory, but all of it together not above this. */
 const MAX_FLOOR_BYTES = 14e9;
+/** Tasks per second and agent: the least that can be configured. */
+const MIN_RATE = 0.0001;
 const LIVENESS_KINDS: ReadonlySet<string> = new Set(["probe", "gossip"]);
 /** What each agent sends is taken from so long before the fault, s. */
 const LOOK_BACK_S = 5;
@@ -42,7 +44,7 @@ const finite = (value: number): number | null => (Number.isFinite(value) ? value
  * sizes relay about the same (as far as the least rate there is allows). The document goes around the ring hop by hop before the load starts.
  */
 export function stormOf(agents: number): string[] {
-  const rate = Math.max(0.001, 16 / agents ** 2);
+  const rate = Math.max(MIN_RATE, 16 / agents ** 2);
   const faultTime = Math.ceil(12 + 0.4 * agents);
   const runtime = Math.ceil(faultTime + 10 + 0.05 * agents);
   return `--agents ${agents} --topology ring --monitors ${MONITORS} --ttl ${Math.max(15, agents)} --no-restart --rate ${rate} --fault-time ${faultTime} --runtime ${runtime}`.split(

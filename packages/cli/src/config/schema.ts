@@ -104,7 +104,7 @@ const networkSchema = z.strictObject({
 });
 
 const tasksSchema = z.strictObject({
-  rate: number(0.001, 1000, "2").default(tasks.rate),
+  rate: number(0.0001, 1000, "2").default(tasks.rate),
   deadline: seconds(0.01, 3600, "10").default(tasks.deadline),
   think_time: seconds(0, 3600, "0.3").default(tasks.think_time),
   ttl: integer(1, 1000, "15").default(tasks.ttl),
