@@ -126,8 +126,10 @@ export class AgentProcess<Spec extends ProcessSpec> {
     if (message.type === "stop") return this.stop("told to stop");
     const report = await this.role.handle(message);
     if (report?.type === "prepared") await this.getGoing();
-    if (report?.type === "drained") this.recorder.flush();
-    if (report !== null) this.tell(report);
+    if (report === null) return;
+    // Who is told that this agent has got somewhere may look at once for what has happened on the way.
+    this.recorder.flush();
+    this.tell(report);
   }
 
   /** After `ready`, so that starting does not wait for it. */

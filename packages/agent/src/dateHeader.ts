@@ -8,13 +8,13 @@ import type { FastifyInstance } from "fastify";
 export function addDateHeader(server: FastifyInstance, clock: Clock): void {
   let second = -1;
   let text = "";
-  server.addHook("onRequest", (_request, reply, done) => {
+  server.addHook("onSend", (_request, reply, payload, done) => {
     const now = Math.floor(clock.wall() / 1000);
     if (now !== second) {
       second = now;
       text = new Date(now * 1000).toUTCString();
     }
     void reply.header("date", text);
-    done();
+    done(null, payload);
   });
 }

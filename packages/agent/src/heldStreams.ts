@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { type AgentId, type Clock, toCommError } from "@failstorm/core";
 import type { MembershipView } from "@failstorm/network";
 import type { OwnMeteredClient } from "@failstorm/protocols";
@@ -8,6 +9,11 @@ export const HELD_PATH = "/_failstorm/held";
 export const INCARNATION_HEADER = "x-failstorm-incarnation";
 const REOPEN_MS = 200;
 
+/** Node's server would say goodbye to a client that is gone: a shutdown and its two turns of the loop for each of many closed at once. */
+export function endWithClient(socket: Socket): void {
+  socket.removeAllListeners("end").once("end", () => socket.destroy());
+}
+
 /** The server's side of a held-open stream: headers that say who answers, then nothing, for as long as the process lives. */
 export function heldStreamHost(incarnation: number): FastifyPluginAsync {
   return async (server) => {
@@ -17,9 +23,7 @@ export function heldStreamHost(incarnation: number): FastifyPluginAsync {
       request.raw.resume();
       reply.raw.writeHead(200, { [INCARNATION_HEADER]: String(incarnation), "content-type": "application/octet-stream" });
       reply.raw.flushHeaders();
-      // Node's server would say goodbye to a client that is gone: a shutdown and its two turns of the loop for each of many closed at once.
-      const { socket } = request.raw;
-      socket.removeAllListeners("end").once("end", () => socket.destroy());
+      endWithClient(request.raw.socket);
     });
   };
 }

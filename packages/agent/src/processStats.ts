@@ -13,6 +13,8 @@ export function sampleProcess(options: {
   readonly protocolCounters: () => Readonly<Record<string, number>> | undefined;
 }): { sample(): void; stop(): void } {
   const { lag, recorder } = options;
+  // How late a starting process was is no sample.
+  lag.takeP99();
   let stopped = false;
   const look = (): NewEvent => {
     const cpu = process.cpuUsage();

@@ -2,6 +2,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { type Clock, toCommError } from "@failstorm/core";
 import { createMeteredClient, type OwnMeteredClient } from "@failstorm/protocols";
+import { endWithClient } from "./heldStreams.ts";
 
 const ROUNDS = 3;
 const CONNECTIONS = 4;
@@ -16,7 +17,10 @@ const listen = (): Promise<Server> =>
   new Promise((resolve) => {
     const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
       if (request.url === "/work") response.end("{}");
-      else if (request.url === "/held") response.writeHead(200).flushHeaders();
+      else if (request.url === "/held") {
+        response.writeHead(200).flushHeaders();
+        endWithClient(request.socket);
+      }
     });
     server.listen(0, "127.0.0.1", () => resolve(server));
   });
@@ -51,13 +55,11 @@ async function lose(clock: Clock, server: Server, client: OwnMeteredClient, clie
   const ended: Promise<unknown>[] = [];
   server.on("connection", (socket: Socket) => ended.push(new Promise((resolve) => socket.once("close", resolve))));
   await Promise.all(Array.from({ length: CONNECTIONS }, () => ask("/work")));
-  const holding = new AbortController();
-  const held = await client.hold(`${url}/held`, holding.signal);
+  const held = await client.hold(`${url}/held`, new AbortController().signal);
   const atServer = new Promise((resolve) => server.once("request", resolve));
   const waiting = Array.from({ length: CONNECTIONS - 1 }, lost);
   await atServer;
   if (clientFirst) {
-    holding.abort();
     await client.close();
     const patience = new AbortController();
     const late = clock.sleep(NOTICE_MS, patience.signal).catch(() => {});

@@ -36,8 +36,10 @@ export interface Peer {
   silentSince: number;
   /** Not declared dead before this, because this agent itself had stalled. */
   graceUntil: number;
-  /** Nor before this, because probes of it were left out. */
+  /** Nor before this, because a probe of it was left out; what is forgiven comes on top. */
   reprievedUntil: number;
+  /** When it was decided to leave out a probe of it. */
+  leftOutAt: number;
   /** How much of its silence does not count, because this agent was not listening. */
   forgivenMs: number;
   /** The part of that which small delays took. */
@@ -63,6 +65,7 @@ export const newPeer = (id: AgentId, incarnation: number, now: number): Peer => 
   silentSince: now,
   graceUntil: NEVER,
   reprievedUntil: NEVER,
+  leftOutAt: NEVER,
   forgivenMs: 0,
   smallForgivenMs: 0,
   monitored: false,

@@ -108,12 +108,13 @@ export function createPhiAccrualDetector(options: DetectorOptions & { readonly p
     forget: (peer) => void links.delete(peer),
     answered(peer, _sentAt, now) {
       const link = linkOf(peer);
-      const sinceLastMs = link.answeredAt === null ? null : now - link.answeredAt;
+      const { answeredAt } = link;
+      const sinceLastMs = answeredAt === null ? null : now - answeredAt;
       if (sinceLastMs !== null && sinceLastMs < intervalMs * MIN_SAMPLE_SHARE) return;
       link.answeredAt = now;
       // Silence that this agent's own delays made, or a time in which the peer was dead or not asked, is no interval of the link.
-      if (sinceLastMs === null || peer.forgivenMs > 0 || now < peer.reprievedUntil) return;
-      if (sinceLastMs <= deathMs(peer)) link.history.add(sinceLastMs);
+      if (answeredAt === null || answeredAt < peer.leftOutAt || peer.forgivenMs > 0) return;
+      if (now - answeredAt <= deathMs(peer)) link.history.add(now - answeredAt);
     },
   });
 }

@@ -1,10 +1,10 @@
-import { NEVER } from "./peer.ts";
+import { NEVER, type Peer } from "./peer.ts";
 import type { DetectorOptions } from "./types.ts";
 
 /**
  * A closed stream where each holds one to every other may be the first of many, which all survivors learn of at the same time: then the next round of probes is
- * left out, so that on few cores finding the dead is not held up by asking the living. At most once in a timeout; a silent death in that time is found an
- * interval later.
+ * left out, so that on few cores finding the dead is not held up by asking the living. Once in a timeout, and never two rounds one after the other; a silent
+ * death in that time is found an interval later.
  */
 export class Reprieve {
   private notBefore = NEVER;
@@ -14,11 +14,14 @@ export class Reprieve {
     this.options = options;
   }
 
-  /** A stream was closed; answers whether to leave out the next round. */
-  begins(now: number): boolean {
-    const { allSignalled = false, transportSignals, timeoutMs } = this.options;
-    if (!allSignalled || !transportSignals || now < this.notBefore) return false;
-    this.notBefore = now + timeoutMs;
+  /** A stream to this peer was closed; answers whether to leave out the next round. False when the detector made nothing of it. */
+  begins(closed: Peer | undefined, now: number): boolean {
+    const { allSignalled = false, transportSignals, intervalMs, timeoutMs } = this.options;
+    if (!allSignalled || !transportSignals || now < this.notBefore || closed === undefined) return false;
+    const { phase } = closed;
+    const closedAt = phase.name === "suspect" ? phase.closedAt : closed.closed?.at;
+    if (closedAt !== now) return false;
+    this.notBefore = now + Math.max(timeoutMs, 2 * intervalMs);
     return true;
   }
 }

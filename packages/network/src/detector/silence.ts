@@ -33,7 +33,7 @@ export function createSilenceRule(intervalMs: number, timeoutMs: number, patienc
   const isStall = (lateMs: number): boolean => lateMs > timeoutMs * STALL_SHARE;
   const graceMs = Math.max(intervalMs, timeoutMs * STALL_SHARE + intervalMs / 4);
   const deadline = (peer: Peer): number =>
-    Math.max(peer.silentSince + patienceMs(peer) + peer.forgivenMs, peer.graceUntil, peer.reprievedUntil);
+    Math.max(Math.max(peer.silentSince + patienceMs(peer), peer.reprievedUntil) + peer.forgivenMs, peer.graceUntil);
 
   return {
     deadline,

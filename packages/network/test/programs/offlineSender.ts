@@ -14,7 +14,7 @@ const MOST = 5_000;
 for (let number = 1; number <= MOST; number++) {
   const { status } = await messages.sendCommand("receiver", { number, bytes: new Uint8Array([number]) }, { ttlMs: 3_600_000 });
   if (status !== "queued") throw new Error(status);
-  // To a pipe, this does not return before the kernel has it.
-  process.stdout.write(`${number}\n`);
+  // Not before the kernel has it: what it has no room for, the parent being late, is kept in this process, and dies with it.
+  await new Promise((resolve) => process.stdout.write(`${number}\n`, resolve));
 }
 await systemClock.sleep(60_000);

@@ -52,7 +52,7 @@ export function localLauncher(options: {
 
 /**
  * Loses a child, so that the code for that has been compiled when all victims of a storm are lost at once: this process shares the survivors' cores,
- * and was a twentieth of what they spent until 8 agents had found two dead.
+ * and was a twentieth of what they spent until 8 agents had found two dead. What is compiled stays so from then on, as in the agents.
  */
 async function rehearseDeath(env: Record<string, string>): Promise<void> {
   setFlagsFromString("--no-flush-bytecode");

@@ -33,7 +33,7 @@ const HEADS: Readonly<Record<string, string>> = {
   "MB received": "TCP payload of the answers to them, headers included.",
   "CPU, s": "User and system time of all its processes, to the last sample of each.",
   "RSS, MB": "The largest of its samples of resident memory.",
-  "loop lag, ms": "The largest of its samples of the event loop's delay, each the p99 of a sample interval.",
+  "loop lag, ms": "The largest of its samples of how late its timers went off, each the p99 of a sample interval.",
 };
 
 /** Where a table's numbers come from. */

@@ -81,6 +81,8 @@ export interface Strike {
 
 /** How often it is looked whether the agents have met. */
 const LINK_POLL_MS = 50;
+/** So long an agent may keep to itself what it has dialled. */
+const LIVE_VIEW_MS = 1_000;
 
 interface NetworkParts {
   readonly config: RunConfig;
@@ -220,7 +222,7 @@ export class FailstormMetaNetwork {
     const ids = [...this.agents.keys()].filter((id) => host.addressOf(id) !== null);
     const links = buildLinks(config.network.topology, ids, config.network.customEdges);
     const wanted = ids.flatMap((from) => neighbours(links, from).map((to) => `${from} ${to}`));
-    const deadline = clock.now() + config.network.connectionTimeoutMs;
+    const deadline = clock.now() + config.network.connectionTimeoutMs + LIVE_VIEW_MS;
     for (;;) {
       const dialled = host.dialled?.() ?? [];
       const made = new Set(dialled.map(({ from, to }) => `${from} ${to}`));

@@ -31,7 +31,7 @@ function writeSchedule({ plan, runDir }: ProcessHostOptions, faults: readonly Pl
   writeFileSync(path.join(runDir, "schedule.json"), `${JSON.stringify({ ...plan.schedule, tasks: [], faults })}\n`);
 }
 
-/** The last handshake of each agent with each other while both live, as the live view shows them: up to a quarter of a second late. */
+/** The last handshake of each agent with each other while both live, as the live view shows them: up to a second late. */
 export class LinkLog {
   private readonly routes = new Map<string, string>();
   private readonly links = new Map<string, DialledLink>();

@@ -53,6 +53,7 @@ class SwimDetector implements FailureDetector {
   private readonly favours = createFavours();
   private readonly probes = new Map<AgentId, OpenProbe>();
   private newcomers: Peer[] = [];
+  private leavesTurnOut = false;
   private nextPeriodAt: number;
   private asks = 0;
   private stalledAt = NEVER;
@@ -117,7 +118,7 @@ class SwimDetector implements FailureDetector {
         break;
       default:
         this.onContact(input, now);
-        if (input.kind === "closed" && this.reprieve.begins(now)) this.nextPeriodAt += this.options.intervalMs;
+        if (input.kind === "closed") this.leavesTurnOut ||= this.reprieve.begins(this.beliefs.peers.get(input.peer), now);
     }
     return this.beliefs.takeEffects(now);
   }
@@ -178,7 +179,8 @@ class SwimDetector implements FailureDetector {
       // What this agent has itself found suspect is asked again: an answer refutes the suspicion.
       if (isSuspicion(peer) && peer.phase.by.has(this.options.self) && peer.monitored) this.beliefs.probe(peer, now);
     }
-    this.openNext(now);
+    if (!this.leavesTurnOut) this.openNext(now);
+    this.leavesTurnOut = false;
     this.nextPeriodAt = this.periodAfter(now) + (this.health.multiplier - 1) * this.options.intervalMs;
   }
 
