@@ -111,7 +111,7 @@ export interface DetectorOptions {
   readonly fixedMembers?: boolean;
   /**
    * Besides, each holds a stream to every other: of a death that was found by a closed one all others are told in the same way, and need not be
-   * told again at once. Absent = false.
+   * told again at once; and the first of many closed streams leaves out a round of probes (`Reprieve`). Absent = false.
    */
   readonly allSignalled?: boolean;
   /** Whom this agent has links with now: news go to them too, beside the monitored. Absent = to the monitored only. */
