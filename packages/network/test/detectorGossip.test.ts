@@ -208,6 +208,21 @@ describe.each(KINDS)("gossip of %s detectors", (kind) => {
     expect(together).toEqual(["agent-1", "agent-3"].map((to) => ({ at: 1 + INTERVAL_MS, to, dead })));
   });
 
+  it("of many, deaths that all were signalled are told later, when what they make everybody do is over", () => {
+    const many = Array.from({ length: 64 }, (_, i) => `agent-${i}`);
+    const detector = create("agent-0", many, many.slice(1, 4), { ...OPEN, fixedMembers: true, allSignalled: true });
+    const tells = (effects: readonly DetectorEffect[]): boolean =>
+      effects.some(
+        (effect) => effect.kind === "gossip" && effect.entries.some((item) => !("probe" in item) && item.peer === "agent-9"),
+      );
+    detector.receive({ kind: "closed", peer: "agent-9", incarnation: 1 }, 1);
+    let isTold = tells(detector.receive({ kind: "unanswered", peer: "agent-9", refused: true }, 1));
+    let at = 1;
+    while (!isTold && at < 8 * INTERVAL_MS)
+      isTold = tells(detector.tick((at = Math.max(at + 1, detector.nextWakeAt() ?? Infinity))));
+    expect({ isTold, intervals: Math.floor(at / INTERVAL_MS) }).toEqual({ isTold: true, intervals: 4 });
+  });
+
   const mortal = Array.from({ length: 40 }, (_, i) => `agent-${i}`).filter((id) => id !== "agent-27" && id !== "agent-30");
 
   it("where nobody joins or leaves, reaches each of many with one message", () => {

@@ -39,6 +39,12 @@ const ROUND_TRIP_GAIN = 1 / 4;
 const SUSPICION_HOLD_SHARE = 1 / 5;
 /** Of the intervals: what is told only in case somebody died who was to pass it on waits so long, for the rush of a storm to be over. */
 const AFTER_RUSH_INTERVALS = 2;
+/**
+ * Deaths of which all others were signalled, too, are told only for whoever held no stream: one interval later for each so many agents, at least one,
+ * when what follows deaths is over that they all have to do. Told in the middle of that to 200 on two cores, they made agents so late that the
+ * living were taken for dead, and news of these kept the cores full for good.
+ */
+const SIGNALLED_AGENTS_AN_INTERVAL = 16;
 const RECONCILE_INTERVALS = 10;
 const MAX_PAUSE_INTERVALS = 8;
 
@@ -107,7 +113,9 @@ export class Dissemination {
     { from, bySignal = false }: { readonly from?: AgentId | undefined; readonly bySignal?: boolean } = {},
   ): void {
     this.noteChange(peer, now);
-    if (bySignal && this.options.allSignalled === true) this.signalled.push({ peer, from, dueAt: now + this.options.intervalMs });
+    const { allSignalled = false, intervalMs } = this.options;
+    const holdMs = intervalMs * Math.max(1, (this.peers.size + 1) / SIGNALLED_AGENTS_AN_INTERVAL);
+    if (bySignal && allSignalled) this.signalled.push({ peer, from, dueAt: now + holdMs });
     else this.pass(peer, from, now);
   }
 
