@@ -80,7 +80,7 @@ export class PeriodicDetector implements FailureDetector {
       default:
         if (input.kind === "answered") this.onAnswered(input.peer, input.sentAt, now);
         makeContact(this.beliefs, input, now);
-        if (input.kind === "closed" && this.reprieve.begins(this.beliefs.peers.get(input.peer), now)) this.leaveRoundOut(now);
+        if (input.kind === "closed" && this.reprieve.begins(this.beliefs.peers.get(input.peer), now)) this.leaveRoundsOut(now);
     }
     return this.beliefs.takeEffects(now);
   }
@@ -156,11 +156,11 @@ export class PeriodicDetector implements FailureDetector {
    * Who is awaited, or should have been asked by now, is asked as ever. The others get as long to answer after their next probe as if it came when
    * it was due.
    */
-  private leaveRoundOut(now: number): void {
+  private leaveRoundsOut(now: number): void {
     for (const peer of this.beliefs.peers.values()) {
       if (!peer.monitored || peer.phase.name !== "alive" || peer.awaited || peer.nextProbeAt <= now) continue;
       const intervalMs = this.patience.intervalMs?.(peer) ?? this.options.intervalMs;
-      peer.nextProbeAt += intervalMs;
+      peer.nextProbeAt += this.reprieve.rounds * intervalMs;
       peer.leftOutAt = now;
       peer.reprievedUntil = peer.nextProbeAt + Math.max(0, this.patience.deathMs(peer) - intervalMs);
     }

@@ -1,27 +1,36 @@
 import { NEVER, type Peer } from "./peer.ts";
 import type { DetectorOptions } from "./types.ts";
 
+/** For each so many agents, or part of that, a round more is left out: finding the dead takes 200 on two cores three seconds. */
+const AGENTS_A_ROUND = 100;
+
 /**
- * A closed stream where each holds one to every other may be the first of many, which all survivors learn of at the same time: then the next round of probes is
- * left out, so that on few cores finding the dead is not held up by asking the living. Once in a timeout, and never two rounds one after the other; a silent
- * death in that time is found an interval later.
+ * A closed stream where each holds one to every other may be the first of many, which all survivors learn of at the same time: then the next rounds of probes
+ * are left out, so that on few cores finding the dead is not held up by asking the living. One round of up to 100 agents, more where there are more, as far as
+ * a live peer is still asked within the timeout; once in a timeout, and never so many again right after. A silent death in that time is found
+ * as many intervals later.
  */
 export class Reprieve {
+  /** Rounds of probes to leave out. Of swim, which asks one peer a period, one period is. */
+  readonly rounds: number;
   private notBefore = NEVER;
   private readonly options: DetectorOptions;
 
   constructor(options: DetectorOptions) {
     this.options = options;
+    const { peers, intervalMs, timeoutMs } = options;
+    const bearable = Math.max(1, Math.ceil(timeoutMs / intervalMs) - 1);
+    this.rounds = Math.min(bearable, Math.ceil((peers.length + 1) / AGENTS_A_ROUND));
   }
 
-  /** A stream to this peer was closed; answers whether to leave out the next round. False when the detector made nothing of it. */
+  /** A stream to this peer was closed; answers whether to leave out the next rounds. False when the detector made nothing of it. */
   begins(closed: Peer | undefined, now: number): boolean {
     const { allSignalled = false, transportSignals, intervalMs, timeoutMs } = this.options;
     if (!allSignalled || !transportSignals || now < this.notBefore || closed === undefined) return false;
     const { phase } = closed;
     const closedAt = phase.name === "suspect" ? phase.closedAt : closed.closed?.at;
     if (closedAt !== now) return false;
-    this.notBefore = now + Math.max(timeoutMs, 2 * intervalMs);
+    this.notBefore = now + Math.max(timeoutMs, (this.rounds + 1) * intervalMs);
     return true;
   }
 }
