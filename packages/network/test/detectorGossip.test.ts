@@ -223,6 +223,30 @@ describe.each(KINDS)("gossip of %s detectors", (kind) => {
     expect({ isTold, intervals: Math.floor(at / INTERVAL_MS) }).toEqual({ isTold: true, intervals: 4 });
   });
 
+  it("and so are those of a second storm, though it comes when the first is told", () => {
+    const many = Array.from({ length: 64 }, (_, i) => `agent-${i}`);
+    const detector = create("agent-0", many, [], { ...OPEN, fixedMembers: true, allSignalled: true });
+    const told = new Map<string, number>();
+    const note = (at: number, effects: readonly DetectorEffect[]): void => {
+      for (const effect of effects)
+        if (effect.kind === "gossip")
+          for (const { peer } of effect.entries) if (!told.has(peer)) told.set(peer, Math.floor(at / INTERVAL_MS));
+    };
+    const die = (peer: string, now: number): void => {
+      note(now, detector.receive({ kind: "closed", peer, incarnation: 1 }, now));
+      note(now, detector.receive({ kind: "unanswered", peer, refused: true }, now));
+    };
+    const run = (from: number, until: number): void => {
+      for (let at = from; at < until; at = Math.max(at + 1, detector.nextWakeAt() ?? Infinity)) note(at, detector.tick(at));
+    };
+    die("agent-9", 1);
+    die("agent-10", 1.5 * INTERVAL_MS);
+    run(1.5 * INTERVAL_MS, 3.5 * INTERVAL_MS);
+    die("agent-11", 3.5 * INTERVAL_MS);
+    run(3.5 * INTERVAL_MS, 9 * INTERVAL_MS);
+    expect(Object.fromEntries(told)).toEqual({ "agent-9": 4, "agent-10": 4, "agent-11": 7 });
+  });
+
   const mortal = Array.from({ length: 40 }, (_, i) => `agent-${i}`).filter((id) => id !== "agent-27" && id !== "agent-30");
 
   it("where nobody joins or leaves, reaches each of many with one message", () => {

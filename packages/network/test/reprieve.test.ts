@@ -27,9 +27,10 @@ const optionsOf = (count: number, more: Partial<DetectorOptions> = {}): Detector
 
 describe("rounds of probes left out", () => {
   it("are the more the more agents there are, but no more than leave a question within the timeout", () => {
-    const rounds = (count: number, timeoutMs = TIMEOUT_MS): number => new Reprieve(optionsOf(count, { timeoutMs })).rounds;
+    const rounds = (count: number, patienceMs = TIMEOUT_MS): number =>
+      new Reprieve(optionsOf(count)).rounds(INTERVAL_MS, patienceMs);
     expect([2, 8, 100, 101, 200, 1000].map((count) => rounds(count))).toEqual([1, 1, 1, 2, 2, 2]);
-    expect([0.5, 1, 2, 2.5, 4, 20].map((intervals) => rounds(350, intervals * INTERVAL_MS))).toEqual([1, 1, 1, 2, 3, 4]);
+    expect([0.5, 1, 2, 2.5, 4, 20].map((intervals) => rounds(350, intervals * INTERVAL_MS))).toEqual([1, 1, 1, 1, 3, 4]);
   });
 
   it.each([

@@ -6,6 +6,14 @@ import type { DetectedHow, DetectorEffect, DetectorOptions, GossipEntry, PeerSta
 
 const MAX_BACKOFF_INTERVALS = 5;
 
+/** Others monitor it now. Whether it is there is still being asked, where its stream was closed: a refusal counts as ever. */
+function dropSuspicion(peer: Peer): void {
+  const { phase } = peer;
+  if (phase.name === "suspect" && phase.closedAt !== null && phase.askAt === null)
+    peer.closed = { at: phase.closedAt, asked: phase.asked };
+  peer.phase = { name: "alive" };
+}
+
 /** What a detector that tells suspicions does with those of others, and when it is suspected itself. */
 export interface SuspicionHandler {
   /** Somebody suspects what is believed of the peer at this very refutation. */
@@ -52,7 +60,7 @@ export class Beliefs {
         peer.nextProbeAt = now + this.options.phase(peer.id);
         this.news.catchUpMonitored(peer, now);
         newcomers.push(peer);
-      } else if (!peer.monitored && peer.phase.name === "suspect" && peer.phase.by === null) peer.phase = { name: "alive" };
+      } else if (!peer.monitored && peer.phase.name === "suspect" && peer.phase.by === null) dropSuspicion(peer);
     }
     return newcomers;
   }

@@ -40,11 +40,13 @@ const SUSPICION_HOLD_SHARE = 1 / 5;
 /** Of the intervals: what is told only in case somebody died who was to pass it on waits so long, for the rush of a storm to be over. */
 const AFTER_RUSH_INTERVALS = 2;
 /**
- * Deaths of which all others were signalled, too, are told only for whoever held no stream: one interval later for each so many agents, at least one,
- * when what follows deaths is over that they all have to do. Told in the middle of that to 200 on two cores, they made agents so late that the
- * living were taken for dead, and news of these kept the cores full for good.
+ * Deaths of which all others were signalled, too, are told only for whoever held no stream: one interval later for each so many agents, at least one, when
+ * what follows deaths is over that they all have to do; and so is what a dead one may have kept to itself. Told in the middle of that to 200 on two
+ * cores, they made agents so late that the living were taken for dead, and news of these kept the cores full for good.
  */
 const SIGNALLED_AGENTS_AN_INTERVAL = 16;
+/** Of that wait: with the first go those that were found so long after it; what was found later may be a storm that has only begun. */
+const TOGETHER_SHARE = 1 / 2;
 const RECONCILE_INTERVALS = 10;
 const MAX_PAUSE_INTERVALS = 8;
 
@@ -113,9 +115,7 @@ export class Dissemination {
     { from, bySignal = false }: { readonly from?: AgentId | undefined; readonly bySignal?: boolean } = {},
   ): void {
     this.noteChange(peer, now);
-    const { allSignalled = false, intervalMs } = this.options;
-    const holdMs = intervalMs * Math.max(1, (this.peers.size + 1) / SIGNALLED_AGENTS_AN_INTERVAL);
-    if (bySignal && allSignalled) this.signalled.push({ peer, from, dueAt: now + holdMs });
+    if (bySignal && this.options.allSignalled === true) this.signalled.push({ peer, from, dueAt: now + this.signalledHoldMs });
     else this.pass(peer, from, now);
   }
 
@@ -224,12 +224,17 @@ export class Dissemination {
     return this.signalled[0]?.dueAt ?? Number.POSITIVE_INFINITY;
   }
 
-  /** All of them with the first: what is told together takes one message each. Who was found alive meanwhile is left out; that was told. */
+  /** Those of one storm together: that takes one message each. Who was found alive meanwhile is left out; that was told. */
   private passSignalled(now: number): void {
-    const waiting = this.signalled;
-    this.signalled = [];
-    for (const { peer, from } of waiting)
+    const isDue = ({ dueAt }: { readonly dueAt: number }): boolean => dueAt <= now + this.signalledHoldMs * TOGETHER_SHARE;
+    const due = this.signalled.filter(isDue);
+    this.signalled = this.signalled.filter((one) => !isDue(one));
+    for (const { peer, from } of due)
       if (peer.phase.name === "dead" && this.peers.get(peer.id) === peer) this.pass(peer, from, now);
+  }
+
+  private get signalledHoldMs(): number {
+    return this.options.intervalMs * Math.max(1, (this.peers.size + 1) / SIGNALLED_AGENTS_AN_INTERVAL);
   }
 
   private tell(

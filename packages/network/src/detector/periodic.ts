@@ -160,9 +160,10 @@ export class PeriodicDetector implements FailureDetector {
     for (const peer of this.beliefs.peers.values()) {
       if (!peer.monitored || peer.phase.name !== "alive" || peer.awaited || peer.nextProbeAt <= now) continue;
       const intervalMs = this.patience.intervalMs?.(peer) ?? this.options.intervalMs;
-      peer.nextProbeAt += this.reprieve.rounds * intervalMs;
+      const patienceMs = this.patience.deathMs(peer);
+      peer.nextProbeAt += this.reprieve.rounds(intervalMs, patienceMs) * intervalMs;
       peer.leftOutAt = now;
-      peer.reprievedUntil = peer.nextProbeAt + Math.max(0, this.patience.deathMs(peer) - intervalMs);
+      peer.reprievedUntil = peer.nextProbeAt + Math.max(0, patienceMs - intervalMs);
     }
   }
 

@@ -11,16 +11,17 @@ const AGENTS_A_ROUND = 100;
  * as many intervals later.
  */
 export class Reprieve {
-  /** Rounds of probes to leave out. Of swim, which asks one peer a period, one period is. */
-  readonly rounds: number;
   private notBefore = NEVER;
   private readonly options: DetectorOptions;
 
   constructor(options: DetectorOptions) {
     this.options = options;
-    const { peers, intervalMs, timeoutMs } = options;
-    const bearable = Math.max(1, Math.ceil(timeoutMs / intervalMs) - 1);
-    this.rounds = Math.min(bearable, Math.ceil((peers.length + 1) / AGENTS_A_ROUND));
+  }
+
+  /** How many rounds of probes to leave out of a peer whose silence may last so long. Of swim, which asks one peer a period, one period is. */
+  rounds(intervalMs: number, patienceMs: number): number {
+    const bearable = Math.max(1, Math.floor(patienceMs / intervalMs) - 1);
+    return Math.min(bearable, Math.ceil((this.options.peers.length + 1) / AGENTS_A_ROUND));
   }
 
   /** A stream to this peer was closed; answers whether to leave out the next rounds. False when the detector made nothing of it. */
@@ -30,7 +31,7 @@ export class Reprieve {
     const { phase } = closed;
     const closedAt = phase.name === "suspect" ? phase.closedAt : closed.closed?.at;
     if (closedAt !== now) return false;
-    this.notBefore = now + Math.max(timeoutMs, (this.rounds + 1) * intervalMs);
+    this.notBefore = now + Math.max(timeoutMs, (this.rounds(intervalMs, timeoutMs) + 1) * intervalMs);
     return true;
   }
 }
