@@ -62,4 +62,26 @@ describe("rounds of probes left out", () => {
       { peer: "agent-1", at: deadAt },
     ]);
   });
+
+  it("are of a link's own pace as many as its own patience bears", () => {
+    const detector = createFailureDetector("heartbeat", optionsOf(128, { adaptive: true }));
+    const probes: number[] = [];
+    const runUntil = (end: number, from: number): void => {
+      for (let at = from; at < end; at = Math.max(at + 1, detector.nextWakeAt() ?? end))
+        for (const effect of detector.tick(at)) if (effect.kind === "probe" && effect.peer === "agent-1") probes.push(at);
+    };
+    const answered = (sentAt: number): void => {
+      for (const peer of ["agent-1", "agent-2", "agent-3"])
+        detector.receive({ kind: "answered", peer, incarnation: 1, sentAt }, sentAt + 1);
+    };
+    runUntil(901, 0);
+    answered(900);
+    runUntil(1901, 902);
+    answered(1900);
+    detector.receive({ kind: "closed", peer: "agent-9", incarnation: 1 }, 2000);
+    detector.receive({ kind: "unanswered", peer: "agent-9", refused: true, sentAt: 2000 }, 2001);
+    runUntil(8000, 2002);
+    // It is asked every one and a half seconds: two rounds less would be four and a half without a question.
+    expect(Math.max(...probes.slice(1).map((at, i) => at - (probes[i] as number)))).toBeLessThan(TIMEOUT_MS);
+  });
 });
