@@ -60,57 +60,65 @@ export class ClosedPeers {
     return this.asked.has(peer);
   }
 
-  /** True when the peer's stream was closed and nobody listens where it was. */
-  async isGone(peer: AgentId): Promise<boolean> {
+  /** True when the peer's stream was closed and nobody listens where it was. Callbacks, since a storm asks this of so many at once. */
+  isGone(peer: AgentId): Promise<boolean> {
     const { clock, placeOf } = this.options;
     const place = placeOf(peer);
-    if (!this.peers.delete(peer) || place === null) return false;
+    if (!this.peers.delete(peer) || place === null) return NO;
     this.asked.add(peer);
-    try {
-      await this.quiet.wait();
-      return await isRefused(place, this.patience, clock);
-    } finally {
-      this.asked.delete(peer);
-    }
+    return new Promise((resolve) => {
+      const settle = (isGone: boolean): void => {
+        this.asked.delete(peer);
+        resolve(isGone);
+      };
+      this.quiet.wait(() => askWhetherRefused(place, this.patience, clock, settle));
+    });
   }
 }
+
+const NO = Promise.resolve(false);
 
 /**
  * False when somebody accepts, or when it cannot be told. The kernel accepts for a process of which it has not closed all, and breaks
  * the connection off when it comes to that: then it is asked once more, and only a refusal counts.
  */
-async function isRefused(place: Place, patience: Patience, clock: Clock): Promise<boolean> {
-  const answer = await knock(place, patience, clock);
-  return answer === "broken off" ? (await knock(place, patience, clock)) === "refused" : answer === "refused";
+function askWhetherRefused(place: Place, patience: Patience, clock: Clock, settle: (isRefused: boolean) => void): void {
+  knock(place, patience, clock, (answer) => {
+    if (answer === "broken off") knock(place, patience, clock, (again) => settle(again === "refused"));
+    else settle(answer === "refused");
+  });
 }
 
 function knock(
   { address, port }: Place,
   { refusalMs, lingerMs }: Patience,
   clock: Clock,
-): Promise<"refused" | "accepted" | "broken off" | "unknown"> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: address, port });
-    const settle = (answer: Awaited<ReturnType<typeof knock>>): void => {
-      socket.destroy();
-      resolve(answer);
-    };
-    let isAccepted = false;
-    socket.setTimeout(refusalMs, () => {
-      const wasAccepted = isAccepted;
-      // What came while this process had to wait for a core is read after the timers of this turn of the loop, and before those of the next.
-      clock.after(0, () => {
-        if (isAccepted === wasAccepted) settle(isAccepted ? "accepted" : "unknown");
-      });
+  onAnswer: (answer: "refused" | "accepted" | "broken off" | "unknown") => void,
+): void {
+  const socket = connect({ host: address, port });
+  let isAccepted = false;
+  let isSettled = false;
+  const settle = (answer: Parameters<typeof onAnswer>[0]): void => {
+    if (isSettled) return;
+    isSettled = true;
+    socket.destroy();
+    onAnswer(answer);
+  };
+  socket.setTimeout(refusalMs, () => {
+    const wasAccepted = isAccepted;
+    // What came while this process had to wait for a core is read after the timers of this turn of the loop, and before those of the next.
+    clock.after(0, () => {
+      if (isAccepted === wasAccepted) settle(isAccepted ? "accepted" : "unknown");
     });
-    socket.once("connect", () => {
-      isAccepted = true;
-      socket.setTimeout(lingerMs);
-      socket.once("end", () => settle("broken off")).resume();
-    });
-    socket.once("error", (error: NodeJS.ErrnoException) => {
-      if (isAccepted || error.code === "ECONNRESET") settle("broken off");
-      else settle(error.code === "ECONNREFUSED" ? "refused" : "unknown");
-    });
+  });
+  socket.once("connect", () => {
+    isAccepted = true;
+    socket.setTimeout(lingerMs);
+    socket.once("end", () => settle("broken off")).resume();
+  });
+  // Stays: one that is given up may yet be refused.
+  socket.on("error", (error: NodeJS.ErrnoException) => {
+    if (isAccepted || error.code === "ECONNRESET") settle("broken off");
+    else settle(error.code === "ECONNREFUSED" ? "refused" : "unknown");
   });
 }

@@ -2,8 +2,10 @@ import { setFlagsFromString } from "node:v8";
 import type { Clock } from "@failstorm/core";
 import { Lull } from "./lull.ts";
 
-/** From the last sign of a death until the engine may compile again, ms: what a storm needs to be found out and followed. */
+/** From the last sign of a death until the engine may compile again, ms: what a storm needs to be found out and followed, which takes … */
 const PAUSE_MS = 200;
+/** … as many times as long as there are so many agents, of whom some get no core for as long. */
+const PAUSE_AGENTS = 16;
 const COMPILERS = ["sparkplug", "maglev", "turbofan"] as const;
 
 /**
@@ -14,9 +16,11 @@ const COMPILERS = ["sparkplug", "maglev", "turbofan"] as const;
 export class CompilerPause {
   private readonly lull: Lull;
   private readonly setFlag: (flag: string) => void;
+  private readonly pauseMs: number;
 
-  constructor(clock: Clock, setFlag: (flag: string) => void = setFlagsFromString) {
+  constructor(clock: Clock, agents: number, setFlag: (flag: string) => void = setFlagsFromString) {
     this.setFlag = setFlag;
+    this.pauseMs = PAUSE_MS * Math.max(1, agents / PAUSE_AGENTS);
     this.lull = new Lull(clock, () => {
       for (const compiler of COMPILERS) this.setFlag(`--${compiler}`);
     });
@@ -25,6 +29,6 @@ export class CompilerPause {
   /** Begins it, or makes it longer. */
   extend(): void {
     if (!this.lull.isAwaited) for (const compiler of COMPILERS) this.setFlag(`--no-${compiler}`);
-    this.lull.sign(PAUSE_MS);
+    this.lull.sign(this.pauseMs);
   }
 }

@@ -3,11 +3,16 @@ import { type AgentId, type Clock, toCommError } from "@failstorm/core";
 import type { MembershipView } from "@failstorm/network";
 import type { OwnMeteredClient } from "@failstorm/protocols";
 import type { FastifyPluginAsync } from "fastify";
+import { Lull } from "./lull.ts";
 import type { Recorder } from "./recorder.ts";
 
 export const HELD_PATH = "/_failstorm/held";
 export const INCARNATION_HEADER = "x-failstorm-incarnation";
+/** Closed streams are opened again when none was closed for so long, ms, longer where many are held: what many closed ones mean takes longer to find out. */
 const REOPEN_MS = 200;
+const REOPEN_EACH_MS = 5;
+/** But so many times that after the first in any case. */
+const MOST_SILENCES = 5;
 
 /** Node's server would say goodbye to a client that is gone: a shutdown and its two turns of the loop for each of many closed at once. */
 export function endWithClient(socket: Socket): void {
@@ -41,7 +46,9 @@ interface Held {
 export class HeldStreams {
   private readonly held = new Map<AgentId, Held>();
   /** Incarnations whose streams were closed or refused, and are opened again in a while. */
-  private readonly reopening = new Map<AgentId, number>();
+  private reopening = new Map<AgentId, number>();
+  private readonly lull: Lull;
+  private reopenAt = 0;
   private followed: ReadonlySet<AgentId> = new Set();
   private readonly options: {
     readonly client: OwnMeteredClient;
@@ -56,6 +63,7 @@ export class HeldStreams {
 
   constructor(options: HeldStreams["options"]) {
     this.options = options;
+    this.lull = new Lull(options.clock, () => this.reopenAll());
   }
 
   /** Holds streams to the live ones of `peers`, and to nobody else; resolves when each new one stands, or has failed to. */
@@ -120,14 +128,21 @@ export class HeldStreams {
   }
 
   private reopen(peer: AgentId, incarnation: number): void {
-    const { clock, isAlive, isAsked } = this.options;
+    const silenceMs = Math.max(REOPEN_MS, REOPEN_EACH_MS * this.followed.size);
+    if (!this.lull.isAwaited) this.reopenAt = this.options.clock.now() + MOST_SILENCES * silenceMs;
     this.reopening.set(peer, incarnation);
-    clock.after(REOPEN_MS, () => {
-      if (this.reopening.get(peer) === incarnation) this.reopening.delete(peer);
-      if (!this.followed.has(peer) || !isAlive(peer, incarnation)) return;
+    this.lull.sign(silenceMs, this.reopenAt);
+  }
+
+  private reopenAll(): void {
+    const { isAlive, isAsked } = this.options;
+    const closed = this.reopening;
+    this.reopening = new Map();
+    for (const [peer, incarnation] of closed) {
+      if (!this.followed.has(peer) || !isAlive(peer, incarnation)) continue;
       if (isAsked(peer)) this.reopen(peer, incarnation);
       else if (!this.holds(peer, incarnation)) void this.open(peer, incarnation);
-    });
+    }
   }
 
   private forget(peer: AgentId, held: Held): void {

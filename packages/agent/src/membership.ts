@@ -31,11 +31,10 @@ const GATHER_MS = 10;
 const GATHER_MAX_MS = 30;
 /**
  * Where more than so many are live, both are longer, and out of proportion: that many more die in one storm, and everything that is done
- * meanwhile holds up who is finding out. But where all are told of each death by their own kernel, silence says sooner that there is no other.
+ * meanwhile holds up who is finding out.
  */
 const GATHER_AGENTS = 8;
 const GATHER_EXPONENT = 1.5;
-const SIGNALLED_EXPONENT = 4 / 3;
 
 /**
  * Who is believed live, as this agent's failure detector says: drives the detector (which has no clock and no I/O of its own),
@@ -54,8 +53,6 @@ export class Membership {
   private readonly gathering: Lull;
   private detector: FailureDetector | null = null;
   private readonly options: {
-    /** Everybody holds streams to everybody. */
-    readonly allSignalled: boolean;
     readonly self: AgentId;
     readonly clock: Clock;
     readonly recorder: Recorder;
@@ -232,8 +229,8 @@ export class Membership {
 
   /** Waits (on) for what else there is to hear. */
   private gatherOn(): void {
-    const silenceMs = GATHER_MS * this.gatherTimes ** (this.options.allSignalled ? SIGNALLED_EXPONENT : GATHER_EXPONENT);
-    this.gathering.sign(silenceMs, this.gatheredSince + GATHER_MAX_MS * this.gatherTimes ** GATHER_EXPONENT);
+    const times = this.gatherTimes ** GATHER_EXPONENT;
+    this.gathering.sign(GATHER_MS * times, this.gatheredSince + GATHER_MAX_MS * times);
   }
 
   private followDeaths(): void {

@@ -34,6 +34,9 @@ import { Standby } from "./standby.ts";
 import { createTopology } from "./topology.ts";
 import { Watch } from "./watch.ts";
 
+/** Of a storm among so many, or fewer, all is found out within an interval; among twice as many in two. */
+const AGENTS_A_ROUND = 100;
+
 interface NetworkingOptions {
   readonly spec: AgentSpec;
   readonly roster: Roster;
@@ -125,9 +128,14 @@ function createMembership(
     const answer = await backend.connect(self.agentId, peer, { signal, cause: "handshake" }).catch(() => null);
     if (answer !== null) membership.feed({ kind: "heard", peer, incarnation: answer.peer.incarnation });
   };
+  const ask = (peer: AgentId, live: boolean): Promise<{ incarnation: number | null }> => {
+    const how = { kind: "probe", cause: live ? "heartbeat" : "excess_heartbeat" } as const;
+    return withTimeout(clock, heartbeatTimeoutMs, (signal) =>
+      measured(options, { to: peer, ...how }, () => backend.healthCheck(peer, { signal, ...how })),
+    );
+  };
   const membership = new Membership({
     self: self.agentId,
-    allSignalled: topology.isAllSignalled,
     clock,
     recorder,
     registry,
@@ -157,13 +165,7 @@ function createMembership(
         startAt: clock.now(),
       });
     },
-    probe: async (peer, live) => {
-      if (await closed.isGone(peer)) return "refused";
-      const how = { kind: "probe", cause: live ? "heartbeat" : "excess_heartbeat" } as const;
-      return withTimeout(clock, heartbeatTimeoutMs, (signal) =>
-        measured(options, { to: peer, ...how }, () => backend.healthCheck(peer, { signal, ...how })),
-      );
-    },
+    probe: async (peer, live) => ((await closed.isGone(peer)) ? "refused" : ask(peer, live)),
     gossip: async (to, entries) => {
       const request = { op: "gossip", entries: [...entries] } as const;
       // Indirect probes are asked for when a peer's life is in doubt.
@@ -265,13 +267,14 @@ export function createNetworking(options: NetworkingOptions): Networking {
     placeOf: (peer) => registry.node(peer),
     streams: () => topology.signalled(registry.view()).length,
   });
-  const compilerPause = new CompilerPause(options.clock);
+  const rounds = Math.ceil(roster.agents.length / AGENTS_A_ROUND);
+  const compilerPause = new CompilerPause(options.clock, roster.agents.length);
   let messenger: Messenger;
   const membership: Membership = createMembership(options, registry, topology, () => messenger, {
     closed,
-    // Whose stream was closed is asked at once: nobody else is watched in its stead where all are told of deaths, unless that takes an interval.
+    // Whose stream was closed is asked at once: nobody else is watched in its stead where all are told of deaths, unless that takes too long.
     onDoubt: (how) =>
-      watch.updateWithin(how === "transport" && topology.isAllSignalled ? spec.config.network.heartbeatIntervalMs : 0),
+      watch.updateWithin(how === "transport" && topology.isAllSignalled ? spec.config.network.heartbeatIntervalMs * rounds : 0),
     onLoss: () => compilerPause.extend(),
     onPredicted: (peer) => standby.prepare(peer, membership.view),
   });

@@ -22,7 +22,7 @@ export function createTopology({ spec, roster }: { readonly spec: AgentSpec; rea
   /** `doubtful`: where ring successors are monitored, those after a suspect are too, in case it is dead and so no monitor of theirs. */
   const monitored = (view: MembershipView, doubtful: ReadonlySet<AgentId> = new Set()): AgentId[] => {
     const live = new Set(view.liveIds.filter((id) => !doubtful.has(id)));
-    return monitoredBy({ self: spec.agentId, monitors, ids, live, initialLinks, links: linksIn(view) });
+    return monitoredBy({ self: spec.agentId, monitors, ids, live, initialLinks, links: () => linksIn(view) });
   };
   const isSuccessive = monitorsSuccessors(monitors, ids.length);
   const isOverlay = monitors === "all" || isSuccessive;

@@ -10,6 +10,7 @@ import { HELD_PATH, HeldStreams, heldStreamHost } from "../src/heldStreams.ts";
 import { recording } from "./recorded.ts";
 
 const REOPENED_MS = 200;
+const MOST_MS = 1_000;
 const view = (incarnation: number) =>
   createView([
     { id: "agent-0", incarnation: 1 },
@@ -81,6 +82,36 @@ test("who has just closed or refused a stream waits to be tried again, whatever 
   expect(closed).toEqual(["agent-1#1"]);
   await streams.follow(view(2), ["agent-1"]);
   expect(closed).toEqual(["agent-1#1", "agent-1#2"]);
+});
+
+test("streams are opened again together, when no other was closed for a while", async () => {
+  const { streams, closed } = hold(2);
+  const tried = (peer: string): number => closed.filter((one) => one.startsWith(`${peer}#`)).length;
+  const three = createView(["agent-0", "agent-1", "agent-2"].map((id) => ({ id, incarnation: 1 })));
+  const others = ["agent-1", "agent-2"];
+  await streams.follow(three, ["agent-1"]);
+  await clock.advance(REOPENED_MS - 1);
+  await streams.follow(three, others);
+  expect([tried("agent-1"), tried("agent-2")]).toEqual([1, 1]);
+  await clock.advance(REOPENED_MS - 1);
+  expect([tried("agent-1"), tried("agent-2")]).toEqual([1, 1]);
+  await clock.advance(1);
+  await expect.poll(() => [tried("agent-1"), tried("agent-2")]).toEqual([2, 2]);
+});
+
+test("a closed stream does not wait for ever for others that are closed", async () => {
+  const { streams, closed } = hold(2);
+  const tried = (): number => closed.filter((one) => one === "agent-1#1").length;
+  for (let incarnation = 1; incarnation <= MOST_MS / 100; incarnation++) {
+    expect(tried()).toBeLessThanOrEqual(1);
+    const present = createView([
+      { id: "agent-1", incarnation: 1 },
+      { id: "agent-2", incarnation },
+    ]);
+    await streams.follow(present, ["agent-1", "agent-2"]);
+    await clock.advance(100);
+  }
+  await expect.poll(tried).toBe(2);
 });
 
 test("while somebody is asking already whether a peer can be connected to, its stream is not tried again", async () => {

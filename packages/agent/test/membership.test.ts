@@ -20,7 +20,6 @@ function setUp() {
   const losses: number[] = [];
   const suspects = (): string[] => membership.peers.filter(({ state }) => state === "suspect").map(({ peer }) => peer);
   const membership: Membership = new Membership({
-    allSignalled: false,
     self: "agent-0",
     clock,
     recorder,

@@ -148,14 +148,14 @@ export function monitoredBy(options: {
   readonly live: ReadonlySet<AgentId>;
   /** As built, everybody living. */
   readonly initialLinks: readonly Link[];
-  /** As they should be now. */
-  readonly links: readonly Link[];
+  /** As they should be now; looked up only where links are monitored. */
+  readonly links: () => readonly Link[];
 }): AgentId[] {
   const { self, monitors, ids, live, initialLinks, links } = options;
   if (monitors === "all") return ids.filter((id) => id !== self).sort(byAgentIndex);
   if (!monitorsSuccessors(monitors, ids.length)) {
     const dead = neighbours(initialLinks, self).filter((id) => !live.has(id));
-    return [...new Set([...neighbours(links, self), ...dead])].sort(byAgentIndex);
+    return [...new Set([...neighbours(links(), self), ...dead])].sort(byAgentIndex);
   }
   const wanted = monitors === "auto" ? DEFAULT_RING_SUCCESSORS : monitors;
   const ring = [...new Set([...ids, self])].sort(byAgentIndex);

@@ -160,7 +160,7 @@ describe("monitoredBy", () => {
     const live = new Set(ids.filter((id) => !dead.includes(id)));
     const initialLinks = buildLinks(kind, ids);
     const links = repairedLinks(kind, ids, live);
-    return (self: AgentId) => monitoredBy({ self, monitors, ids, live, initialLinks, links });
+    return (self: AgentId) => monitoredBy({ self, monitors, ids, live, initialLinks, links: () => links });
   };
 
   it("auto: the links up to 32 agents, dead neighbours included; 3 ring successors above", () => {

@@ -21,7 +21,8 @@ async function estimateMessages({ config }: LoadedConfig, plan: RunPlan): Promis
   const links = buildLinks(network.topology, ids, network.customEdges);
   const live = new Set(ids);
   const pairs = ids.reduce(
-    (sum, self) => sum + monitoredBy({ self, monitors: network.monitors, ids, live, initialLinks: links, links }).length,
+    (sum, self) =>
+      sum + monitoredBy({ self, monitors: network.monitors, ids, live, initialLinks: links, links: () => links }).length,
     0,
   );
   const work = plan.schedule.tasks.reduce((sum, { hops }) => sum + hops * (STEPS_PER_HOP + scenario.agentCount - 1) + 1, 0);

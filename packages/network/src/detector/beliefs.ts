@@ -28,6 +28,8 @@ export interface SuspicionHandler {
  */
 export class Beliefs {
   readonly peers = new Map<AgentId, Peer>();
+  /** Those of them that are monitored: few of many, and looked at with every sign of a storm. */
+  monitored: readonly Peer[] = [];
   readonly news: Dissemination;
   readonly options: DetectorOptions;
   private readonly handler: SuspicionHandler | null;
@@ -62,11 +64,13 @@ export class Beliefs {
         newcomers.push(peer);
       } else if (!peer.monitored && peer.phase.name === "suspect" && peer.phase.by === null) dropSuspicion(peer);
     }
+    this.monitored = [...this.peers.values()].filter((peer) => peer.monitored);
     return newcomers;
   }
 
   forget(id: AgentId): void {
     this.peers.delete(id);
+    this.monitored = this.monitored.filter((peer) => peer.id !== id);
     this.news.forget(id);
   }
 

@@ -56,8 +56,7 @@ export class PeriodicDetector implements FailureDetector {
     this.tickedAt = now;
     const listened = !this.silence.isLate(lateMs);
     if (this.silence.isStall(lateMs)) this.stalledAt = now;
-    for (const peer of this.beliefs.peers.values()) {
-      if (!peer.monitored) continue;
+    for (const peer of this.beliefs.monitored) {
       if (peer.phase.name === "dead") this.beliefs.probeDead(peer, now);
       else this.watch(peer, lateMs, listened, now);
     }
@@ -87,8 +86,7 @@ export class PeriodicDetector implements FailureDetector {
 
   nextWakeAt(): number | null {
     let wakeAt = this.beliefs.news.dueAt() ?? Number.POSITIVE_INFINITY;
-    for (const peer of this.beliefs.peers.values()) {
-      if (!peer.monitored) continue;
+    for (const peer of this.beliefs.monitored) {
       wakeAt = Math.min(wakeAt, peer.nextProbeAt, askAgainAt(peer));
       if (peer.phase.name === "dead") continue;
       wakeAt = Math.min(wakeAt, this.silence.watchAt(peer, this.tickedAt));
@@ -157,8 +155,8 @@ export class PeriodicDetector implements FailureDetector {
    * it was due.
    */
   private leaveRoundsOut(now: number): void {
-    for (const peer of this.beliefs.peers.values()) {
-      if (!peer.monitored || peer.phase.name !== "alive" || peer.awaited || peer.nextProbeAt <= now) continue;
+    for (const peer of this.beliefs.monitored) {
+      if (peer.phase.name !== "alive" || peer.awaited || peer.nextProbeAt <= now) continue;
       const intervalMs = this.patience.intervalMs?.(peer) ?? this.options.intervalMs;
       const patienceMs = this.patience.deathMs(peer);
       peer.nextProbeAt += this.reprieve.rounds(intervalMs, patienceMs) * intervalMs;

@@ -181,7 +181,7 @@ export class SimulatedNetwork {
 
   private monitored(self: AgentId, live: ReadonlySet<AgentId>): AgentId[] {
     const monitors = this.schedule.successors ?? "all";
-    return monitoredBy({ self, monitors, ids: this.ids, live, initialLinks: this.links, links: this.links });
+    return monitoredBy({ self, monitors, ids: this.ids, live, initialLinks: this.links, links: () => this.links });
   }
 
   private crash(id: AgentId): void {
