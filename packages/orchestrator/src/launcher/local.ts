@@ -9,9 +9,10 @@ import { startWarden, type WardenHandle } from "./wardenHandle.ts";
 
 /**
  * MB of young generation: many agents share a machine, and the kernel frees a victim's memory before it closes its sockets, so the less of it the
- * better. Bytecode is kept: code for a loss, rehearsed before the run, would else be dropped as unused, and compiled again by all survivors at once.
+ * better. Bytecode is kept: code for a loss, rehearsed before the run, would else be dropped as unused, and compiled again by all survivors at once. And
+ * what such code has looked up is remembered from its first call on, not from its eighth, which it reaches in the middle of the storm.
  */
-const NODE_OPTIONS = ["--max-semi-space-size=2", "--no-flush-bytecode"];
+const NODE_OPTIONS = ["--max-semi-space-size=2", "--no-flush-bytecode", "--no-lazy-feedback-allocation"];
 const WARM_UP_TIMEOUT_MS = 30_000;
 
 /**
