@@ -71,7 +71,13 @@ export class ClosedPeers {
         this.asked.delete(peer);
         resolve(isGone);
       };
-      this.quiet.wait(() => askWhetherRefused(place, this.patience, clock, settle));
+      this.quiet.wait(() => {
+        try {
+          askWhetherRefused(place, this.patience, clock, settle);
+        } catch {
+          settle(false); // no address to connect to: the probe in the protocol's way says so
+        }
+      });
     });
   }
 }
@@ -104,7 +110,9 @@ function knock(
     socket.destroy();
     onAnswer(answer);
   };
-  socket.setTimeout(refusalMs, () => {
+  socket.setTimeout(refusalMs);
+  // Each time: it goes off once for the refusal, and once more for one that was accepted late.
+  socket.on("timeout", () => {
     const wasAccepted = isAccepted;
     // What came while this process had to wait for a core is read after the timers of this turn of the loop, and before those of the next.
     clock.after(0, () => {

@@ -6,6 +6,8 @@ import { Lull } from "./lull.ts";
 const PAUSE_MS = 200;
 /** … as many times as long as there are so many agents, of whom some get no core for as long. */
 const PAUSE_AGENTS = 16;
+/** A pause that is made longer again and again ends after so long, ms, and none follows for as long: such signs are of a network that cannot keep up. */
+const MOST_MS = 10_000;
 const COMPILERS = ["sparkplug", "maglev", "turbofan"] as const;
 
 /**
@@ -17,18 +19,31 @@ export class CompilerPause {
   private readonly lull: Lull;
   private readonly setFlag: (flag: string) => void;
   private readonly pauseMs: number;
+  private readonly clock: Clock;
+  private endsAt = 0;
+  private notBefore = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock, agents: number, setFlag: (flag: string) => void = setFlagsFromString) {
+    this.clock = clock;
     this.setFlag = setFlag;
     this.pauseMs = PAUSE_MS * Math.max(1, agents / PAUSE_AGENTS);
-    this.lull = new Lull(clock, () => {
-      for (const compiler of COMPILERS) this.setFlag(`--${compiler}`);
-    });
+    this.lull = new Lull(clock, () => this.end());
   }
 
   /** Begins it, or makes it longer. */
   extend(): void {
-    if (!this.lull.isAwaited) for (const compiler of COMPILERS) this.setFlag(`--no-${compiler}`);
-    this.lull.sign(this.pauseMs);
+    const now = this.clock.now();
+    if (now < this.notBefore) return;
+    if (!this.lull.isAwaited) {
+      this.endsAt = now + MOST_MS;
+      for (const compiler of COMPILERS) this.setFlag(`--no-${compiler}`);
+    }
+    this.lull.sign(this.pauseMs, this.endsAt);
+  }
+
+  private end(): void {
+    const now = this.clock.now();
+    if (now >= this.endsAt) this.notBefore = now + MOST_MS;
+    for (const compiler of COMPILERS) this.setFlag(`--${compiler}`);
   }
 }

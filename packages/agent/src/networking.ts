@@ -18,6 +18,7 @@ import {
   type MembershipView,
   neighbours,
   nextHops,
+  roundsLeftOut,
   shardOwner,
   toolAdoptions,
 } from "@failstorm/network";
@@ -33,9 +34,6 @@ import type { Recorder } from "./recorder.ts";
 import { Standby } from "./standby.ts";
 import { createTopology } from "./topology.ts";
 import { Watch } from "./watch.ts";
-
-/** Of a storm among so many, or fewer, all is found out within an interval; among twice as many in two. */
-const AGENTS_A_ROUND = 100;
 
 interface NetworkingOptions {
   readonly spec: AgentSpec;
@@ -267,14 +265,14 @@ export function createNetworking(options: NetworkingOptions): Networking {
     placeOf: (peer) => registry.node(peer),
     streams: () => topology.signalled(registry.view()).length,
   });
-  const rounds = Math.ceil(roster.agents.length / AGENTS_A_ROUND);
+  const { heartbeatIntervalMs, heartbeatTimeoutMs } = spec.config.network;
+  const stormMs = heartbeatIntervalMs * roundsLeftOut(roster.agents.length, heartbeatIntervalMs, heartbeatTimeoutMs);
   const compilerPause = new CompilerPause(options.clock, roster.agents.length);
   let messenger: Messenger;
   const membership: Membership = createMembership(options, registry, topology, () => messenger, {
     closed,
-    // Whose stream was closed is asked at once: nobody else is watched in its stead where all are told of deaths, unless that takes too long.
-    onDoubt: (how) =>
-      watch.updateWithin(how === "transport" && topology.isAllSignalled ? spec.config.network.heartbeatIntervalMs * rounds : 0),
+    // Where all are told of deaths nobody else is watched in the stead of one whose stream was closed while it is being asked, unless that takes too long.
+    onDoubt: (how) => watch.updateWithin(how === "transport" && topology.isAllSignalled ? stormMs : 0),
     onLoss: () => compilerPause.extend(),
     onPredicted: (peer) => standby.prepare(peer, membership.view),
   });

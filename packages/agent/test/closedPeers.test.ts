@@ -70,3 +70,29 @@ test("a refusal that came while this process was kept from running counts, thoug
   for (const until = performance.now() + 20; performance.now() < until; );
   expect(await answer).toBe(true);
 });
+
+test("who accepts while this process is kept from running, and stays, is there", async () => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const closed = new ClosedPeers(
+    { clock, placeOf: () => ({ address: "127.0.0.1", port }), streams },
+    { refusalMs: 1, lingerMs: 1 },
+  );
+  for (let tries = 0; tries < 5; tries++) {
+    closed.add("agent-1");
+    const answer = closed.isGone("agent-1");
+    for (let turn = 0; turn < 5; turn++) await new Promise<void>((resolve) => process.nextTick(resolve)); // the connection is begun
+    for (const until = performance.now() + 20; performance.now() < until; );
+    expect(await answer).toBe(false);
+    expect(closed.isAsked("agent-1")).toBe(false);
+  }
+  server.close();
+});
+
+test("where there is no address to connect to nobody is said to be gone, nor asked for ever", async () => {
+  const closed = new ClosedPeers({ clock, placeOf: () => ({ address: "127.0.0.1", port: 70_000 }), streams });
+  closed.add("agent-1");
+  expect(await closed.isGone("agent-1")).toBe(false);
+  expect(closed.isAsked("agent-1")).toBe(false);
+});

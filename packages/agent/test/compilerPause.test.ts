@@ -22,3 +22,23 @@ test.each([
   pause.extend();
   expect(flags.slice(6)).toEqual(paused);
 });
+
+test("is not made longer for ever: it ends after ten seconds, and none begins for as long", async () => {
+  const clock = new FakeClock();
+  let paused = 0;
+  const pause = new CompilerPause(clock, 8, (flag) => (paused = flag.startsWith("--no-") ? paused + 1 : 0));
+  const signs = async (count: number): Promise<void> => {
+    for (let sign = 0; sign < count; sign++) {
+      pause.extend();
+      await clock.advance(100);
+    }
+  };
+  await signs(99);
+  expect(paused).toBe(3);
+  await signs(1);
+  expect(paused).toBe(0);
+  await signs(100);
+  expect(paused).toBe(0);
+  pause.extend();
+  expect(paused).toBe(3);
+});

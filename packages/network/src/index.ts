@@ -2,6 +2,7 @@ export { type Backoff, createBackoff } from "./backoff.ts";
 export { createFailureDetector } from "./detector/create.ts";
 export { decodeGossip } from "./detector/gossip.ts";
 export { createHeartbeatDetector } from "./detector/heartbeat.ts";
+export { roundsLeftOut } from "./detector/reprieve.ts";
 export type {
   DetectedHow,
   DetectorEffect,

@@ -1,8 +1,17 @@
 import { NEVER, type Peer } from "./peer.ts";
 import type { DetectorOptions } from "./types.ts";
 
-/** For each so many agents, or part of that, a round more is left out: finding the dead takes 200 on two cores three seconds. */
+/** For each so many agents, or part of that, a round more is left out: finding the dead takes 200 on two cores two seconds. */
 const AGENTS_A_ROUND = 100;
+
+/**
+ * How many rounds of probes are left out among so many agents, where a peer's silence may last so long, ms: so that a live one is still asked within that,
+ * but at least one.
+ */
+export function roundsLeftOut(agents: number, intervalMs: number, patienceMs: number): number {
+  const bearable = Math.max(1, Math.floor(patienceMs / intervalMs) - 1);
+  return Math.min(bearable, Math.ceil(agents / AGENTS_A_ROUND));
+}
 
 /**
  * A closed stream where each holds one to every other may be the first of many, which all survivors learn of at the same time: then the next rounds of probes
@@ -20,8 +29,7 @@ export class Reprieve {
 
   /** How many rounds of probes to leave out of a peer whose silence may last so long. Of swim, which asks one peer a period, one period is. */
   rounds(intervalMs: number, patienceMs: number): number {
-    const bearable = Math.max(1, Math.floor(patienceMs / intervalMs) - 1);
-    return Math.min(bearable, Math.ceil((this.options.peers.length + 1) / AGENTS_A_ROUND));
+    return roundsLeftOut(this.options.peers.length + 1, intervalMs, patienceMs);
   }
 
   /** A stream to this peer was closed; answers whether to leave out the next rounds. False when the detector made nothing of it. */
