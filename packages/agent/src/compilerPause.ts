@@ -20,7 +20,7 @@ export class CompilerPause {
   private readonly setFlag: (flag: string) => void;
   private readonly pauseMs: number;
   private readonly clock: Clock;
-  private endsAt = 0;
+  private beganAt = 0;
   private notBefore = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock, agents: number, setFlag: (flag: string) => void = setFlagsFromString) {
@@ -35,15 +35,15 @@ export class CompilerPause {
     const now = this.clock.now();
     if (now < this.notBefore) return;
     if (!this.lull.isAwaited) {
-      this.endsAt = now + MOST_MS;
+      this.beganAt = now;
       for (const compiler of COMPILERS) this.setFlag(`--no-${compiler}`);
     }
-    this.lull.sign(this.pauseMs, this.endsAt);
+    this.lull.sign(this.pauseMs, MOST_MS);
   }
 
   private end(): void {
     const now = this.clock.now();
-    if (now >= this.endsAt) this.notBefore = now + MOST_MS;
+    if (now >= this.beganAt + MOST_MS) this.notBefore = now + MOST_MS;
     for (const compiler of COMPILERS) this.setFlag(`--${compiler}`);
   }
 }

@@ -48,7 +48,6 @@ export class HeldStreams {
   /** Incarnations whose streams were closed or refused, and are opened again in a while. */
   private reopening = new Map<AgentId, number>();
   private readonly lull: Lull;
-  private reopenAt = 0;
   private followed: ReadonlySet<AgentId> = new Set();
   private readonly options: {
     readonly client: OwnMeteredClient;
@@ -129,9 +128,8 @@ export class HeldStreams {
 
   private reopen(peer: AgentId, incarnation: number): void {
     const silenceMs = Math.max(REOPEN_MS, REOPEN_EACH_MS * this.followed.size);
-    if (!this.lull.isAwaited) this.reopenAt = this.options.clock.now() + MOST_SILENCES * silenceMs;
     this.reopening.set(peer, incarnation);
-    this.lull.sign(silenceMs, this.reopenAt);
+    this.lull.sign(silenceMs, MOST_SILENCES * silenceMs);
   }
 
   private reopenAll(): void {

@@ -7,6 +7,7 @@ import type { Cancel, Clock } from "@failstorm/core";
 export class Lull {
   private timer: Cancel | null = null;
   private endsAt = 0;
+  private latestAt = 0;
   private readonly clock: Clock;
   private readonly onEnd: () => void;
 
@@ -20,9 +21,11 @@ export class Lull {
     return this.timer !== null;
   }
 
-  /** A sign: it is over `silenceMs` from now unless another comes, but at `latestAt` in any case. */
-  sign(silenceMs: number, latestAt = Number.POSITIVE_INFINITY): void {
-    this.endsAt = Math.min(this.clock.now() + silenceMs, latestAt);
+  /** A sign: it is over `silenceMs` from now unless another comes, but in any case `mostMs`, as the first of the bunch has it, after that first one. */
+  sign(silenceMs: number, mostMs = Number.POSITIVE_INFINITY): void {
+    const now = this.clock.now();
+    if (this.timer === null) this.latestAt = now + mostMs;
+    this.endsAt = Math.min(now + silenceMs, this.latestAt);
     if (this.timer === null) this.arm();
   }
 

@@ -48,7 +48,6 @@ export class Membership {
   private wakeAt: number | null = null;
   /** Declared dead, recorded, and not yet acted upon. */
   private gathered: Change[] = [];
-  private gatheredSince = 0;
   private gatherTimes = 1;
   private readonly gathering: Lull;
   private detector: FailureDetector | null = null;
@@ -219,10 +218,7 @@ export class Membership {
     if (state === "alive") this.followDeaths();
     recordDetection(this.options.registry, effect, this.options.clock.now());
     if (state === "alive") return this.announce([{ peer, incarnation, state }]);
-    if (this.gathered.length === 0) {
-      this.gatheredSince = this.options.clock.now();
-      this.gatherTimes = Math.max(1, this.view.live.length / GATHER_AGENTS);
-    }
+    if (this.gathered.length === 0) this.gatherTimes = Math.max(1, this.view.live.length / GATHER_AGENTS);
     this.gathered.push({ peer, incarnation, state });
     this.gatherOn();
   }
@@ -230,7 +226,7 @@ export class Membership {
   /** Waits (on) for what else there is to hear. */
   private gatherOn(): void {
     const times = this.gatherTimes ** GATHER_EXPONENT;
-    this.gathering.sign(GATHER_MS * times, this.gatheredSince + GATHER_MAX_MS * times);
+    this.gathering.sign(GATHER_MS * times, GATHER_MAX_MS * times);
   }
 
   private followDeaths(): void {

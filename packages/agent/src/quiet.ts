@@ -31,7 +31,7 @@ export class Quiet {
       this.until = now + mostMs;
       this.overAt = this.until + mostMs;
     }
-    if (now < this.until) this.lull.sign(this.silenceMs, this.until);
+    if (now < this.until) this.lull.sign(this.silenceMs, this.until - now);
   }
 
   /** Calls `act` when it is quiet: at once when it has been. */
