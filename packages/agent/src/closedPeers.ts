@@ -1,6 +1,5 @@
 import { connect } from "node:net";
 import type { AgentId, Clock } from "@failstorm/core";
-import { Quiet } from "./quiet.ts";
 
 interface Patience {
   /** To be told on loopback or a local network that nobody listens, ms; whoever takes longer is probed in the protocol's way. */
@@ -11,14 +10,6 @@ interface Patience {
 
 const PATIENCE: Patience = { refusalMs: 100, lingerMs: 100 };
 
-/**
- * Peers whose streams were closed are asked once no other stream was closed for so long, ms, for each stream that is held above so many; at most so many
- * silences after the first: 21 ms and a third of a second for 64 agents that hold streams to all.
- */
-const SILENCE_EACH_MS = 0.375;
-const AT_ONCE = 8;
-const MOST_SILENCES = 16;
-
 interface Place {
   readonly address: string;
   readonly port: number;
@@ -27,35 +18,27 @@ interface Place {
 /**
  * Peers whose held-open stream was closed since they were last probed. Of such a one it is asked first whether it is there at all, with a bare TCP
  * connection: no byte of payload, and a fraction of the work of a probe in the protocol, which on few cores delays everybody's
- * detections. They are asked when it is quiet: to ask the first of many while the kernel is still closing the others' streams holds that up, and
- * most of those asked so early still accept. Whoever accepts is probed as ever.
+ * detections. Whoever accepts is probed as ever.
  */
 export class ClosedPeers {
   private readonly peers = new Set<AgentId>();
   private readonly asked = new Set<AgentId>();
-  private readonly quiet: Quiet;
   private readonly patience: Patience;
   private readonly options: {
     readonly clock: Clock;
     readonly placeOf: (peer: AgentId) => Place | null;
-    /** How many streams are held. */
-    readonly streams: () => number;
   };
 
   constructor(options: ClosedPeers["options"], patience: Partial<Patience> = {}) {
-    const { clock, streams } = options;
-    const silenceMs = (): number => SILENCE_EACH_MS * Math.max(0, streams() - AT_ONCE);
     this.options = options;
-    this.quiet = new Quiet(clock, { silenceMs, mostSilences: MOST_SILENCES });
     this.patience = { ...PATIENCE, ...patience };
   }
 
   add(peer: AgentId): void {
     this.peers.add(peer);
-    this.quiet.note();
   }
 
-  /** The question is under way, or waits. */
+  /** The question is under way. */
   isAsked(peer: AgentId): boolean {
     return this.asked.has(peer);
   }
@@ -71,13 +54,11 @@ export class ClosedPeers {
         this.asked.delete(peer);
         resolve(isGone);
       };
-      this.quiet.wait(() => {
-        try {
-          askWhetherRefused(place, this.patience, clock, settle);
-        } catch {
-          settle(false); // no address to connect to: the probe in the protocol's way says so
-        }
-      });
+      try {
+        askWhetherRefused(place, this.patience, clock, settle);
+      } catch {
+        settle(false); // no address to connect to: the probe in the protocol's way says so
+      }
     });
   }
 }

@@ -23,19 +23,19 @@ import {
   toolAdoptions,
 } from "@failstorm/network";
 import type { OwnMeteredClient } from "@failstorm/protocols";
-import { ClosedPeers } from "./closedPeers.ts";
+import type { ClosedPeers } from "./closedPeers.ts";
 import { CompilerPause } from "./compilerPause.ts";
-import { HeldStreams } from "./heldStreams.ts";
 import { Links } from "./links.ts";
 import { measured } from "./measured.ts";
 import { Membership, type ViewListener } from "./membership.ts";
 import { Messenger } from "./messenger.ts";
 import type { Recorder } from "./recorder.ts";
+import { createSignals } from "./signals.ts";
 import { Standby } from "./standby.ts";
 import { createTopology } from "./topology.ts";
 import { Watch } from "./watch.ts";
 
-interface NetworkingOptions {
+export interface NetworkingOptions {
   readonly spec: AgentSpec;
   readonly roster: Roster;
   readonly self: Sender;
@@ -56,6 +56,8 @@ export interface Networking {
   readonly neighbours: () => readonly AgentId[];
   /** Holds the streams to those who will be monitored, before anybody watches; resolves when they stand, or have failed to. */
   hold(): Promise<void>;
+  /** A peer holds a stream to this agent; what is returned is to be called when that is ended in order. */
+  heldBy(peer: AgentId, incarnation: number): () => void;
   start(): void;
   stop(): void;
   onChange(listener: ViewListener): void;
@@ -218,33 +220,6 @@ function createMessenger(
   });
 }
 
-function createStreams(
-  options: NetworkingOptions,
-  registry: ReturnType<typeof createRegistry>,
-  membership: Membership,
-  { closed, compilerPause }: { readonly closed: ClosedPeers; readonly compilerPause: CompilerPause },
-): HeldStreams {
-  const { client, clock, recorder, spec } = options;
-  return new HeldStreams({
-    client,
-    clock,
-    recorder,
-    urlOf: (peer) => {
-      const node = registry.node(peer);
-      return `http://${node?.address ?? spec.host}:${node?.port ?? 0}`;
-    },
-    onClosed: (peer, incarnation) => {
-      if (spec.config.network.transportSignals) {
-        compilerPause.extend();
-        closed.add(peer);
-      }
-      membership.feed({ kind: "closed", peer, incarnation });
-    },
-    isAlive: (peer, incarnation) => membership.view.isLive(peer) && membership.view.incarnationOf(peer) === incarnation,
-    isAsked: (peer) => closed.isAsked(peer),
-  });
-}
-
 function membersOf(registry: ReturnType<typeof createRegistry>, membership: Membership): ReturnType<Networking["members"]> {
   const refutations = new Map(membership.peers.map(({ peer, refutation }) => [peer, refutation]));
   return registry.nodes().map(({ agentId, incarnation, status }) => ({
@@ -260,14 +235,14 @@ export function createNetworking(options: NetworkingOptions): Networking {
   const topology = createTopology(options);
   const registry = createRegistry(options);
   for (const { agentId, host, port } of roster.agents) backend.registerEndpoint(agentId, { host, port });
-  const closed = new ClosedPeers({
-    clock: options.clock,
-    placeOf: (peer) => registry.node(peer),
-    streams: () => topology.signalled(registry.view()).length,
-  });
   const { heartbeatIntervalMs, heartbeatTimeoutMs } = spec.config.network;
   const stormMs = heartbeatIntervalMs * roundsLeftOut(roster.agents.length, heartbeatIntervalMs, heartbeatTimeoutMs);
   const compilerPause = new CompilerPause(options.clock, roster.agents.length);
+  const { closed, closings, streams } = createSignals(options, registry, topology, {
+    onSign: () => compilerPause.extend(),
+    feed: (input) => membership.feed(input),
+    isAlive: (peer, incarnation) => membership.view.isLive(peer) && membership.view.incarnationOf(peer) === incarnation,
+  });
   let messenger: Messenger;
   const membership: Membership = createMembership(options, registry, topology, () => messenger, {
     closed,
@@ -278,7 +253,6 @@ export function createNetworking(options: NetworkingOptions): Networking {
   });
   messenger = createMessenger(options, topology, membership);
   const stabiliseWith = stabiliser(options, membership, messenger);
-  const streams = createStreams(options, registry, membership, { closed, compilerPause });
   const watch = new Watch({ clock: options.clock, membership, topology, streams });
   const neighboursIn = (view: MembershipView): readonly AgentId[] => neighbours(topology.linksIn(view), self.agentId);
   const dialling = {
@@ -309,6 +283,8 @@ export function createNetworking(options: NetworkingOptions): Networking {
     messenger,
     neighbours: () => neighboursIn(membership.view),
     hold: () => watch.hold(),
+    // Anybody can claim to be somebody.
+    heldBy: (peer, incarnation) => (registry.node(peer) === null ? () => {} : closings.heldBy(peer, incarnation)),
     start: () => {
       membership.start();
       watch.update();

@@ -1,8 +1,9 @@
+import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, connect, type Socket } from "node:net";
 import { type Clock, toCommError } from "@failstorm/core";
 import { createMeteredClient, type OwnMeteredClient } from "@failstorm/protocols";
-import { endWithClient } from "./heldStreams.ts";
+import { onClientEnd } from "./heldStreams.ts";
 
 const ROUNDS = 3;
 const CONNECTIONS = 4;
@@ -19,7 +20,7 @@ const listen = (): Promise<Server> =>
       if (request.url === "/work") response.end("{}");
       else if (request.url === "/held") {
         response.writeHead(200).flushHeaders();
-        endWithClient(request.socket);
+        onClientEnd(request.socket, () => request.socket.destroy());
       }
     });
     server.listen(0, "127.0.0.1", () => resolve(server));
@@ -46,9 +47,18 @@ export async function rehearseLoss(clock: Clock): Promise<void> {
   }
 }
 
+/** A stream that ends as a killed client's does: what an agent no longer wants itself it resets. */
+async function holdUntilEnd(port: number): Promise<Socket> {
+  const socket = connect({ host: "127.0.0.1", port });
+  socket.write("GET /held HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+  await once(socket, "data");
+  return socket;
+}
+
 /** In every other round the client goes away first: an agent loses the connections of its peers' clients, too. */
 async function lose(clock: Clock, server: Server, client: OwnMeteredClient, clientFirst: boolean): Promise<void> {
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
   const tag = { peer: "rehearsal", kind: "probe", cause: "setup" } as const;
   const ask = (path: string): Promise<unknown> => client.measure(tag, () => client.request(url + path, { method: "GET" }));
   const lost = (): Promise<unknown> => ask("/waiting").catch((error: unknown) => toCommError(error, tag.peer));
@@ -60,7 +70,9 @@ async function lose(clock: Clock, server: Server, client: OwnMeteredClient, clie
   const waiting = Array.from({ length: CONNECTIONS - 1 }, lost);
   await atServer;
   if (clientFirst) {
+    const other = await holdUntilEnd(port);
     await client.close();
+    other.destroy();
     const patience = new AbortController();
     const late = clock.sleep(NOTICE_MS, patience.signal).catch(() => {});
     await Promise.race([Promise.all(ended), late]);

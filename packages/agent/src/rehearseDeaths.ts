@@ -132,7 +132,10 @@ async function loseTwo(spec: AgentSpec, clock: Clock, recorder: Recorder, patien
         if (view.live.length === IDS.length - VICTIMS.length) resolve();
       });
     });
+    // Of one the other stream is ended as well; whether the other one lives is asked.
+    const ends = VICTIMS.slice(1).map((victim) => networking.heldBy(victim, 1));
     for (const victim of VICTIMS) dead.add(victim);
+    for (const end of ends) end();
     for (const server of servers.slice(1)) {
       server.close();
       server.closeAllConnections();

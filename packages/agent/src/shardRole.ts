@@ -33,7 +33,9 @@ class ShardRole implements Role {
   });
 
   get routes(): Role["routes"] {
-    return [heldStreamHost(this.parts.self.incarnation)];
+    const { self, clock } = this.parts;
+    const onHeld = (holder: string, incarnation: number) => this.agent?.networking.heldBy(holder, incarnation);
+    return [heldStreamHost({ incarnation: self.incarnation, clock, onHeld })];
   }
 
   capabilities = (): readonly string[] => this.agent?.capabilities ?? [];

@@ -7,7 +7,6 @@ import { ClosedPeers } from "../src/closedPeers.ts";
 /** Who is refused or broken off is told so, however long that takes on a busy machine. */
 const PATIENCE_MS = 30_000;
 const clock = systemClock;
-const streams = (): number => 1;
 
 test("only of a peer whose stream was closed is it asked whether anybody listens, and once", async () => {
   const server = createServer().listen(0, "127.0.0.1");
@@ -16,7 +15,7 @@ test("only of a peer whose stream was closed is it asked whether anybody listens
   let accepted = 0;
   server.on("connection", () => accepted++);
   const placeOf = (peer: string) => (peer === "agent-1" ? { address: "127.0.0.1", port } : null);
-  const closed = new ClosedPeers({ clock, placeOf, streams }, { refusalMs: PATIENCE_MS });
+  const closed = new ClosedPeers({ clock, placeOf }, { refusalMs: PATIENCE_MS });
 
   expect(await closed.isGone("agent-1")).toBe(false);
   closed.add("agent-1");
@@ -44,7 +43,7 @@ test("who accepts and breaks off is asked once more: refused then, it is gone; a
   const { port } = server.address() as AddressInfo;
   let isDying = false;
   const closed = new ClosedPeers(
-    { clock, placeOf: () => ({ address: "127.0.0.1", port }), streams },
+    { clock, placeOf: () => ({ address: "127.0.0.1", port }) },
     {
       refusalMs: PATIENCE_MS,
       lingerMs: PATIENCE_MS,
@@ -63,7 +62,7 @@ test("a refusal that came while this process was kept from running counts, thoug
   const { port } = server.address() as AddressInfo;
   server.close();
   await once(server, "close");
-  const closed = new ClosedPeers({ clock, placeOf: () => ({ address: "127.0.0.1", port }), streams }, { refusalMs: 1 });
+  const closed = new ClosedPeers({ clock, placeOf: () => ({ address: "127.0.0.1", port }) }, { refusalMs: 1 });
   closed.add("agent-1");
   const answer = closed.isGone("agent-1");
   for (let turn = 0; turn < 5; turn++) await new Promise<void>((resolve) => process.nextTick(resolve)); // the connection is begun
@@ -75,10 +74,7 @@ test("who accepts while this process is kept from running, and stays, is there",
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  const closed = new ClosedPeers(
-    { clock, placeOf: () => ({ address: "127.0.0.1", port }), streams },
-    { refusalMs: 1, lingerMs: 1 },
-  );
+  const closed = new ClosedPeers({ clock, placeOf: () => ({ address: "127.0.0.1", port }) }, { refusalMs: 1, lingerMs: 1 });
   for (let tries = 0; tries < 5; tries++) {
     closed.add("agent-1");
     const answer = closed.isGone("agent-1");
@@ -91,7 +87,7 @@ test("who accepts while this process is kept from running, and stays, is there",
 });
 
 test("where there is no address to connect to nobody is said to be gone, nor asked for ever", async () => {
-  const closed = new ClosedPeers({ clock, placeOf: () => ({ address: "127.0.0.1", port: 70_000 }), streams });
+  const closed = new ClosedPeers({ clock, placeOf: () => ({ address: "127.0.0.1", port: 70_000 }) });
   closed.add("agent-1");
   expect(await closed.isGone("agent-1")).toBe(false);
   expect(closed.isAsked("agent-1")).toBe(false);

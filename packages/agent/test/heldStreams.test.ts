@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { promisify } from "node:util";
 import { FakeClock } from "@failstorm/core";
 import { createView } from "@failstorm/network";
@@ -11,6 +11,7 @@ import { recording } from "./recorded.ts";
 
 const REOPENED_MS = 200;
 const MOST_MS = 1_000;
+const FREED_MS = 1_000;
 const view = (incarnation: number) =>
   createView([
     { id: "agent-0", incarnation: 1 },
@@ -18,21 +19,25 @@ const view = (incarnation: number) =>
   ]);
 
 const clock = new FakeClock();
+const opened: HeldStreams[] = [];
 let client: OwnMeteredClient;
 let server: FastifyInstance | null = null;
 beforeEach(() => {
   client = createMeteredClient({ clock, connectTimeoutMs: 30_000, onResidual: () => {} });
 });
 afterEach(async () => {
+  for (const streams of opened.splice(0)) streams.closeAll();
   await client.close();
   await server?.close();
   server = null;
 });
 
-async function listen(incarnation: number, port = 0): Promise<number> {
+type OnHeld = Parameters<typeof heldStreamHost>[0]["onHeld"];
+
+async function listen(incarnation: number, onHeld: OnHeld = () => undefined): Promise<number> {
   server = fastify({ forceCloseConnections: true });
-  await server.register(heldStreamHost(incarnation));
-  await server.listen({ host: "127.0.0.1", port });
+  await server.register(heldStreamHost({ incarnation, clock, onHeld }));
+  await server.listen({ host: "127.0.0.1", port: 0 });
   const [address] = server.addresses();
   return typeof address === "object" ? address.port : 0;
 }
@@ -41,6 +46,8 @@ async function listen(incarnation: number, port = 0): Promise<number> {
 function hold(port: number, isAsked = () => false) {
   const { recorder, of } = recording(clock);
   const closed: string[] = [];
+  const ways: string[] = [];
+  const standing: string[] = [];
   const attempts: string[] = [];
   const streams = new HeldStreams({
     client,
@@ -50,29 +57,37 @@ function hold(port: number, isAsked = () => false) {
       attempts.push(peer);
       return `http://127.0.0.1:${port}`;
     },
-    onClosed: (peer, incarnation) => closed.push(`${peer}#${incarnation}`),
+    self: { agentId: "agent-0", incarnation: 3 },
+    onStanding: (peer) => standing.push(peer),
+    onClosed: (peer, incarnation, how) => {
+      closed.push(`${peer}#${incarnation}`);
+      ways.push(how);
+    },
     isAlive: (_peer, incarnation) => incarnation === 1,
     isAsked: () => isAsked(),
   });
+  opened.push(streams);
   const notices = (): string[] => of("transport.notice").map(({ peer, peerInc }) => `${peer}#${peerInc}`);
-  return { streams, closed, attempts, notices };
+  return { streams, closed, ways, standing, attempts, notices };
 }
 
 test("a stream that the other side's kernel closes is noticed, with the incarnation that had answered", async () => {
-  const { streams, closed, notices } = hold(await listen(7));
-  void streams.follow(view(1), ["agent-1"]);
-  await expect.poll(() => client.socketTotals().bytesReceived).toBeGreaterThan(0);
+  const { streams, closed, ways, standing, notices } = hold(await listen(7));
+  await streams.follow(view(1), ["agent-1"]);
+  expect(standing).toEqual(["agent-1"]);
   expect(closed).toEqual([]);
   await server?.close();
   await expect.poll(() => closed).toEqual(["agent-1#7"]);
+  expect(ways).toEqual(["ended"]);
   expect(notices()).toEqual(["agent-1#7"]);
 });
 
 test("a refused stream counts as closed, but is no notice; it is tried again while the peer is believed alive", async () => {
   // A port that nobody is ever given by chance, unlike one that was free a moment ago.
-  const { streams, closed, notices } = hold(2);
+  const { streams, closed, ways, standing, notices } = hold(2);
   void streams.follow(view(1), ["agent-1"]);
   await expect.poll(() => closed).toEqual(["agent-1#1"]);
+  expect({ ways, standing }).toEqual({ ways: ["broken"], standing: [] });
   await clock.advance(REOPENED_MS);
   await expect.poll(() => closed).toEqual(["agent-1#1", "agent-1#1"]);
   expect(notices()).toEqual([]);
@@ -147,16 +162,50 @@ test("who is no longer monitored is not tried again, and a stream that is ended 
   expect(client.socketTotals().bytesSent).toBe(bytesSent);
 });
 
-test("the server's side ends with its client, who may have been killed in the middle of a word", async () => {
+test("the server's side is freed a while after its client was killed, perhaps in the middle of a word", async () => {
   const port = await listen(1);
   const open = server as FastifyInstance;
   const connections = promisify(open.server.getConnections.bind(open.server));
   for (const more of ["", "GET / HT"]) {
+    const accepted = once(open.server, "connection");
     const socket = connect(port, "127.0.0.1");
     socket.write(`GET ${HELD_PATH} HTTP/1.1\r\nhost: a\r\n\r\n${more}`);
     await once(socket, "data");
     expect(await connections()).toBe(1);
+    const [atServer] = (await accepted) as [Socket];
+    const ended = once(atServer, "end");
     socket.end();
-    await expect.poll(() => connections()).toBe(0);
+    await ended;
+    expect(await connections()).toBe(1);
+    await expect.poll(() => clock.advance(FREED_MS).then(() => connections())).toBe(0);
   }
+});
+
+test("the server is told who holds a stream to it, and when that was ended, but not of one that its holder no longer wants", async () => {
+  const told: string[] = [];
+  const port = await listen(1, (holder, incarnation) => {
+    told.push(`${holder}#${incarnation} holds`);
+    return () => told.push(`${holder}#${incarnation} ended`);
+  });
+  const connections = promisify((server as FastifyInstance).server.getConnections.bind((server as FastifyInstance).server));
+  const { streams } = hold(port);
+  await streams.follow(view(1), ["agent-1"]);
+  expect(told).toEqual(["agent-0#3 holds"]);
+  await streams.follow(view(1), []);
+  await expect.poll(() => connections()).toBe(0);
+  expect(told).toEqual(["agent-0#3 holds"]);
+
+  const holders = [
+    "x-failstorm-agent: agent-4\r\nx-failstorm-incarnation: 2\r\n",
+    "",
+    "x-failstorm-agent: a\r\nx-failstorm-incarnation: x\r\n",
+  ];
+  for (const holder of holders) {
+    const socket = connect(port, "127.0.0.1");
+    socket.write(`GET ${HELD_PATH} HTTP/1.1\r\nhost: a\r\n${holder}\r\n`);
+    await once(socket, "data");
+    socket.end();
+    await expect.poll(() => clock.advance(FREED_MS).then(() => connections())).toBe(0);
+  }
+  expect(told).toEqual(["agent-0#3 holds", "agent-4#2 holds", "agent-4#2 ended"]);
 });

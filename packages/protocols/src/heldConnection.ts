@@ -1,19 +1,29 @@
 import { connect, type Socket } from "node:net";
 
-/** A held-open response: tells when the kernel closed its connection. */
+/** A held-open response: tells when its connection was closed, and how. */
 export interface HeldStream {
   readonly headers: Readonly<Record<string, string>>;
-  readonly closed: Promise<void>;
+  readonly closed: Promise<Closing>;
 }
+
+/**
+ * `ended`: in order (FIN), and without another word, in the middle of an answer that has no end: as the kernel does for a process that is no more.
+ * `broken`: in any other way. One that is given up here is reset, so that the other side does not take this process for dead.
+ */
+export type Closing = "ended" | "broken";
 
 interface HoldOptions {
   readonly url: string;
+  /** Further fields of the request, name: value. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
   readonly connectTimeoutMs: number;
   /** The connection stands, and nothing was sent on it yet. */
   readonly onConnected: (socket: Socket) => void;
   /** The answer has begun. */
   readonly onStanding: () => void;
+  /** The other side has ended it: to be destroyed, now or later. */
+  readonly discard: (socket: Socket) => void;
 }
 
 const MAX_HEAD_BYTES = 16_384;
@@ -37,8 +47,9 @@ function headersOf(head: string, url: string): Record<string, string> {
   );
 }
 
-function requestOf({ host, pathname, search }: URL): string {
-  return `GET ${pathname}${search} HTTP/1.1\r\nhost: ${host}${END_OF_HEAD}`;
+function requestOf({ host, pathname, search }: URL, headers: HoldOptions["headers"]): string {
+  const fields = Object.entries({ host, ...headers }).map(([name, value]) => `${name}: ${value}`);
+  return [`GET ${pathname}${search} HTTP/1.1`, ...fields].join("\r\n") + END_OF_HEAD;
 }
 
 /**
@@ -47,8 +58,9 @@ function requestOf({ host, pathname, search }: URL): string {
  * all that is done about it. What comes after the head is dropped. Resolves when the answer has begun; rejects with the socket's error, with
  * ETIMEDOUT when no connection stood in time, with EPROTO for another answer, with `signal`'s reason.
  */
-export function holdOpen({ url, signal, connectTimeoutMs, onConnected, onStanding }: HoldOptions): Promise<HeldStream> {
-  const end = Promise.withResolvers<void>();
+export function holdOpen(options: HoldOptions): Promise<HeldStream> {
+  const { url, headers, signal, connectTimeoutMs, onConnected, onStanding, discard } = options;
+  const end = Promise.withResolvers<Closing>();
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason);
@@ -65,23 +77,30 @@ export function holdOpen({ url, signal, connectTimeoutMs, onConnected, onStandin
       allowHalfOpen: true,
     });
     let isStanding = false;
-    const onAbort = (): void => void socket.destroy(signal.reason);
-    const over = (error?: Error): void => {
+    const over = (how: Closing, reason?: unknown): void => {
       signal.removeEventListener("abort", onAbort);
-      if (isStanding) end.resolve();
-      else reject(error ?? failure("ECONNRESET", `${url}: closed before it answered`));
+      if (isStanding) end.resolve(how);
+      else reject(reason ?? failure("ECONNRESET", `${url}: closed before it answered`));
     };
+    const onAbort = (): void => {
+      over("broken", signal.reason);
+      if (socket.connecting) socket.destroy();
+      else socket.resetAndDestroy();
+    };
+    let hasMore = false;
+    const onMore = (): void => void (hasMore = true);
     let head = "";
     const onData = (chunk: Buffer): void => {
       head += chunk.toString("latin1");
       const length = head.indexOf(END_OF_HEAD);
       if (length < 0 && head.length <= MAX_HEAD_BYTES) return;
-      socket.off("data", onData).resume();
+      socket.off("data", onData).on("data", onMore);
+      if (head.length > length + END_OF_HEAD.length) onMore();
       try {
-        const headers = headersOf(head.slice(0, Math.max(0, length)), url);
+        const answered = headersOf(head.slice(0, Math.max(0, length)), url);
         isStanding = true;
         onStanding();
-        resolve({ headers, closed: end.promise });
+        resolve({ headers: answered, closed: end.promise });
       } catch (error) {
         socket.destroy(error as Error);
       }
@@ -93,16 +112,16 @@ export function holdOpen({ url, signal, connectTimeoutMs, onConnected, onStandin
     socket.once("connect", () => {
       socket.setTimeout(0);
       onConnected(socket);
-      socket.write(requestOf(target));
+      socket.write(requestOf(target, headers));
     });
     socket.on("data", onData);
     // Whichever comes first: "close" takes another turn of the loop. To one that is gone nothing is said in return, which would take some more.
     socket
       .once("end", () => {
-        over();
-        socket.destroy();
+        over(hasMore ? "broken" : "ended");
+        discard(socket);
       })
-      .once("error", over)
-      .once("close", () => over());
+      .once("error", (error) => over("broken", error))
+      .once("close", () => over("broken"));
   });
 }

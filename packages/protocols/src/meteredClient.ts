@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import type { MeteredClient, MeteredRequest, MeteredResponse } from "@failstorm/core";
 import type * as Undici from "undici";
 import { type HeldStream, holdOpen } from "./heldConnection.ts";
@@ -6,10 +7,17 @@ import { WebSocketAccount } from "./webSocketAccount.ts";
 
 export interface OwnMeteredClient extends MeteredClient {
   /** Opens a response that never ends, on a connection of its own, and reports the end of that. */
-  hold(url: string, signal: AbortSignal): Promise<HeldStream>;
+  hold(url: string, signal: AbortSignal, options?: HoldOptions): Promise<HeldStream>;
   /** Totals of all client sockets, as the sockets themselves counted. */
   socketTotals(): { bytesSent: number; bytesReceived: number };
   close(): Promise<void>;
+}
+
+export interface HoldOptions {
+  /** Further fields of the request, name: value. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Destroys the connection that the other side has ended, now (if absent) or later; the client's own closing does not. */
+  readonly discard?: (socket: Socket) => void;
 }
 
 export interface MeteredClientOptions extends SocketAccountsOptions {
@@ -158,16 +166,18 @@ export function createMeteredClient(options: MeteredClientOptions): OwnMeteredCl
       void new WebSocketAccount(accounts, socket, upgrade);
       return socket;
     },
-    hold(url, signal) {
+    hold(url, signal, { headers = {}, discard = (socket: Socket) => void socket.destroy() } = {}) {
       const account = accounts.open();
       const { connectTimeoutMs } = options;
       const either = AbortSignal.any([signal, closing.signal]);
       return holdOpen({
         url,
+        headers,
         signal: either,
         connectTimeoutMs,
         onConnected: (socket) => account.startsOn(socket),
         onStanding: () => account.ended(),
+        discard,
       });
     },
     socketTotals: () => accounts.totals(),

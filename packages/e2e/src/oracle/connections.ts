@@ -1,5 +1,8 @@
 import type { Segment } from "./pcap.ts";
 
+/** Where agents hold streams open. One that its holder no longer wants it resets, with nothing unread. */
+export const HELD_PATH = "/_failstorm/held";
+
 /** One HTTP request and its answer, as they crossed the wire. Instants: CLOCK_MONOTONIC ms; bytes: TCP payload, headers included. */
 export interface Exchange {
   readonly method: string;
@@ -129,7 +132,7 @@ function advance({ connection, client, server }: Flow, segment: Segment, t: numb
  */
 function discardUnread(connection: Connection): void {
   const last = connection.exchanges.at(-1);
-  if (last === undefined || last.bytesReceived === 0) return;
+  if (last === undefined || last.bytesReceived === 0 || last.path === HELD_PATH) return;
   connection.unreceivedBytes += last.bytesReceived;
   last.bytesReceived = 0;
   last.status = null;

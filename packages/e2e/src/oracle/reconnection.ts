@@ -1,10 +1,9 @@
 import type { Claims } from "./claims.ts";
-import type { Exchange } from "./connections.ts";
+import { type Exchange, HELD_PATH } from "./connections.ts";
 import type { OwnedConnection, Outside } from "./outside.ts";
 import { median, type Row, row, SHOWN, TIME, type Tolerance } from "./row.ts";
 import { bySurvivors, type Storm, type Victim } from "./storm.ts";
 
-const HELD_PATH = "/_failstorm/held";
 const HANDSHAKE_PATH = "/agent";
 
 /** Notice and recovery: FINs and handshakes on the wire against the recorded events and the measures. */

@@ -16,14 +16,18 @@ const MAX_CONFIRMATIONS = 3;
 /** Of the interval. */
 const ASK_AGAIN_SHARE = 1 / 20;
 
-type ContactInput = Extract<DetectorInput, { kind: "answered" | "heard" | "closed" }>;
+export type ContactInput = Extract<DetectorInput, { kind: "answered" | "heard" | "closed" | "gone" }>;
+type SignalInput = Extract<ContactInput, { kind: "closed" | "gone" }>;
 
-/** An answer, a message or a closed stream: all name a process of the peer, or at least its address. */
+/** Whether the kernel says it. */
+export const isSignal = (input: ContactInput): input is SignalInput => input.kind === "closed" || input.kind === "gone";
+
+/** An answer, a message or closed streams: all name a process of the peer, or at least its address. */
 export function makeContact(beliefs: Beliefs, input: ContactInput, now: number): void {
-  if (input.kind === "closed" && !beliefs.options.transportSignals) return;
+  if (isSignal(input) && !beliefs.options.transportSignals) return;
   const peer = beliefs.peers.get(input.peer);
   if (peer === undefined) {
-    if (input.kind !== "closed" && input.incarnation !== null) beliefs.welcome(input.peer, input.incarnation, "probe", now);
+    if (!isSignal(input) && input.incarnation !== null) beliefs.welcome(input.peer, input.incarnation, "probe", now);
     return;
   }
   if (input.kind === "answered") beliefs.news.noteRoundTrip(now - input.sentAt);
@@ -35,6 +39,7 @@ export function makeContact(beliefs: Beliefs, input: ContactInput, now: number):
   }
   if (input.kind === "answered" && peer.closed !== null && input.sentAt >= peer.closed.at) peer.closed = null;
   if (input.kind === "closed") streamClosed(beliefs, peer, now);
+  else if (input.kind === "gone") bothStreamsEnded(beliefs, peer, now);
   else if (peer.phase.name === "dead") lifeAfterDeath(beliefs, peer, peer.phase, input, now);
   else if (peer.phase.name === "suspect") {
     const { closedAt } = peer.phase;
@@ -62,11 +67,15 @@ function streamClosed(beliefs: Beliefs, peer: Peer, now: number): void {
   beliefs.probe(peer, now);
 }
 
+function bothStreamsEnded(beliefs: Beliefs, peer: Peer, now: number): void {
+  if (peer.phase.name !== "dead") beliefs.declareDead(peer, "transport", now);
+}
+
 function lifeAfterDeath(
   beliefs: Beliefs,
   peer: Peer,
   phase: Extract<Phase, { name: "dead" }>,
-  input: Exclude<ContactInput, { kind: "closed" }>,
+  input: Exclude<ContactInput, SignalInput>,
   now: number,
 ): void {
   const { declaredAt } = phase;

@@ -1,6 +1,6 @@
 import type { AgentId } from "@failstorm/core";
 import { Beliefs } from "./beliefs.ts";
-import { askClosedAgain, confirmClosed, makeContact, saysNothing } from "./contact.ts";
+import { askClosedAgain, confirmClosed, isSignal, makeContact, saysNothing } from "./contact.ts";
 import { askAgainAt, NEVER, type Peer } from "./peer.ts";
 import { Reprieve } from "./reprieve.ts";
 import { createSilenceRule, type SilenceRule } from "./silence.ts";
@@ -10,7 +10,8 @@ import type { DetectorEffect, DetectorInput, DetectorOptions, FailureDetector, P
  * A probe to each monitored peer once an interval; how long a silence means death is a matter of the kind (`Patience`). Invariants, cited
  * below ([2] stands in beliefs.ts, [3] in contact.ts):
  *  [1] A monitored peer is declared dead when its silence exceeds the patience, not a tick sooner, unless a closed stream and a refused
- *      probe agree that it is gone (transport signals), gossip says so, or a newer incarnation of it shows up.
+ *      probe agree that it is gone, or both streams between it and this agent (transport signals), gossip says so, or a newer incarnation of
+ *      it shows up.
  *  [4] Silence counts only while this agent listens: a tick that comes late finds answers unread behind it, so it asks again and waits.
  */
 
@@ -79,7 +80,7 @@ export class PeriodicDetector implements FailureDetector {
       default:
         if (input.kind === "answered") this.onAnswered(input.peer, input.sentAt, now);
         makeContact(this.beliefs, input, now);
-        if (input.kind === "closed" && this.reprieve.begins(this.beliefs.peers.get(input.peer), now)) this.leaveRoundsOut(now);
+        if (isSignal(input) && this.reprieve.begins(this.beliefs.peers.get(input.peer), now)) this.leaveRoundsOut(now);
     }
     return this.beliefs.takeEffects(now);
   }

@@ -13,6 +13,12 @@ export function roundsLeftOut(agents: number, intervalMs: number, patienceMs: nu
   return Math.min(bearable, Math.ceil(agents / AGENTS_A_ROUND));
 }
 
+/** When the detector believed a signal of the peer's end, or what else it was declared dead by. */
+function signalledAt({ phase, closed }: Peer): number | null {
+  if (phase.name === "dead") return phase.declaredAt;
+  return phase.name === "suspect" ? phase.closedAt : (closed?.at ?? null);
+}
+
 /**
  * A closed stream where each holds one to every other may be the first of many, which all survivors learn of at the same time: then the next rounds of probes
  * are left out, so that on few cores finding the dead is not held up by asking the living. One round of up to 100 agents, more where there are more, as far as
@@ -32,13 +38,11 @@ export class Reprieve {
     return roundsLeftOut(this.options.peers.length + 1, intervalMs, patienceMs);
   }
 
-  /** A stream to this peer was closed; answers whether to leave out the next rounds. False when the detector made nothing of it. */
+  /** A stream to this peer was closed, or both; answers whether to leave out the next rounds. False when the detector made nothing of it. */
   begins(closed: Peer | undefined, now: number): boolean {
     const { allSignalled = false, transportSignals, intervalMs, timeoutMs } = this.options;
     if (!allSignalled || !transportSignals || now < this.notBefore || closed === undefined) return false;
-    const { phase } = closed;
-    const closedAt = phase.name === "suspect" ? phase.closedAt : closed.closed?.at;
-    if (closedAt !== now) return false;
+    if (signalledAt(closed) !== now) return false;
     this.notBefore = now + Math.max(timeoutMs, (this.rounds(intervalMs, timeoutMs) + 1) * intervalMs);
     return true;
   }

@@ -36,6 +36,8 @@ export type DetectorInput =
   | { readonly kind: "heard"; readonly peer: AgentId; readonly incarnation: number }
   /** The kernel closed the stream held open to this incarnation. */
   | { readonly kind: "closed"; readonly peer: AgentId; readonly incarnation: number }
+  /** The kernel ended the stream held open to this incarnation, and the one that it held to this agent: there is no such process any more. */
+  | { readonly kind: "gone"; readonly peer: AgentId; readonly incarnation: number }
   | { readonly kind: "gossip"; readonly from: AgentId; readonly entries: readonly GossipItem[] }
   /** A gossip effect did not reach `to`: what still matters of it is sent again an interval later. */
   | { readonly kind: "undelivered"; readonly to: AgentId; readonly entries: readonly GossipItem[] };

@@ -17,7 +17,7 @@ import {
  *   @0 tick -> probe b            effects after the arrow, in order, separated by "; "; nothing after it = none
  *   @5 answered b#1 sent=0 ->     answered b#? when the answer does not name its incarnation
  *   @9 unanswered b refused -> suspect b#1 (probe) heard=5
- *   @9 heard b#1 ->    @9 closed b#1 ->    @9 gossip c: dead b#1, alive d#2^1, suspect e#1 by b ->      (^ refutation, 0 unless said)
+ *   @9 heard b#1 ->    @9 closed b#1 ->    @9 gone b#1 ->    @9 gossip c: dead b#1, alive d#2^1, suspect e#1 by b ->      (^ refutation, 0 unless said)
  *   @9 gossip c: asked b#1 ->     an indirect probe; its outcome: answered b#1, unanswered b#1
  *   @9 undelivered c: dead b#1 -> what gossip to c came to nothing
  *   @9 monitor b,c ->  @9 wake -> 1000   (nextWakeAt; "never")     @9 status -> b#1 alive, c#1 dead
@@ -121,7 +121,7 @@ function parseInput(words: readonly string[], rest: string): DetectorInput {
   }
   const incarnation = peerText.endsWith("#?") ? null : parseId(peerText).incarnation;
   if (kind === "answered") return { kind, peer, incarnation, sentAt: Number(option.replace("sent=", "")) };
-  if ((kind === "heard" || kind === "closed") && incarnation !== null) return { kind, peer, incarnation };
+  if ((kind === "heard" || kind === "closed" || kind === "gone") && incarnation !== null) return { kind, peer, incarnation };
   throw new Error(`not an input: ${words.join(" ")}`);
 }
 

@@ -191,7 +191,12 @@ export class SimulatedNetwork {
       const isHeld = status?.monitored === true || this.schedule.allSignalled === true;
       if (status === undefined || !isHeld || this.isCut(id, observer.plan.id)) continue;
       const { incarnation } = status;
-      this.deliver(observer, this.delay(), () => this.feed(observer, { kind: "closed", peer: id, incarnation }));
+      const delay = this.delay();
+      // A stream the other way is ended as well: before this one is told of, after that, or there is none.
+      const other = this.prng.pick(["before", "after", "none"]);
+      if (other !== "before") this.deliver(observer, delay, () => this.feed(observer, { kind: "closed", peer: id, incarnation }));
+      if (other === "none") continue;
+      this.deliver(observer, delay + this.delay(), () => this.feed(observer, { kind: "gone", peer: id, incarnation }));
     }
   }
 

@@ -1,6 +1,6 @@
 import type { AgentId } from "@failstorm/core";
 import { Beliefs } from "../beliefs.ts";
-import { askClosedAgain, confirmClosed, makeContact, saysNothing } from "../contact.ts";
+import { askClosedAgain, confirmClosed, type ContactInput, isSignal, makeContact, saysNothing } from "../contact.ts";
 import { askAgainAt, NEVER, type Peer, restartSilence } from "../peer.ts";
 import { Reprieve } from "../reprieve.ts";
 import { createSilenceRule, type SilenceRule } from "../silence.ts";
@@ -23,8 +23,8 @@ import { createLocalHealth, suspicionMs } from "./suspicion.ts";
  * Lifeguard's extensions (Dadgar et al., DSN 2018). In each period one monitored peer is probed; when it does not answer in time, some others
  * are asked to probe it; when they get nothing either, it is suspect, and others are told; when nobody refutes that in time, it is dead.
  * Invariants, cited below ([2] stands in beliefs.ts, [3] in contact.ts):
- *  [1] Only a suspicion that nobody refuted for its whole time kills, or a closed stream and a refused probe (transport signals), or gossip
- *      of a death, or a newer incarnation.
+ *  [1] Only a suspicion that nobody refuted for its whole time kills, or the kernel's word (contact.ts: a closed stream and a refused
+ *      probe, or both streams ended), or gossip of a death, or a newer incarnation.
  *  [4] Neither a probe's nor a suspicion's time runs out in a tick that comes late: answers and refutations may be unread behind it.
  *
  * What differs from the paper: incarnations are not raised to refute (types.ts); whoever hears a suspect refutes on its behalf; a suspect is
@@ -118,7 +118,7 @@ class SwimDetector implements FailureDetector {
         break;
       default:
         this.onContact(input, now);
-        if (input.kind === "closed") this.leavesTurnOut ||= this.reprieve.begins(this.beliefs.peers.get(input.peer), now);
+        if (isSignal(input)) this.leavesTurnOut ||= this.reprieve.begins(this.beliefs.peers.get(input.peer), now);
     }
     return this.beliefs.takeEffects(now);
   }
@@ -293,15 +293,14 @@ class SwimDetector implements FailureDetector {
     }
   }
 
-  private onContact(input: Extract<DetectorInput, { kind: "answered" | "heard" | "closed" }>, now: number): void {
+  private onContact(input: ContactInput, now: number): void {
     const before = this.beliefs.peers.get(input.peer)?.phase;
     makeContact(this.beliefs, input, now);
     const peer = this.beliefs.peers.get(input.peer);
     if (peer === undefined) return;
-    if (input.kind === "closed") {
-      if (peer.phase !== before && peer.phase.name === "suspect") this.await(peer, "direct", now);
-      return;
-    }
+    if (isSignal(input) && peer.phase.name === "dead") this.tellOf(peer.id, "unanswered", this.favours.settle(peer.id));
+    if (isSignal(input) && peer.phase !== before && peer.phase.name === "suspect") this.await(peer, "direct", now);
+    if (isSignal(input)) return;
     if (input.kind === "answered") this.tellOf(peer.id, "answered", this.favours.settle(peer.id));
     const probe = this.probes.get(peer.id);
     if (probe === undefined || peer.phase.name !== "alive") return;
