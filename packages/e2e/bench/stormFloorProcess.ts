@@ -22,6 +22,9 @@ const OVER_MS = 300;
 /** An answer that takes an agent longer than this is held back as long: then somebody was thinking. */
 const THINKING_MS = 20;
 
+/** A stream that the other side has ended is left as it is: to close it as well would be more than to note that it was closed. */
+const HELD = { noDelay: true, allowHalfOpen: true } as const;
+
 const ballast: Buffer[] = [];
 const tell = (answer: FloorAnswer): void => void process.send?.(answer);
 
@@ -36,7 +39,7 @@ const server = createServer({ keepAliveTimeout: 600_000 }, (incoming, response) 
   incoming.resume().once("end", () => answer(response, Number(bytes), Number(delay)));
 });
 
-const heldServer = createSocketServer((socket) => {
+const heldServer = createSocketServer(HELD, (socket) => {
   socket.on("error", () => {}).resume();
   socket.write("\n");
 });
@@ -58,7 +61,7 @@ function sayClosings(): void {
 /** One connection to the peer; resolves when it stands. */
 function hold(peer: number, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket: Socket = connect({ host: HOST, port, noDelay: true });
+    const socket: Socket = connect({ ...HELD, host: HOST, port });
     socket.once("error", reject).once("data", () => {
       socket.off("error", reject);
       let isNoted = false;
