@@ -1,6 +1,6 @@
 import type { Bench } from "./bench.ts";
 import { control } from "./control.ts";
-import { heartbeat64, sigstop } from "./detectionLimits.ts";
+import { heartbeat64, sigstop, sigstopSwim } from "./detectionLimits.ts";
 import { idleLoad } from "./idleLoad.ts";
 import { antiEntropy } from "./networkAntiEntropy.ts";
 import { networkMessaging } from "./networkMessaging.ts";
@@ -22,6 +22,7 @@ export const benches: readonly Bench[] = [
   scale,
   heartbeat64,
   sigstop,
+  sigstopSwim,
   stalls,
   networkMessaging,
   antiEntropy,

@@ -69,3 +69,16 @@ export const sigstop: Bench = limited({
     [...LARGE, "--fault", "sigstop"],
   ],
 });
+
+/** A protocol period of 500 ms; the timeout, from which swim derives its patience, stays the default. */
+const SWIM = ["--detector", "swim", "--heartbeat-interval", "0.5"];
+
+export const sigstopSwim: Bench = limited({
+  name: "detection-sigstop-swim",
+  what: "30 % stopped (SIGSTOP), swim with a period of 500 ms, 8 and 64 agents: the last survivor's knowledge",
+  limitMs: 3000,
+  variants: [
+    ["--agents", "8", "--fault", "sigstop", "--fault-time", "8", "--runtime", "18", ...SWIM],
+    [...LARGE, "--fault", "sigstop", ...SWIM],
+  ],
+});
