@@ -12,7 +12,7 @@ export interface HeldStream {
  */
 export type Closing = "ended" | "broken";
 
-interface HoldOptions {
+interface HeldConnectionOptions {
   readonly url: string;
   /** Further fields of the request, name: value. */
   readonly headers: Readonly<Record<string, string>>;
@@ -47,7 +47,7 @@ function headersOf(head: string, url: string): Record<string, string> {
   );
 }
 
-function requestOf({ host, pathname, search }: URL, headers: HoldOptions["headers"]): string {
+function requestOf({ host, pathname, search }: URL, headers: HeldConnectionOptions["headers"]): string {
   const fields = Object.entries({ host, ...headers }).map(([name, value]) => `${name}: ${value}`);
   return [`GET ${pathname}${search} HTTP/1.1`, ...fields].join("\r\n") + END_OF_HEAD;
 }
@@ -58,7 +58,7 @@ function requestOf({ host, pathname, search }: URL, headers: HoldOptions["header
  * all that is done about it. What comes after the head is dropped. Resolves when the answer has begun; rejects with the socket's error, with
  * ETIMEDOUT when no connection stood in time, with EPROTO for another answer, with `signal`'s reason.
  */
-export function holdOpen(options: HoldOptions): Promise<HeldStream> {
+export function holdOpen(options: HeldConnectionOptions): Promise<HeldStream> {
   const { url, headers, signal, connectTimeoutMs, onConnected, onStanding, discard } = options;
   const end = Promise.withResolvers<Closing>();
   return new Promise((resolve, reject) => {
