@@ -112,6 +112,7 @@ export class Beliefs {
     peer.phase = { name: "dead", declaredAt: now, backoff: 1, answers: false };
     peer.closed = null;
     peer.nextProbeAt = now + this.options.intervalMs;
+    this.news.drop(peer.id);
     this.news.spread(peer, now, { from, bySignal: how === "transport" });
   }
 
@@ -125,6 +126,7 @@ export class Beliefs {
     this.effects.push({ kind: "alive", peer: peer.id, incarnation: peer.incarnation, how, was: phase.name });
     peer.phase = { name: "alive" };
     if (phase.name === "suspect" && phase.by === null) return;
+    this.news.release(peer.id, now);
     restartSilence(peer, now);
     if (phase.name === "dead") peer.nextProbeAt = now + this.options.intervalMs;
     if (news === undefined) peer.refutation += 1;

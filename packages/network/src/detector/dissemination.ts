@@ -33,6 +33,8 @@ const QUIET_ROUND_TRIPS = 2;
 const MAX_QUIET_SHARE = 1 / 4;
 /** … nor, in all, than so many times that after the first. */
 const GATHER_QUIETS = 3;
+/** Who does not speak sends one message, whatever it waits: of the least wait only so much, for what is found out at the same moment. */
+const UNSPOKEN_SHARE = 1 / 4;
 /** Of a round trip that took less than those before it: what it has to say in what they take now. */
 const ROUND_TRIP_GAIN = 1 / 4;
 /** Of the interval: so long a suspicion waits for other news to ride with. */
@@ -50,7 +52,7 @@ const TOGETHER_SHARE = 1 / 2;
 const RECONCILE_INTERVALS = 10;
 const MAX_PAUSE_INTERVALS = 8;
 
-function spacingOf(options: DetectorOptions, roundTripMs: () => number): Spacing {
+function spacingOf(options: DetectorOptions, roundTripMs: () => number, speaks: () => boolean): Spacing {
   const { fullyLinked = false, fixedMembers = false, linked, intervalMs, peers } = options;
   const maxMs = intervalMs * SPACING_SHARE;
   const atOnce = { quietMs: () => 0, gatherQuiets: 0 };
@@ -64,7 +66,8 @@ function spacingOf(options: DetectorOptions, roundTripMs: () => number): Spacing
     eachMs: 0,
     minMs: 0,
     maxMs: 0,
-    quietMs: () => Math.min(quietMs + QUIET_ROUND_TRIPS * Math.max(0, roundTripMs() - fastMs), mostMs),
+    quietMs: () =>
+      speaks() ? Math.min(quietMs + QUIET_ROUND_TRIPS * Math.max(0, roundTripMs() - fastMs), mostMs) : quietMs * UNSPOKEN_SHARE,
     gatherQuiets: GATHER_QUIETS,
   };
 }
@@ -79,7 +82,7 @@ export class Dissemination {
   private readonly peers: ReadonlyMap<AgentId, Peer>;
   private readonly outbox: GossipOutbox;
   private ownRefutation = 0;
-  private roundTripMs = 0;
+  private answersTakeMs = 0;
   /** null until something changes. */
   private reconcileAt: number | null = null;
   private reconciliations = 0;
@@ -92,12 +95,18 @@ export class Dissemination {
   constructor(options: DetectorOptions, peers: ReadonlyMap<AgentId, Peer>) {
     this.options = options;
     this.peers = peers;
-    this.outbox = createGossipOutbox(spacingOf(options, () => this.roundTripMs));
+    const speaks = (): boolean => this.segments()?.speaks() ?? false;
+    this.outbox = createGossipOutbox(spacingOf(options, () => this.roundTripMs, speaks));
   }
 
   /** A peer answered after so long: how busy those are who pass news on. */
   noteRoundTrip(ms: number): void {
-    this.roundTripMs = Math.max(ms, this.roundTripMs + ROUND_TRIP_GAIN * (ms - this.roundTripMs));
+    this.answersTakeMs = Math.max(ms, this.answersTakeMs + ROUND_TRIP_GAIN * (ms - this.answersTakeMs));
+  }
+
+  /** What answers take of late, rather too much than too little; 0 before the first. */
+  get roundTripMs(): number {
+    return this.answersTakeMs;
   }
 
   /** Once all peers are there: what the first news would have to wait for. */
@@ -119,12 +128,21 @@ export class Dissemination {
     else this.pass(peer, from, now);
   }
 
-  /** A suspicion, heard of or this agent's own: passes it on; its own to the suspect too, who can refute it. */
-  spreadSuspicion(peer: Peer, by: AgentId, now: number, from?: AgentId): void {
+  /**
+   * A suspicion, heard of or this agent's own: passes it on; its own to the suspect too, who can refute it. With the first of it whoever speaks in the
+   * suspect's place is told all there is: what the suspect was told, and nobody else, may be known to nobody.
+   */
+  spreadSuspicion(
+    peer: Peer,
+    by: AgentId,
+    now: number,
+    { from, isFirst }: { readonly from: AgentId | undefined; readonly isFirst: boolean },
+  ): void {
     this.noteChange(peer, now);
     const news: GossipEntry = { ...newsOf(peer), state: "suspect", by };
     if (from === undefined) this.tell(news, [peer.id], now);
     this.tell(news, this.targets(peer.id, from), now, { from, holdMs: this.options.intervalMs * SUSPICION_HOLD_SHARE });
+    if (isFirst) this.tellHeirs(peer, now);
   }
 
   /** Brings a peer up to date that is restarted, or back from the dead: it missed the news that were told once. */
@@ -191,6 +209,16 @@ export class Dissemination {
     }
   }
 
+  /** The peer is dead: what waited for it is not told. */
+  drop(id: AgentId): void {
+    this.outbox.take(id);
+  }
+
+  /** The peer is no suspect any more: it is told what waited for that. */
+  release(id: AgentId, now: number): void {
+    for (const entry of this.outbox.take(id)) this.outbox.add(entry, id, now, now);
+  }
+
   /** What still waits to be told to the peer is left out by the next flush, since nobody knows it any more. */
   forget(id: AgentId): void {
     this.failures.delete(id);
@@ -216,7 +244,10 @@ export class Dissemination {
 
   private pass(peer: Peer, from: AgentId | undefined, now: number): void {
     this.tell(newsOf(peer), this.targets(peer.id, from), now, { from });
-    if (peer.phase.name !== "dead") return;
+    if (peer.phase.name === "dead") this.tellHeirs(peer, now);
+  }
+
+  private tellHeirs(peer: Peer, now: number): void {
     for (const heir of this.segments()?.heirsOf(peer.id) ?? []) this.tellAll(heir, now);
   }
 
@@ -248,8 +279,15 @@ export class Dissemination {
     for (const id of to) {
       if (id === from || id === this.options.self) continue;
       const insuranceMs = segments?.isInsurance(id, from) === true ? this.options.intervalMs * AFTER_RUSH_INTERVALS : 0;
-      this.outbox.add(entry, id, Math.max(now + Math.max(holdMs, insuranceMs), this.pausedUntil(id) ?? now), now);
+      const dueAt = Math.max(now + Math.max(holdMs, insuranceMs), this.pausedUntil(id) ?? now);
+      this.outbox.add(entry, id, this.isSuspect(id) && entry.peer !== id ? Number.POSITIVE_INFINITY : dueAt, now);
     }
+  }
+
+  /** Where suspicions are told: probably dead, and told what there is once it is found not to be. */
+  private isSuspect(id: AgentId): boolean {
+    const phase = this.peers.get(id)?.phase;
+    return phase?.name === "suspect" && phase.by !== null;
   }
 
   /** null for who can be sent to: nothing failed to arrive, or it was heard since. */

@@ -40,7 +40,7 @@ export interface Spacing {
 
 /** News waiting to be sent. The first goes at once; what follows soon after travels together. */
 export interface GossipOutbox {
-  /** To go at `dueAt`, or sooner, with other news for the same target. */
+  /** To go at `dueAt`, or sooner, with other news for the same target; infinite: only with those, or not at all. */
   add(entry: GossipEntry, to: AgentId, dueAt: number, now: number): void;
   /** When `flush` has something to do; null = nothing waits. */
   dueAt(): number | null;
@@ -77,8 +77,10 @@ export function createGossipOutbox({ eachMs, minMs, maxMs, quietMs, gatherQuiets
   };
   return {
     add(entry, to, dueAt, now) {
-      gathered ??= { since: now, last: now };
-      gathered.last = now;
+      if (Number.isFinite(dueAt)) {
+        gathered ??= { since: now, last: now };
+        gathered.last = now;
+      }
       const present = waiting.get(to) ?? { dueAt, news: [] };
       waiting.set(to, { dueAt: Math.min(dueAt, present.dueAt), news: withEntry(present.news, entry) });
     },

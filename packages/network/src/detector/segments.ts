@@ -24,6 +24,11 @@ export class Segments {
     for (const [index, segment] of this.segments.entries()) for (const id of segment) this.places.set(id, index);
   }
 
+  /** Whether this agent speaks for its segment. */
+  speaks(): boolean {
+    return this.speakersOf(this.places.get(this.self) ?? 0).at(-1) === this.self;
+  }
+
   /** To whom goes what was learnt of `about` from `from`; undefined: found out here, or of nobody. */
   targets({ about, from }: { readonly about?: AgentId; readonly from?: AgentId | undefined } = {}): readonly AgentId[] {
     const own = this.places.get(this.self) ?? 0;

@@ -1,34 +1,61 @@
 import type { AgentId } from "@failstorm/core";
+import type { Beliefs } from "../beliefs.ts";
+import type { Peer } from "../peer.ts";
+import type { IndirectProbe } from "../types.ts";
 
-/** Indirect probes made for others, who wait for word of them. */
-export interface Favours {
-  /** Answers whether nobody else waits for a probe of this peer. */
-  add(peer: AgentId, asker: AgentId, until: number): boolean;
-  /** Who asked for a probe of this peer, taken out. */
-  settle(peer: AgentId): readonly AgentId[];
-  /** Whose time is up, taken out. */
-  expired(now: number): readonly { readonly peer: AgentId; readonly asker: AgentId }[];
-  dueAt(): number;
+interface Favour {
+  readonly peer: AgentId;
+  readonly asker: AgentId;
+  readonly until: number;
 }
 
-export function createFavours(): Favours {
-  let open: { readonly peer: AgentId; readonly asker: AgentId; readonly until: number }[] = [];
-  return {
-    add(peer, asker, until) {
-      const isFirst = !open.some((favour) => favour.peer === peer);
-      open = [...open.filter((favour) => favour.peer !== peer || favour.asker !== asker), { peer, asker, until }];
-      return isFirst;
-    },
-    settle(peer) {
-      const settled = open.filter((favour) => favour.peer === peer);
-      if (settled.length > 0) open = open.filter((favour) => favour.peer !== peer);
-      return settled.map(({ asker }) => asker);
-    },
-    expired(now) {
-      const expired = open.filter(({ until }) => until <= now);
-      if (expired.length > 0) open = open.filter(({ until }) => until > now);
-      return expired;
-    },
-    dueAt: () => open.reduce((dueAt, { until }) => Math.min(dueAt, until), Number.POSITIVE_INFINITY),
-  };
+/** Indirect probes made for others, who wait for word of them. */
+export class Favours {
+  private readonly beliefs: Beliefs;
+  private open: readonly Favour[] = [];
+
+  constructor(beliefs: Beliefs) {
+    this.beliefs = beliefs;
+  }
+
+  /** Somebody asks for an indirect probe, and waits for it until then. What is known of the peer by now is told with the answer. */
+  ask(peer: Peer, asker: AgentId, until: number, now: number): void {
+    const isFirst = !this.open.some((favour) => favour.peer === peer.id);
+    this.open = [
+      ...this.open.filter((favour) => favour.peer !== peer.id || favour.asker !== asker),
+      { peer: peer.id, asker, until },
+    ];
+    if (peer.changed) this.beliefs.news.correct(peer.id, asker, now);
+    if (isFirst) this.beliefs.probe(peer, now);
+  }
+
+  /** Tells all who asked for a probe of this peer. */
+  tell(peer: AgentId, outcome: "answered" | "unanswered"): void {
+    const settled = this.open.filter((favour) => favour.peer === peer);
+    if (settled.length === 0) return;
+    this.drop(peer);
+    for (const favour of settled) this.tellOf(favour, outcome);
+  }
+
+  /** Those whose time is up are told that there was no answer. */
+  expire(now: number): void {
+    const expired = this.open.filter(({ until }) => until <= now);
+    if (expired.length === 0) return;
+    this.open = this.open.filter(({ until }) => until > now);
+    for (const favour of expired) this.tellOf(favour, "unanswered");
+  }
+
+  drop(peer: AgentId): void {
+    this.open = this.open.filter((favour) => favour.peer !== peer);
+  }
+
+  dueAt(): number {
+    return this.open.reduce((dueAt, { until }) => Math.min(dueAt, until), Number.POSITIVE_INFINITY);
+  }
+
+  private tellOf({ peer: id, asker }: Favour, outcome: IndirectProbe["probe"]): void {
+    const peer = this.beliefs.peers.get(id);
+    if (peer === undefined) return;
+    this.beliefs.act(this.beliefs.news.withNews(asker, { peer: id, incarnation: peer.incarnation, probe: outcome }));
+  }
 }

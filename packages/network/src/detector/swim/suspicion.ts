@@ -1,3 +1,14 @@
+import type { Beliefs } from "../beliefs.ts";
+import type { Peer } from "../peer.ts";
+import type { DetectorOptions } from "../types.ts";
+
+/**
+ * A suspicion that so many others confirm lasts half the timeout (what a peer may stall, and the stall began before the suspicion), one that nobody
+ * does the whole of it. Expected of those who watch the peer, too, is only every second one: in a storm some of them are dead.
+ */
+const CONFIRMATIONS = 3;
+const MIN_SUSPICION_SHARE = 1 / 2;
+
 /**
  * How long a suspicion lasts before it is a death (Lifeguard: Dadgar, Phillips, Currey, DSN 2018, "LHA Suspicion"): the fewer agents have
  * found the peer silent independently, the longer, as one alone may be in trouble itself. From `maxMs` without any confirmation it falls
@@ -7,6 +18,16 @@ export function suspicionMs(confirmations: number, expected: number, minMs: numb
   if (expected === 0) return maxMs;
   const share = Math.log(confirmations + 1) / Math.log(expected + 1);
   return Math.max(minMs, maxMs - share * (maxMs - minMs));
+}
+
+/** How long the suspicion of a peer lasts by what is known now; ms. */
+export function patience({ timeoutMs }: DetectorOptions, beliefs: Beliefs): (peer: Peer) => number {
+  return ({ phase }) => {
+    const confirmations = phase.name === "suspect" && phase.by !== null ? phase.by.size - 1 : 0;
+    const otherWatchers = Math.max(1, beliefs.monitored.length - 1);
+    const expected = Math.min(CONFIRMATIONS, beliefs.peers.size - 1, Math.ceil(otherWatchers / 2));
+    return suspicionMs(confirmations, expected, timeoutMs * MIN_SUSPICION_SHARE, timeoutMs);
+  };
 }
 
 /** Lifeguard's local health multiplier: what is awry with this agent itself makes it more patient with the others. */

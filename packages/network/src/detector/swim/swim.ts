@@ -13,10 +13,11 @@ import type {
   IndirectProbe,
   PeerStatus,
 } from "../types.ts";
-import { createFavours } from "./favours.ts";
+import { Favours } from "./favours.ts";
 import { isSuspicion, type OpenProbe, openProbe } from "./openProbe.ts";
 import { chooseHelpers, createRotation } from "./rotation.ts";
-import { createLocalHealth, suspicionMs } from "./suspicion.ts";
+import { createLocalHealth, patience } from "./suspicion.ts";
+import { directMs, periodAfter } from "./timing.ts";
 
 /*
  * SWIM (Das, Gupta, Motivala: "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", DSN 2002) with
@@ -28,17 +29,17 @@ import { createLocalHealth, suspicionMs } from "./suspicion.ts";
  *  [4] Neither a probe's nor a suspicion's time runs out in a tick that comes late: answers and refutations may be unread behind it.
  *
  * What differs from the paper: incarnations are not raised to refute (types.ts); whoever hears a suspect refutes on its behalf; a suspect is
- * told that it is one, and probed by its other watchers; the turn passes at once from a peer that does not answer to the next; the dead
- * are probed now and then. Probes are the protocol's own, which carry nothing, so that news ride on the indirect ones and travel by gossip.
+ * told that it is one, nothing else until it answers, and probed by its other watchers; the turn passes at once from a peer that does not
+ * answer to the next ones; an answer is waited for in keeping with what answers take; the dead are probed now and then. Probes are the
+ * protocol's own, which carry nothing, so that news ride on the indirect ones and travel by gossip.
  */
 
-/** Of the period: how long an answer is waited for before others are asked. They have as long, and as long again to tell. */
-const DIRECT_SHARE = 1 / 4;
-/** Of the period: who was heard so lately is not probed out of turn. */
+/** Of the period: who was heard so lately is not probed out of turn when another does not answer … */
 const HASTE_SHARE = 1 / 2;
-/** A suspicion that so many others confirm lasts two thirds of the timeout, one that nobody does the whole of it. */
-const CONFIRMATIONS = 3;
-const MIN_SUSPICION_SHARE = 2 / 3;
+/** … nor when others suspect one, which they do long after it fell silent. */
+const HEARSAY_HASTE_SHARE = 1;
+/** So many are probed out of turn at once. */
+const HASTE_STEPS = 3;
 
 /** The `swim` failure detector. */
 export const createSwimDetector = (options: DetectorOptions): FailureDetector => new SwimDetector(options);
@@ -50,7 +51,7 @@ class SwimDetector implements FailureDetector {
   private readonly reprieve: Reprieve;
   private readonly rotation;
   private readonly health = createLocalHealth();
-  private readonly favours = createFavours();
+  private readonly favours: Favours;
   private readonly probes = new Map<AgentId, OpenProbe>();
   private newcomers: Peer[] = [];
   private leavesTurnOut = false;
@@ -58,6 +59,8 @@ class SwimDetector implements FailureDetector {
   private asks = 0;
   private stalledAt = NEVER;
   private tickedAt = NEVER;
+  /** undefined when something has changed since it was looked for, which is not cheap. */
+  private wakeAt: number | null | undefined;
   /** Before this, nothing was due: a deadline that what was received since has brought forward into the past is no lateness. */
   private dueSince = NEVER;
 
@@ -69,15 +72,11 @@ class SwimDetector implements FailureDetector {
       selfSuspected: () => this.health.worse(),
     });
     this.reprieve = new Reprieve(options);
-    this.silence = createSilenceRule(intervalMs, timeoutMs, ({ phase }) => {
-      // Refutations may reach others and not an agent that is not well itself.
-      if (this.health.multiplier > 1) return timeoutMs;
-      const confirmations = phase.name === "suspect" && phase.by !== null ? phase.by.size - 1 : 0;
-      return suspicionMs(confirmations, this.expectedConfirmations(), timeoutMs * MIN_SUSPICION_SHARE, timeoutMs);
-    });
+    this.silence = createSilenceRule(intervalMs, timeoutMs, patience(options, this.beliefs));
+    this.favours = new Favours(this.beliefs);
     this.rotation = createRotation(options.self, intervalMs);
     this.beliefs.monitor(options.monitored, startAt);
-    this.nextPeriodAt = this.periodAfter(startAt - 1);
+    this.nextPeriodAt = periodAfter(this.options, startAt - 1);
   }
 
   tick(now: number): DetectorEffect[] {
@@ -91,12 +90,13 @@ class SwimDetector implements FailureDetector {
       else askClosedAgain(this.beliefs, peer, now);
     }
     for (const probe of this.probes.values()) if (now >= probe.until) this.expire(probe, now);
-    for (const { peer, asker } of this.favours.expired(now)) this.tellOf(peer, "unanswered", [asker]);
+    this.favours.expire(now);
     for (const peer of this.newcomers.splice(0)) {
       if (peer.monitored && peer.phase.name === "alive" && !this.probes.has(peer.id)) this.open(peer, "direct", now);
+      else this.lookInto(peer, now);
     }
     if (now >= this.nextPeriodAt) this.beginPeriod(now);
-    return this.beliefs.takeEffects(now);
+    return this.takeEffects(now);
   }
 
   receive(input: DetectorInput, now: number): DetectorEffect[] {
@@ -105,7 +105,7 @@ class SwimDetector implements FailureDetector {
       case "gossip":
         for (const item of input.entries) {
           if (!("probe" in item)) this.beliefs.hearNews(item, input.from, now);
-          else if (item.probe === "asked") this.onAsked(item, input.from, now);
+          else if (item.probe === "asked") this.onAsked(item.peer, input.from, now);
           else this.onTold(item, input.from, now);
         }
         break;
@@ -120,10 +120,15 @@ class SwimDetector implements FailureDetector {
         this.onContact(input, now);
         if (isSignal(input)) this.leavesTurnOut ||= this.reprieve.begins(this.beliefs.peers.get(input.peer), now);
     }
-    return this.beliefs.takeEffects(now);
+    return this.takeEffects(now);
   }
 
   nextWakeAt(): number | null {
+    if (this.wakeAt === undefined) this.wakeAt = this.findWakeAt();
+    return this.wakeAt;
+  }
+
+  private findWakeAt(): number | null {
     let wakeAt = Math.min(this.beliefs.news.dueAt() ?? Number.POSITIVE_INFINITY, this.favours.dueAt());
     for (const { until } of this.probes.values()) wakeAt = Math.min(wakeAt, until);
     for (const { monitoredSince } of this.newcomers) wakeAt = Math.min(wakeAt, monitoredSince);
@@ -144,14 +149,21 @@ class SwimDetector implements FailureDetector {
     const wasIdle = ![...peers.values()].some((peer) => peer.monitored && peer.phase.name !== "dead");
     this.newcomers.push(...this.beliefs.monitor(monitored, now));
     for (const { peer } of this.probes.values()) if (!peer.monitored) this.probes.delete(peer.id);
-    if (wasIdle) this.nextPeriodAt = Math.max(this.nextPeriodAt, this.periodAfter(now));
+    if (wasIdle) this.nextPeriodAt = Math.max(this.nextPeriodAt, periodAfter(this.options, now));
+    this.wakeAt = undefined;
   }
 
   forget(peer: AgentId): void {
     this.beliefs.forget(peer);
     this.probes.delete(peer);
-    this.favours.settle(peer);
+    this.favours.drop(peer);
     this.newcomers = this.newcomers.filter(({ id }) => id !== peer);
+    this.wakeAt = undefined;
+  }
+
+  private takeEffects(now: number): DetectorEffect[] {
+    this.wakeAt = undefined;
+    return this.beliefs.takeEffects(now);
   }
 
   /** How late a tick at `now` would be. */
@@ -159,19 +171,8 @@ class SwimDetector implements FailureDetector {
     return now - Math.max(this.nextWakeAt() ?? now, this.dueSince);
   }
 
-  private expectedConfirmations(): number {
-    return Math.min(CONFIRMATIONS, this.beliefs.peers.size - 1);
-  }
-
-  private get directMs(): number {
-    return this.options.intervalMs * DIRECT_SHARE * this.health.multiplier;
-  }
-
-  /** The first instant after `at` at which a period begins: periods are counted by the clock. */
-  private periodAfter(at: number): number {
-    const { self, intervalMs, phase } = this.options;
-    const offset = phase(self);
-    return (Math.floor((at - offset) / intervalMs) + 1) * intervalMs + offset;
+  private directMs(peer: Peer): number {
+    return directMs(this.options, peer, this.beliefs.news.roundTripMs) * this.health.multiplier;
   }
 
   private beginPeriod(now: number): void {
@@ -181,14 +182,19 @@ class SwimDetector implements FailureDetector {
     }
     if (!this.leavesTurnOut) this.openNext(now);
     this.leavesTurnOut = false;
-    this.nextPeriodAt = this.periodAfter(now) + (this.health.multiplier - 1) * this.options.intervalMs;
+    this.nextPeriodAt = periodAfter(this.options, now) + (this.health.multiplier - 1) * this.options.intervalMs;
+  }
+
+  /** Where one has failed, others may have: the rotation turns some steps faster. */
+  private hasten(now: number, silentShare: number): void {
+    for (let step = 0; step < HASTE_STEPS; step++) this.openNext(now, this.options.intervalMs * silentShare);
   }
 
   private openNext(now: number, silentMs = 0): void {
     const candidates = [...this.beliefs.peers.values()].filter(
       (peer) => peer.monitored && peer.phase.name === "alive" && now - peer.lastHeard >= silentMs,
     );
-    const periodStart = this.periodAfter(now) - this.options.intervalMs;
+    const periodStart = periodAfter(this.options, now) - this.options.intervalMs;
     const peer = this.rotation.next(candidates, periodStart, ({ id }) => this.probes.has(id));
     if (peer !== null) this.open(peer, "direct", now);
   }
@@ -199,7 +205,7 @@ class SwimDetector implements FailureDetector {
   }
 
   private await(peer: Peer, stage: "direct" | "confirm", now: number): void {
-    const until = now + this.directMs;
+    const until = now + this.directMs(peer);
     this.probes.set(peer.id, openProbe(peer, stage, now, until));
   }
 
@@ -214,7 +220,7 @@ class SwimDetector implements FailureDetector {
       if (stalled && probe.stage === "direct") this.open(probe.peer, "direct", now);
       else if (!probe.extended && probe.until <= now) {
         probe.extended = true;
-        probe.until = now + Math.min(lateMs, this.directMs);
+        probe.until = now + Math.min(lateMs, this.directMs(probe.peer));
       }
     }
     for (const peer of this.beliefs.peers.values()) {
@@ -236,13 +242,13 @@ class SwimDetector implements FailureDetector {
       return;
     }
     probe.stage = "indirect";
-    probe.until = now + 2 * this.directMs;
+    probe.until = now + 2 * this.directMs(peer);
     probe.extended = false;
     for (const helper of helpers) {
       probe.asked.add(helper);
       this.beliefs.act(this.beliefs.news.withNews(helper, { peer: peer.id, incarnation: peer.incarnation, probe: "asked" }));
     }
-    this.openNext(now, this.options.intervalMs * HASTE_SHARE);
+    this.hasten(now, HASTE_SHARE);
   }
 
   /** Neither the peer answered nor did anybody get an answer from it. Where nobody could even be asked, the trouble may be here. */
@@ -271,9 +277,10 @@ class SwimDetector implements FailureDetector {
     }
     // Told are the first word of it and this agent's own finding, not what else confirms it: that would be news from everybody to everybody.
     const isOwn = doubters[0] === this.options.self;
-    const told = isOwn || by.size === 0 ? doubters[0] : undefined;
+    const isFirst = by.size === 0;
+    const told = isOwn || isFirst ? doubters[0] : undefined;
     for (const doubter of doubters) by.add(doubter);
-    if (told !== undefined) this.beliefs.news.spreadSuspicion(peer, told, now, from);
+    if (told !== undefined) this.beliefs.news.spreadSuspicion(peer, told, now, { from, isFirst });
   }
 
   private condemn(peer: Peer, now: number): void {
@@ -286,11 +293,13 @@ class SwimDetector implements FailureDetector {
   private onSuspicion(peer: Peer, by: AgentId, from: AgentId, now: number): void {
     const isNew = peer.phase.name === "alive";
     this.suspect(peer, [by], "gossip", now, from);
-    // Where one has failed, others may have: for each the rotation turns one step faster.
-    if (isNew) this.openNext(now, this.options.intervalMs * HASTE_SHARE);
-    if (peer.monitored && isSuspicion(peer) && !peer.phase.by.has(this.options.self) && !this.probes.has(peer.id)) {
-      this.open(peer, "confirm", now);
-    }
+    if (isNew) this.hasten(now, HEARSAY_HASTE_SHARE);
+    this.lookInto(peer, now);
+  }
+
+  private lookInto(peer: Peer, now: number): void {
+    if (!peer.monitored || !isSuspicion(peer) || peer.phase.by.has(this.options.self) || this.probes.has(peer.id)) return;
+    this.open(peer, "confirm", now);
   }
 
   private onContact(input: ContactInput, now: number): void {
@@ -298,10 +307,10 @@ class SwimDetector implements FailureDetector {
     makeContact(this.beliefs, input, now);
     const peer = this.beliefs.peers.get(input.peer);
     if (peer === undefined) return;
-    if (isSignal(input) && peer.phase.name === "dead") this.tellOf(peer.id, "unanswered", this.favours.settle(peer.id));
+    if (isSignal(input) && peer.phase.name === "dead") this.favours.tell(peer.id, "unanswered");
     if (isSignal(input) && peer.phase !== before && peer.phase.name === "suspect") this.await(peer, "direct", now);
     if (isSignal(input)) return;
-    if (input.kind === "answered") this.tellOf(peer.id, "answered", this.favours.settle(peer.id));
+    if (input.kind === "answered") this.favours.tell(peer.id, "answered");
     const probe = this.probes.get(peer.id);
     if (probe === undefined || peer.phase.name !== "alive") return;
     this.probes.delete(peer.id);
@@ -315,7 +324,7 @@ class SwimDetector implements FailureDetector {
     const peer = this.beliefs.peers.get(input.peer);
     if (peer === undefined) return;
     const { refused, sentAt = peer.probedAt } = input;
-    if (refused) this.tellOf(peer.id, "unanswered", this.favours.settle(peer.id));
+    if (refused) this.favours.tell(peer.id, "unanswered");
     if (confirmClosed(this.beliefs, peer, refused, sentAt, now)) return;
     const probe = this.probes.get(peer.id);
     const isStalled = this.silence.isStall(this.lateness(now));
@@ -323,21 +332,9 @@ class SwimDetector implements FailureDetector {
     if (!saysNothing(peer, refused, sentAt, isStalled ? now : this.stalledAt)) this.expire(probe, now);
   }
 
-  /** Somebody asks for an indirect probe. What is known of the peer by now is told with the answer. */
-  private onAsked(item: IndirectProbe, from: AgentId, now: number): void {
-    const peer = this.beliefs.peers.get(item.peer);
-    if (peer === undefined || !this.beliefs.peers.has(from)) return;
-    const isFirst = this.favours.add(peer.id, from, now + this.directMs);
-    if (peer.changed) this.beliefs.news.correct(peer.id, from, now);
-    if (isFirst) this.beliefs.probe(peer, now);
-  }
-
-  private tellOf(id: AgentId, outcome: "answered" | "unanswered", askers: readonly AgentId[]): void {
+  private onAsked(id: AgentId, from: AgentId, now: number): void {
     const peer = this.beliefs.peers.get(id);
-    if (peer === undefined) return;
-    for (const asker of askers) {
-      this.beliefs.act(this.beliefs.news.withNews(asker, { peer: id, incarnation: peer.incarnation, probe: outcome }));
-    }
+    if (peer !== undefined && this.beliefs.peers.has(from)) this.favours.ask(peer, from, now + this.directMs(peer), now);
   }
 
   /** What came of an indirect probe. An answer is as good as one to this agent; no answer is a finding independent of its own. */
