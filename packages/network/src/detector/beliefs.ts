@@ -38,7 +38,7 @@ export class Beliefs {
   constructor(options: DetectorOptions, handler: SuspicionHandler | null = null) {
     this.options = options;
     this.handler = handler;
-    this.news = new Dissemination(options, this.peers);
+    this.news = new Dissemination(options, this.peers, handler !== null);
     for (const { agentId, incarnation } of options.peers) {
       if (agentId !== options.self) this.addPeer(agentId, incarnation, options.startAt);
     }
@@ -155,6 +155,7 @@ export class Beliefs {
       return;
     }
     this.effects.push({ kind: "alive", peer: peer.id, incarnation, how, was: "dead" });
+    this.news.release(peer.id, now);
     this.news.spread(peer, now, { from: hearsay?.from });
     if (hearsay === undefined || peer.monitored) this.news.catchUp(peer, now);
   }

@@ -1,5 +1,5 @@
 import type { Beliefs } from "./beliefs.ts";
-import { askAgainAt, hear, NEVER, noteAnswer, type Peer, type Phase } from "./peer.ts";
+import { askAgainAt, hear, NEVER, type Peer, type Phase } from "./peer.ts";
 import type { DetectorInput } from "./types.ts";
 
 /*
@@ -30,10 +30,7 @@ export function makeContact(beliefs: Beliefs, input: ContactInput, now: number):
     if (!isSignal(input) && input.incarnation !== null) beliefs.welcome(input.peer, input.incarnation, "probe", now);
     return;
   }
-  if (input.kind === "answered") {
-    beliefs.news.noteRoundTrip(now - input.sentAt);
-    noteAnswer(peer, now - input.sentAt);
-  }
+  if (input.kind === "answered") beliefs.news.noteRoundTrip(now - input.sentAt);
   const incarnation = input.incarnation ?? peer.incarnation;
   if (incarnation < peer.incarnation) return; // [2]
   if (incarnation > peer.incarnation) {

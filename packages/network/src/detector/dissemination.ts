@@ -33,7 +33,7 @@ const QUIET_ROUND_TRIPS = 2;
 const MAX_QUIET_SHARE = 1 / 4;
 /** … nor, in all, than so many times that after the first. */
 const GATHER_QUIETS = 3;
-/** Who does not speak sends one message, whatever it waits: of the least wait only so much, for what is found out at the same moment. */
+/** Where suspicions are told, who does not speak has few messages to save: of the least wait only so much, for what is found out at the same moment. */
 const UNSPOKEN_SHARE = 1 / 4;
 /** Of a round trip that took less than those before it: what it has to say in what they take now. */
 const ROUND_TRIP_GAIN = 1 / 4;
@@ -82,7 +82,7 @@ export class Dissemination {
   private readonly peers: ReadonlyMap<AgentId, Peer>;
   private readonly outbox: GossipOutbox;
   private ownRefutation = 0;
-  private answersTakeMs = 0;
+  private roundTripMs = 0;
   /** null until something changes. */
   private reconcileAt: number | null = null;
   private reconciliations = 0;
@@ -92,21 +92,17 @@ export class Dissemination {
   /** Who could not be reached, and until when nothing is sent there, but to who makes itself heard. */
   private readonly failures = new Map<AgentId, { readonly count: number; readonly at: number; readonly until: number }>();
 
-  constructor(options: DetectorOptions, peers: ReadonlyMap<AgentId, Peer>) {
+  /** `tellsSuspicions`: deaths are news that come one after another, rather than all at once. */
+  constructor(options: DetectorOptions, peers: ReadonlyMap<AgentId, Peer>, tellsSuspicions: boolean) {
     this.options = options;
     this.peers = peers;
-    const speaks = (): boolean => this.segments()?.speaks() ?? false;
+    const speaks = (): boolean => !tellsSuspicions || (this.segments()?.speaks() ?? false);
     this.outbox = createGossipOutbox(spacingOf(options, () => this.roundTripMs, speaks));
   }
 
   /** A peer answered after so long: how busy those are who pass news on. */
   noteRoundTrip(ms: number): void {
-    this.answersTakeMs = Math.max(ms, this.answersTakeMs + ROUND_TRIP_GAIN * (ms - this.answersTakeMs));
-  }
-
-  /** What answers take of late, rather too much than too little; 0 before the first. */
-  get roundTripMs(): number {
-    return this.answersTakeMs;
+    this.roundTripMs = Math.max(ms, this.roundTripMs + ROUND_TRIP_GAIN * (ms - this.roundTripMs));
   }
 
   /** Once all peers are there: what the first news would have to wait for. */
@@ -216,11 +212,13 @@ export class Dissemination {
 
   /** The peer is no suspect any more: it is told what waited for that. */
   release(id: AgentId, now: number): void {
-    for (const entry of this.outbox.take(id)) this.outbox.add(entry, id, now, now);
+    const dueAt = Math.max(now, this.pausedUntil(id) ?? now);
+    for (const entry of this.outbox.take(id)) this.outbox.add(entry, id, dueAt, now);
   }
 
   /** What still waits to be told to the peer is left out by the next flush, since nobody knows it any more. */
   forget(id: AgentId): void {
+    this.drop(id);
     this.failures.delete(id);
     this.segmented = null;
   }

@@ -50,8 +50,6 @@ export interface Peer {
   probedAt: number;
   /** Not heard since `probedAt`. */
   awaited: boolean;
-  /** What its answers take of late, rather too much than too little; 0 before the first. */
-  answersTakeMs: number;
   /** Others monitor it, the stream to it was closed, and whether it is there has not been found out; asked: probes that failed without a refusal. */
   closed: { readonly at: number; asked: number } | null;
   /** Differs from what was known at the start, so somebody new must be told. */
@@ -75,7 +73,6 @@ export const newPeer = (id: AgentId, incarnation: number, now: number): Peer => 
   nextProbeAt: now,
   probedAt: NEVER,
   awaited: false,
-  answersTakeMs: 0,
   closed: null,
   changed: false,
 });
@@ -87,14 +84,6 @@ export function restartSilence(peer: Peer, now: number): void {
   peer.forgivenMs = 0;
   peer.smallForgivenMs = 0;
   peer.awaited = false;
-}
-
-/** Of an answer that took less than those before it: what it has to say in what they take now. */
-const QUICKER_SHARE = 1 / 2;
-
-/** It answered after so long. */
-export function noteAnswer(peer: Peer, ms: number): void {
-  peer.answersTakeMs = Math.max(ms, peer.answersTakeMs + QUICKER_SHARE * (ms - peer.answersTakeMs));
 }
 
 /** The peer itself was heard at `now`. */

@@ -135,7 +135,7 @@ export interface FailureDetector {
   /** Sorted by peer id as given. */
   status(): readonly PeerStatus[];
   /**
-   * Replaces the monitored set. Newly monitored peers are probed at once and get at least three quarters of a timeout. An agent's own suspicion about a peer it no longer
+   * Replaces the monitored set. Newly monitored peers are probed at once and get at least half a timeout. An agent's own suspicion about a peer it no longer
    * monitors is dropped without an effect, as nothing could settle it. RangeError for a peer never heard of.
    */
   monitor(peers: readonly AgentId[], now: number): void;

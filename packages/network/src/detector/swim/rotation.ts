@@ -36,12 +36,19 @@ export function createRotation(self: AgentId, periodMs: number): Rotation {
 
 const HELPERS = 3;
 
-/** Who is asked to probe in this agent's place: spread evenly over the ring of those who are `able`, from another place each `turn`. */
-export function chooseHelpers(self: AgentId, able: readonly Peer[], turn: number): readonly AgentId[] {
-  const ring = ringFrom(
-    self,
-    able.map(({ id }) => id),
-  );
+/**
+ * Who is asked to probe in this agent's place: spread evenly over the ring of those who are `able`, from another place each `turn`. Who is being probed
+ * itself may be as dead; but better one of those than nobody.
+ */
+export function chooseHelpers(
+  self: AgentId,
+  able: readonly Peer[],
+  turn: number,
+  isProbed: (peer: Peer) => boolean,
+): readonly AgentId[] {
+  const free = able.filter((peer) => !isProbed(peer));
+  const ids = (free.length > 0 ? free : able).map(({ id }) => id);
+  const ring = ringFrom(self, ids);
   const count = Math.min(HELPERS, ring.length);
   const stride = Math.floor(ring.length / Math.max(1, count));
   return Array.from({ length: count }, (_, i) => ring[(turn + i * stride) % ring.length] as AgentId);

@@ -24,7 +24,9 @@ export function suspicionMs(confirmations: number, expected: number, minMs: numb
 export function patience({ timeoutMs }: DetectorOptions, beliefs: Beliefs): (peer: Peer) => number {
   return ({ phase }) => {
     const confirmations = phase.name === "suspect" && phase.by !== null ? phase.by.size - 1 : 0;
-    const otherWatchers = Math.max(1, beliefs.monitored.length - 1);
+    // As many as this agent watches watch each: the suspect is none of the living.
+    const alive = beliefs.monitored.filter((peer) => peer.phase.name === "alive").length;
+    const otherWatchers = beliefs.monitored.length === 0 ? beliefs.peers.size : Math.max(1, alive - 1);
     const expected = Math.min(CONFIRMATIONS, beliefs.peers.size - 1, Math.ceil(otherWatchers / 2));
     return suspicionMs(confirmations, expected, timeoutMs * MIN_SUSPICION_SHARE, timeoutMs);
   };

@@ -17,7 +17,7 @@ import { Favours } from "./favours.ts";
 import { isSuspicion, type OpenProbe, openProbe } from "./openProbe.ts";
 import { chooseHelpers, createRotation } from "./rotation.ts";
 import { createLocalHealth, patience } from "./suspicion.ts";
-import { directMs, periodAfter } from "./timing.ts";
+import { AnswerTimes, HASTE_SHARE, HASTE_STEPS, HEARSAY_HASTE_SHARE, periodAfter } from "./timing.ts";
 
 /*
  * SWIM (Das, Gupta, Motivala: "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", DSN 2002) with
@@ -34,13 +34,6 @@ import { directMs, periodAfter } from "./timing.ts";
  * protocol's own, which carry nothing, so that news ride on the indirect ones and travel by gossip.
  */
 
-/** Of the period: who was heard so lately is not probed out of turn when another does not answer … */
-const HASTE_SHARE = 1 / 2;
-/** … nor when others suspect one, which they do long after it fell silent. */
-const HEARSAY_HASTE_SHARE = 1;
-/** So many are probed out of turn at once. */
-const HASTE_STEPS = 3;
-
 /** The `swim` failure detector. */
 export const createSwimDetector = (options: DetectorOptions): FailureDetector => new SwimDetector(options);
 
@@ -52,6 +45,7 @@ class SwimDetector implements FailureDetector {
   private readonly rotation;
   private readonly health = createLocalHealth();
   private readonly favours: Favours;
+  private readonly answers: AnswerTimes;
   private readonly probes = new Map<AgentId, OpenProbe>();
   private newcomers: Peer[] = [];
   private leavesTurnOut = false;
@@ -74,6 +68,7 @@ class SwimDetector implements FailureDetector {
     this.reprieve = new Reprieve(options);
     this.silence = createSilenceRule(intervalMs, timeoutMs, patience(options, this.beliefs));
     this.favours = new Favours(this.beliefs);
+    this.answers = new AnswerTimes(options);
     this.rotation = createRotation(options.self, intervalMs);
     this.beliefs.monitor(options.monitored, startAt);
     this.nextPeriodAt = periodAfter(this.options, startAt - 1);
@@ -100,7 +95,7 @@ class SwimDetector implements FailureDetector {
   }
 
   receive(input: DetectorInput, now: number): DetectorEffect[] {
-    this.dueSince = Math.max(this.dueSince, Math.min(this.nextWakeAt() ?? now, now));
+    this.noteDue(now);
     switch (input.kind) {
       case "gossip":
         for (const item of input.entries) {
@@ -145,6 +140,7 @@ class SwimDetector implements FailureDetector {
   }
 
   monitor(monitored: readonly AgentId[], now: number): void {
+    this.noteDue(now);
     const { peers } = this.beliefs;
     const wasIdle = ![...peers.values()].some((peer) => peer.monitored && peer.phase.name !== "dead");
     this.newcomers.push(...this.beliefs.monitor(monitored, now));
@@ -157,6 +153,7 @@ class SwimDetector implements FailureDetector {
     this.beliefs.forget(peer);
     this.probes.delete(peer);
     this.favours.drop(peer);
+    this.answers.forget(peer);
     this.newcomers = this.newcomers.filter(({ id }) => id !== peer);
     this.wakeAt = undefined;
   }
@@ -166,13 +163,17 @@ class SwimDetector implements FailureDetector {
     return this.beliefs.takeEffects(now);
   }
 
+  private noteDue(now: number): void {
+    this.dueSince = Math.max(this.dueSince, Math.min(this.nextWakeAt() ?? now, now));
+  }
+
   /** How late a tick at `now` would be. */
   private lateness(now: number): number {
     return now - Math.max(this.nextWakeAt() ?? now, this.dueSince);
   }
 
   private directMs(peer: Peer): number {
-    return directMs(this.options, peer, this.beliefs.news.roundTripMs) * this.health.multiplier;
+    return this.answers.waitMs(this.health.multiplier, peer.id);
   }
 
   private beginPeriod(now: number): void {
@@ -259,10 +260,8 @@ class SwimDetector implements FailureDetector {
   }
 
   private chooseHelpers(suspect: Peer): readonly AgentId[] {
-    const able = [...this.beliefs.peers.values()].filter(
-      ({ id, phase }) => id !== suspect.id && phase.name === "alive" && !this.probes.has(id),
-    );
-    return chooseHelpers(this.options.self, able, this.asks++);
+    const able = [...this.beliefs.peers.values()].filter(({ id, phase }) => id !== suspect.id && phase.name === "alive");
+    return chooseHelpers(this.options.self, able, this.asks++, ({ id }) => this.probes.has(id));
   }
 
   private suspect(peer: Peer, doubters: readonly AgentId[], how: DetectedHow, now: number, from?: AgentId): void {
@@ -303,9 +302,10 @@ class SwimDetector implements FailureDetector {
   }
 
   private onContact(input: ContactInput, now: number): void {
-    const before = this.beliefs.peers.get(input.peer)?.phase;
-    makeContact(this.beliefs, input, now);
     const peer = this.beliefs.peers.get(input.peer);
+    const before = peer?.phase;
+    if (peer !== undefined) this.answers.note(peer, input, now);
+    makeContact(this.beliefs, input, now);
     if (peer === undefined) return;
     if (isSignal(input) && peer.phase.name === "dead") this.favours.tell(peer.id, "unanswered");
     if (isSignal(input) && peer.phase !== before && peer.phase.name === "suspect") this.await(peer, "direct", now);
@@ -334,7 +334,7 @@ class SwimDetector implements FailureDetector {
 
   private onAsked(id: AgentId, from: AgentId, now: number): void {
     const peer = this.beliefs.peers.get(id);
-    if (peer !== undefined && this.beliefs.peers.has(from)) this.favours.ask(peer, from, now + this.directMs(peer), now);
+    if (peer !== undefined && this.beliefs.peers.has(from)) this.favours.ask(peer, from, now + this.answers.waitMs(1), now);
   }
 
   /** What came of an indirect probe. An answer is as good as one to this agent; no answer is a finding independent of its own. */
