@@ -9,6 +9,7 @@ import {
   ringFrom,
   type Spacing,
 } from "./gossip.ts";
+import { followPeaks } from "./peaks.ts";
 import { newsOf, type Peer, type PhaseName } from "./peer.ts";
 import { Segments } from "./segments.ts";
 import type { DetectorEffect, DetectorOptions, GossipEntry, GossipItem, IndirectProbe } from "./types.ts";
@@ -102,7 +103,7 @@ export class Dissemination {
 
   /** A peer answered after so long: how busy those are who pass news on. */
   noteRoundTrip(ms: number): void {
-    this.roundTripMs = Math.max(ms, this.roundTripMs + ROUND_TRIP_GAIN * (ms - this.roundTripMs));
+    this.roundTripMs = followPeaks(this.roundTripMs, ms, ROUND_TRIP_GAIN);
   }
 
   /** Once all peers are there: what the first news would have to wait for. */
@@ -205,20 +206,20 @@ export class Dissemination {
     }
   }
 
-  /** The peer is dead: what waited for it is not told. */
+  /** The peer is dead: what was withheld from it is not told. */
   drop(id: AgentId): void {
-    this.outbox.take(id);
+    this.outbox.takeWithheld(id);
   }
 
-  /** The peer is no suspect any more: it is told what waited for that. */
+  /** The peer is no suspect any more: it is told what was withheld from it. */
   release(id: AgentId, now: number): void {
     const dueAt = Math.max(now, this.pausedUntil(id) ?? now);
-    for (const entry of this.outbox.take(id)) this.outbox.add(entry, id, dueAt, now);
+    for (const entry of this.outbox.takeWithheld(id)) this.outbox.add(entry, id, dueAt, now);
   }
 
-  /** What still waits to be told to the peer is left out by the next flush, since nobody knows it any more. */
+  /** Nobody knows the peer any more: what still waits to be told to it is not. */
   forget(id: AgentId): void {
-    this.drop(id);
+    this.outbox.take(id);
     this.failures.delete(id);
     this.segmented = null;
   }

@@ -40,7 +40,7 @@ export interface Spacing {
 
 /** News waiting to be sent. The first goes at once; what follows soon after travels together. */
 export interface GossipOutbox {
-  /** To go at `dueAt`, or sooner, with other news for the same target; infinite: only with those, or not at all. */
+  /** To go at `dueAt`, or sooner, with other news for the same target; infinite: withheld, until something else goes there. */
   add(entry: GossipEntry, to: AgentId, dueAt: number, now: number): void;
   /** When `flush` has something to do; null = nothing waits. */
   dueAt(): number | null;
@@ -48,6 +48,8 @@ export interface GossipOutbox {
   flush(now: number, reachable: (id: AgentId) => boolean): DetectorEffect[];
   /** What waits for this target, taken out: it travels with something else. */
   take(target: AgentId): readonly GossipEntry[];
+  /** The same where it is withheld; else none, and left there. */
+  takeWithheld(target: AgentId): readonly GossipEntry[];
 }
 
 interface Waiting {
@@ -74,6 +76,11 @@ export function createGossipOutbox({ eachMs, minMs, maxMs, quietMs, gatherQuiets
     if (gathered === null) return notBefore;
     const quiet = quietMs();
     return Math.max(notBefore, Math.min(gathered.last + quiet, gathered.since + gatherQuiets * quiet));
+  };
+  const take = (target: AgentId): readonly GossipEntry[] => {
+    const news = waiting.get(target)?.news ?? [];
+    waiting.delete(target);
+    return news;
   };
   return {
     add(entry, to, dueAt, now) {
@@ -107,11 +114,8 @@ export function createGossipOutbox({ eachMs, minMs, maxMs, quietMs, gatherQuiets
       if (messages > 0) notBefore = now + Math.min(maxMs, Math.max(minMs, messages * eachMs));
       return [...batches.values()].map(({ to, entries }) => ({ kind: "gossip", to, entries }));
     },
-    take(target) {
-      const news = waiting.get(target)?.news ?? [];
-      waiting.delete(target);
-      return news;
-    },
+    take,
+    takeWithheld: (target) => (waiting.get(target)?.dueAt === Number.POSITIVE_INFINITY ? take(target) : []),
   };
 }
 

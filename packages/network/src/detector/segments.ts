@@ -6,7 +6,8 @@ import type { PhaseName } from "./peer.ts";
  * Who tells whom where there are many, everybody can be sent to, and nobody joins or leaves. The ring of ids is cut into about √N segments of
  * about √N ids; for each speaks the first of it that lives. Who finds something out tells its speaker, a speaker tells the other speakers and
  * its own segment: three hops and about N messages a piece of news (doubling steps around the ring take log2 N hops and N log2 N
- * messages), and what several find out at once is put together on the way. Whoever is suspect is passed over, and told all the same (where suspicions are told, as soon as it is found to live).
+ * messages), and what several find out at once is put together on the way. Whoever is suspect is passed over, and told all the same
+ * (where suspicions are told, as soon as it is found to live).
  */
 export class Segments {
   private readonly segments: readonly (readonly AgentId[])[];
@@ -69,7 +70,10 @@ export class Segments {
     return speaker === this.self ? this.targets().filter((other) => other !== id) : [speaker];
   }
 
-  /** Whom to tell all there is, since one has died, or is suspected, who may have kept something to itself: whoever speaks in its place; all, who does so now. */
+  /**
+   * Whom to tell all there is, since one has died, or is suspected, who may have kept something to itself: whoever speaks in its place; all, who
+   * does so now.
+   */
   heirsOf(lost: AgentId): readonly AgentId[] {
     const own = this.places.get(this.self) ?? 0;
     const concerns = this.places.get(lost) === own || this.speakersOf(own).at(-1) === this.self;

@@ -1,5 +1,6 @@
 import type { AgentId } from "@failstorm/core";
 import type { ContactInput } from "../contact.ts";
+import { followPeaks } from "../peaks.ts";
 import type { Peer } from "../peer.ts";
 import type { DetectorOptions } from "../types.ts";
 
@@ -16,6 +17,7 @@ export const HASTE_SHARE = 1 / 2;
 export const HEARSAY_HASTE_SHARE = 1;
 /** So many are probed out of turn at once. */
 export const HASTE_STEPS = 3;
+
 /** Of an answer that took less than those before it: what it has to say in what they take now, for all peers and for one, which is asked more rarely. */
 const QUICKER_SHARE = 1 / 4;
 const OWN_QUICKER_SHARE = 1 / 2;
@@ -37,9 +39,8 @@ export class AnswerTimes {
     if (input.incarnation !== null && input.incarnation !== incarnation) this.forget(id);
     if (input.kind !== "answered" || phase.name === "dead") return;
     const ms = Math.min(now - input.sentAt, this.maxMs);
-    const before = this.ofPeers.get(id) ?? 0;
-    this.ofPeers.set(id, Math.max(ms, before + OWN_QUICKER_SHARE * (ms - before)));
-    if (phase.name === "alive") this.ofAllMs = Math.max(ms, this.ofAllMs + QUICKER_SHARE * (ms - this.ofAllMs));
+    this.ofPeers.set(id, followPeaks(this.ofPeers.get(id) ?? 0, ms, OWN_QUICKER_SHARE));
+    if (phase.name === "alive") this.ofAllMs = followPeaks(this.ofAllMs, ms, QUICKER_SHARE);
   }
 
   forget(peer: AgentId): void {
