@@ -5,6 +5,7 @@ import {
   type DetectorEffect,
   type FailureDetector,
   type GossipItem,
+  GossipLanes,
   type MembershipView,
   type PeerStatus,
   recordDetection,
@@ -50,6 +51,7 @@ export class Membership {
   private gathered: Change[] = [];
   private gatherTimes = 1;
   private readonly gathering: Lull;
+  private readonly lanes: GossipLanes;
   private detector: FailureDetector | null = null;
   private readonly options: {
     readonly self: AgentId;
@@ -61,8 +63,8 @@ export class Membership {
     readonly probe: (peer: AgentId, live: boolean) => Promise<{ incarnation: number | null } | "refused">;
     /** Shakes hands with somebody who answers for a dead peer, to learn which incarnation it is; reports it as heard. */
     readonly identify: (peer: AgentId) => void;
-    /** Sends the same to several; answers with those it did not reach. */
-    readonly gossip: (to: readonly AgentId[], entries: readonly GossipItem[]) => Promise<readonly AgentId[]>;
+    /** Rejects when it did not arrive. */
+    readonly gossip: (to: AgentId, entries: readonly GossipItem[]) => Promise<unknown>;
     /** A newer incarnation says where it can be reached. */
     readonly register: (from: Sender) => void;
     /** Signs that this peer will fail; the view is the same. */
@@ -76,6 +78,7 @@ export class Membership {
   constructor(options: Membership["options"]) {
     this.options = options;
     this.gathering = new Lull(options.clock, () => this.followDeaths());
+    this.lanes = new GossipLanes(options.gossip, (to, entries) => this.feed({ kind: "undelivered", to, entries }));
   }
 
   get view(): MembershipView {
@@ -188,7 +191,7 @@ export class Membership {
         return;
       case "gossip":
         // Each by itself: who does not answer keeps nobody from learning that another could not be reached.
-        for (const to of effect.to) void this.gossip([to], effect.entries);
+        for (const to of effect.to) this.lanes.carry(to, effect.entries);
         return;
       case "standby": {
         const { peer, incarnation: peerInc, reason, score } = effect;
@@ -248,10 +251,6 @@ export class Membership {
     const waiters = this.changeWaiters;
     this.changeWaiters = new Set();
     for (const waiter of waiters) waiter();
-  }
-
-  private async gossip(to: readonly AgentId[], entries: readonly GossipItem[]): Promise<void> {
-    for (const unreached of await this.options.gossip(to, entries)) this.feed({ kind: "undelivered", to: unreached, entries });
   }
 
   private async probe(peer: AgentId): Promise<void> {

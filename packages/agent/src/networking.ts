@@ -15,6 +15,7 @@ import {
   createFailureDetector,
   type HomeTools,
   isCloserSuccessor,
+  isNews,
   type MembershipView,
   neighbours,
   nextHops,
@@ -106,6 +107,12 @@ const probePhases =
     return prng.fork(`probe/${self.agentId}/${self.incarnation}${whom}`).next() * spec.config.network.heartbeatIntervalMs;
   };
 
+/**
+ * So many timeouts of the detector a message with news is waited for. Who is dead is found out sooner, which ends the waiting; who is only late gets it
+ * none the sooner for being sent it again, and all that is sent in vain makes all later.
+ */
+const GOSSIP_TIMEOUTS = 3;
+
 interface MembershipListeners {
   readonly onDoubt: Membership["options"]["onDoubt"];
   readonly onLoss: () => void;
@@ -166,19 +173,15 @@ function createMembership(
       });
     },
     probe: async (peer, live) => ((await closed.isGone(peer)) ? "refused" : ask(peer, live)),
-    gossip: async (to, entries) => {
-      const request = { op: "gossip", entries: [...entries] } as const;
-      // Indirect probes are asked for when a peer's life is in doubt.
-      const cause = entries.some((entry) => "probe" in entry) ? "excess_heartbeat" : "ledger";
-      const replies = await withTimeout(clock, heartbeatTimeoutMs, (signal) =>
-        messenger().askAll(
-          to.map((agentId) => ({ agentId, request })),
-          // Where others than the links are monitored, probes keep to no link, and news do neither.
-          { kind: "gossip", cause, signal, direct: topology.isOverlay },
+    gossip: (agentId, entries) =>
+      withTimeout(clock, heartbeatTimeoutMs * GOSSIP_TIMEOUTS, (signal) =>
+        messenger().ask(
+          { agentId, request: { op: "gossip", entries: [...entries] } },
+          // Indirect probes are asked for when a peer's life is in doubt. Where others than the links are monitored, probes keep to no link, and news
+          // do neither.
+          { kind: "gossip", cause: entries.every(isNews) ? "ledger" : "excess_heartbeat", signal, direct: topology.isOverlay },
         ),
-      );
-      return to.filter((agentId) => replies.get(agentId)?.ok !== true);
-    },
+      ),
   });
   return membership;
 }

@@ -1,6 +1,7 @@
 export { type Backoff, createBackoff } from "./backoff.ts";
 export { createFailureDetector } from "./detector/create.ts";
-export { decodeGossip } from "./detector/gossip.ts";
+export { decodeGossip, isNews } from "./detector/gossip.ts";
+export { GossipLanes } from "./detector/gossipLanes.ts";
 export { createHeartbeatDetector } from "./detector/heartbeat.ts";
 export { roundsLeftOut } from "./detector/reprieve.ts";
 export type {

@@ -4,6 +4,7 @@ import {
   createGossipOutbox,
   fingersOf,
   type GossipOutbox,
+  isNews,
   MAX_FLOOD,
   nextAlive,
   ringFrom,
@@ -197,8 +198,8 @@ export class Dissemination {
     this.failures.set(to, { count, at: now, until: isSame ? former.until : now + pauseMs });
     const standIns = this.standInsFor(to);
     for (const entry of entries) {
-      const current = "probe" in entry ? null : this.currentNews(entry.peer);
-      if ("probe" in entry || current === null) continue;
+      const current = isNews(entry) ? this.currentNews(entry.peer) : null;
+      if (!isNews(entry) || current === null) continue;
       const news = compareNews(entry, current) < 0 ? current : entry;
       this.tell(news, [to], now);
       const others = standIns.filter((id) => id !== news.peer);

@@ -22,6 +22,8 @@ function decodeItem(value: unknown): GossipItem | null {
   return state === "suspect" && typeof by === "string" ? { peer, incarnation, refutation, state, by } : null;
 }
 
+export const isNews = (item: GossipItem): item is GossipEntry => !("probe" in item);
+
 /** What detectors send each other, as it came over the network; what is none of it is left out. */
 export const decodeGossip = (values: readonly unknown[]): GossipItem[] =>
   values.map(decodeItem).filter((item): item is GossipItem => item !== null);
@@ -58,7 +60,7 @@ interface Waiting {
 }
 
 /** The news with `entry` among them, without what it makes obsolete; suspicions by different agents stand side by side. */
-function withEntry(news: readonly GossipEntry[], entry: GossipEntry): readonly GossipEntry[] {
+export function addNews(news: readonly GossipEntry[], entry: GossipEntry): readonly GossipEntry[] {
   const obsolete = (other: GossipEntry): boolean => other.peer === entry.peer && compareNews(other, entry) < 0;
   const covers = (other: GossipEntry): boolean => {
     const order = compareNews(other, entry);
@@ -89,7 +91,7 @@ export function createGossipOutbox({ eachMs, minMs, maxMs, quietMs, gatherQuiets
         gathered.last = now;
       }
       const present = waiting.get(to) ?? { dueAt, news: [] };
-      waiting.set(to, { dueAt: Math.min(dueAt, present.dueAt), news: withEntry(present.news, entry) });
+      waiting.set(to, { dueAt: Math.min(dueAt, present.dueAt), news: addNews(present.news, entry) });
     },
     dueAt() {
       if (waiting.size === 0) return null;

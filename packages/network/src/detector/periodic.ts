@@ -1,6 +1,7 @@
 import type { AgentId } from "@failstorm/core";
 import { Beliefs } from "./beliefs.ts";
 import { askClosedAgain, confirmClosed, isSignal, makeContact, saysNothing } from "./contact.ts";
+import { isNews } from "./gossip.ts";
 import { askAgainAt, NEVER, type Peer } from "./peer.ts";
 import { Reprieve } from "./reprieve.ts";
 import { createSilenceRule, type SilenceRule } from "./silence.ts";
@@ -67,7 +68,7 @@ export class PeriodicDetector implements FailureDetector {
   receive(input: DetectorInput, now: number): DetectorEffect[] {
     switch (input.kind) {
       case "gossip":
-        for (const item of input.entries) if (!("probe" in item)) this.beliefs.hearNews(item, input.from, now);
+        for (const item of input.entries) if (isNews(item)) this.beliefs.hearNews(item, input.from, now);
         break;
       case "undelivered":
         this.beliefs.news.undelivered(input.to, input.entries, now);

@@ -1,6 +1,7 @@
 import type { AgentId, Cancel, Clock, DetectorKind, Prng } from "@failstorm/core";
 import { createFailureDetector } from "../detector/create.ts";
-import { ringFrom } from "../detector/gossip.ts";
+import { isNews, ringFrom } from "../detector/gossip.ts";
+import { GossipLanes } from "../detector/gossipLanes.ts";
 import type { DetectorEffect, DetectorInput, FailureDetector, GossipItem } from "../detector/types.ts";
 import type { NetworkLogger } from "../logger.ts";
 import type { Sender } from "../messaging/receiver.ts";
@@ -32,7 +33,7 @@ export function permittedGossip(
   sender: Sender,
   { policy, log }: { readonly policy: Policy; readonly log: NetworkLogger },
 ): readonly GossipItem[] {
-  const permitted = items.filter((item) => "probe" in item || maySendFor(policy, sender, "Registration", item.peer));
+  const permitted = items.filter((item) => !isNews(item) || maySendFor(policy, sender, "Registration", item.peer));
   if (permitted.length < items.length) log("warning", "gossip was refused", { peer: sender.agentId, role: sender.role });
   return permitted;
 }
@@ -49,9 +50,11 @@ export class Watch {
   private readonly known = new Set<AgentId>();
   private monitored: readonly AgentId[] = [];
   private isMonitorQueued = false;
+  private readonly lanes: GossipLanes;
 
   constructor(options: WatchOptions) {
     this.options = options;
+    this.lanes = new GossipLanes(options.tell, (to, entries) => this.feed({ kind: "undelivered", to, entries }));
   }
 
   start(): void {
@@ -188,7 +191,7 @@ export class Watch {
         void this.probe(effect.peer);
         return;
       case "gossip":
-        for (const peer of effect.to) void this.tell(peer, effect.entries);
+        for (const peer of effect.to) this.lanes.carry(peer, effect.entries);
         return;
       case "suspect":
       case "standby":
@@ -218,14 +221,6 @@ export class Watch {
       this.feed({ kind: "answered", peer, incarnation, sentAt });
     } catch (error) {
       this.feed({ kind: "unanswered", peer, refused: (error as { code?: unknown }).code === "refused", sentAt });
-    }
-  }
-
-  private async tell(peer: AgentId, items: readonly GossipItem[]): Promise<void> {
-    try {
-      await this.options.tell(peer, items);
-    } catch {
-      this.feed({ kind: "undelivered", to: peer, entries: items });
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { AgentId } from "@failstorm/core";
 import { Beliefs } from "../beliefs.ts";
 import { askClosedAgain, confirmClosed, type ContactInput, isSignal, makeContact, saysNothing } from "../contact.ts";
+import { isNews } from "../gossip.ts";
 import { askAgainAt, NEVER, type Peer, restartSilence } from "../peer.ts";
 import { Reprieve } from "../reprieve.ts";
 import { createSilenceRule, type SilenceRule } from "../silence.ts";
@@ -99,14 +100,14 @@ class SwimDetector implements FailureDetector {
     switch (input.kind) {
       case "gossip":
         for (const item of input.entries) {
-          if (!("probe" in item)) this.beliefs.hearNews(item, input.from, now);
+          if (isNews(item)) this.beliefs.hearNews(item, input.from, now);
           else if (item.probe === "asked") this.onAsked(item.peer, input.from, now);
           else this.onTold(item, input.from, now);
         }
         break;
       case "undelivered":
         this.beliefs.news.undelivered(input.to, input.entries, now);
-        for (const item of input.entries) if ("probe" in item && item.probe === "asked") this.onUnasked(item.peer, input.to, now);
+        for (const item of input.entries) if (!isNews(item) && item.probe === "asked") this.onUnasked(item.peer, input.to, now);
         break;
       case "unanswered":
         this.onUnanswered(input, now);
