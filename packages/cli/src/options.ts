@@ -105,7 +105,7 @@ const NETWORK: readonly ConfigOption[] = [
   {
     flags: "--heartbeat-timeout <s>",
     key: "network.heartbeat_timeout",
-    help: `silence that means death (default: ${s(network.heartbeat_timeout)})`,
+    help: "silence that means death (default: 3 s; of swim, 3 times the interval)",
   },
   {
     flags: "--detector <kind>",

@@ -112,6 +112,16 @@ describe("defaults", () => {
     const thinking = await load({ set: ["tasks.think_time=0.5"] });
     expect(thinking.config.tasks.attemptTimeoutMs).toBe(6500);
   });
+
+  it("follow what is given: the timeout of swim is three periods, that of the others is not", async () => {
+    const half = ["network.heartbeat_interval=0.5"];
+    const timeoutOf = async (...set: string[]): Promise<number> => (await load({ set })).config.network.heartbeatTimeoutMs;
+    expect(await timeoutOf("network.detector=swim")).toBe(3000);
+    expect(await timeoutOf("network.detector=swim", ...half)).toBe(1500);
+    expect(await timeoutOf("network.detector=swim", "network.heartbeat_timeout=4", ...half)).toBe(4000);
+    expect(await timeoutOf(...half)).toBe(3000);
+    expect(await timeoutOf("network.detector=phi-accrual", ...half)).toBe(3000);
+  });
 });
 
 describe("layers", () => {

@@ -8,6 +8,16 @@ export type TopologyKind = "mesh" | "ring" | "star" | "custom";
 export type FaultKind = "sigkill" | "sigstop" | "sigterm";
 export type DetectorKind = "heartbeat" | "phi-accrual" | "swim";
 
+const TIMEOUT_MS = 3000;
+const SWIM_TIMEOUT_PERIODS = 3;
+
+/**
+ * The timeout where none was given, ms. Swim counts in protocol periods, as its paper does (Das et al., DSN 2002, §4.2: a suspicion's timeout) and
+ * implementations of it do (memberlist: a multiple of the probe interval), so that both follow from one number.
+ */
+export const defaultTimeoutMs = (detector: DetectorKind, intervalMs: number): number =>
+  detector === "swim" ? SWIM_TIMEOUT_PERIODS * intervalMs : TIMEOUT_MS;
+
 /** Hidden switches that break one mechanism each, to prove that a measure notices. */
 export const MUTANTS = ["takeover-off", "ledger-off", "retry-off", "drop-orphans"] as const;
 export type Mutant = (typeof MUTANTS)[number];

@@ -2,7 +2,7 @@
  * Every default, in the units of the configuration file (times in seconds). `auto` values depend on others:
  * fault_time = runtime / 2; warmup = fault_time / 2; restart_after = 20 s, or a third of the time that is left if that is less (never of sigstop);
  * recovery_duration = to the end; cycle_interval = what is left after the first fault, shared evenly;
- * redundancy_level = 1 (0 for a single agent); attempt_timeout = 4 s, or 13 mean think times if that is more; where a model
+ * heartbeat_timeout = 3 s, or 3 periods of swim; redundancy_level = 1 (0 for a single agent); attempt_timeout = 4 s, or 13 mean think times if that is more; where a model
  * thinks, the time for one request to it if that is more.
  */
 export const DEFAULTS = {
@@ -32,7 +32,7 @@ export const DEFAULTS = {
     base_port: 9000,
     connection_timeout: 10,
     heartbeat_interval: 1,
-    heartbeat_timeout: 3,
+    heartbeat_timeout: "auto",
     detector: "heartbeat",
     monitors: "auto",
     transport_signals: false,

@@ -92,7 +92,9 @@ const networkSchema = z.strictObject({
   base_port: integer(0, 65_535, "9000 (0 = any free port)").default(network.base_port),
   connection_timeout: seconds(0.01, 600, "10").default(network.connection_timeout),
   heartbeat_interval: seconds(0.01, 600, "1").default(network.heartbeat_interval),
-  heartbeat_timeout: seconds(0.01, 3600, "3").default(network.heartbeat_timeout),
+  heartbeat_timeout: wordOr(["auto"], seconds(0.01, 3600, "3"), "seconds above 0, for example 3").default(
+    network.heartbeat_timeout,
+  ),
   detector: choice(["heartbeat", "phi-accrual", "swim"]).default(network.detector),
   monitors: wordOr(["auto", "all"], integer(1, 999, "3"), "a number of ring successors from 1 to 999, for example 3").default(
     network.monitors,

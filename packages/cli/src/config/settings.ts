@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import { InputError } from "@failstorm/core";
+import { defaultTimeoutMs, InputError } from "@failstorm/core";
 import { ATTEMPT_TIMEOUT_SECONDS, ATTEMPT_TIMEOUT_THINK_TIMES, DEFAULTS, RESTART_AFTER_SECONDS } from "./defaults.ts";
 import { type Entry, nameEntry } from "./entry.ts";
 import { parseSettings, type Settings } from "./schema.ts";
@@ -24,7 +24,10 @@ export interface ResolvedSettings extends Omit<Settings, "scenario" | "network" 
   };
   /** Whether the seed was given, not drawn. */
   readonly seedGiven: boolean;
-  readonly network: Omit<Settings["network"], "redundancy_level"> & { readonly redundancy_level: number };
+  readonly network: Omit<Settings["network"], "redundancy_level" | "heartbeat_timeout"> & {
+    readonly redundancy_level: number;
+    readonly heartbeat_timeout: number;
+  };
   readonly tasks: Omit<Settings["tasks"], "attempt_timeout"> & { readonly attempt_timeout: number };
 }
 
@@ -91,6 +94,10 @@ export function fillIn(
     },
     network: {
       ...network,
+      heartbeat_timeout:
+        network.heartbeat_timeout === "auto"
+          ? defaultTimeoutMs(network.detector, network.heartbeat_interval * 1000) / 1000
+          : network.heartbeat_timeout,
       redundancy_level: network.redundancy_level === "auto" ? Math.min(1, scenario.agent_count - 1) : network.redundancy_level,
     },
     tasks: {

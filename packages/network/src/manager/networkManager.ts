@@ -49,7 +49,7 @@ class NetworkManager implements AgentNetworkManager {
   constructor(options: NetworkOptions) {
     const { self, clock, log, transport, policy = DEFAULT_POLICY } = options;
     this.options = options;
-    this.timing = completeTiming(options.timing);
+    this.timing = completeTiming(options.timing, options.detector);
     const { removeAfterMs, connectTimeoutMs, requestTimeoutMs } = this.timing;
     // Silence is the detector's business; the registry only forgets the dead.
     this.registry = createAgentRegistry({ inactiveAfterMs: null, removeAfterMs });

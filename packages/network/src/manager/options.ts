@@ -1,4 +1,4 @@
-import { type AgentId, type Clock, type DetectorKind, InputError, type Prng } from "@failstorm/core";
+import { type AgentId, type Clock, type DetectorKind, defaultTimeoutMs, InputError, type Prng } from "@failstorm/core";
 import type { NetworkLogger } from "../logger.ts";
 import type { MessagingLimits } from "../messaging/messagePassing.ts";
 import type { ConflictResolver } from "../state/resolve.ts";
@@ -46,6 +46,7 @@ export interface NetworkOptions {
 
 export interface NetworkTiming {
   readonly heartbeatIntervalMs: number;
+  /** Default 3 s; of swim, three intervals. */
   readonly heartbeatTimeoutMs: number;
   /** Between two rounds of anti-entropy, of states and of who there is, each with one other agent. */
   readonly syncIntervalMs: number;
@@ -58,9 +59,8 @@ export interface NetworkTiming {
   readonly removeAfterMs: number;
 }
 
-const DEFAULT_TIMING: NetworkTiming = {
+const DEFAULT_TIMING: Omit<NetworkTiming, "heartbeatTimeoutMs"> = {
   heartbeatIntervalMs: 1_000,
-  heartbeatTimeoutMs: 3_000,
   syncIntervalMs: 5_000,
   cleanupIntervalMs: 10_000,
   connectTimeoutMs: 5_000,
@@ -72,8 +72,9 @@ const DEFAULT_TIMING: NetworkTiming = {
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Defaults filled in. Throws InputError for times that no timer can wait. */
-export function completeTiming(timing: Partial<NetworkTiming> = {}): NetworkTiming {
-  const complete = { ...DEFAULT_TIMING, ...timing };
+export function completeTiming(timing: Partial<NetworkTiming> = {}, detector: DetectorKind = "heartbeat"): NetworkTiming {
+  const { heartbeatIntervalMs = DEFAULT_TIMING.heartbeatIntervalMs } = timing;
+  const complete = { ...DEFAULT_TIMING, heartbeatTimeoutMs: defaultTimeoutMs(detector, heartbeatIntervalMs), ...timing };
   for (const [name, ms] of Object.entries(complete)) {
     const mostMs = name === "removeAfterMs" ? Number.POSITIVE_INFINITY : MAX_TIMER_MS;
     if (!(ms > 0 && ms <= mostMs))
