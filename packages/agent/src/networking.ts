@@ -144,6 +144,7 @@ function createMembership(
   const membership = new Membership({
     self: self.agentId,
     clock,
+    intervalMs: heartbeatIntervalMs,
     recorder,
     registry,
     register,

@@ -19,6 +19,8 @@ export interface SuspicionHandler {
   /** Somebody suspects what is believed of the peer at this very refutation. */
   suspected(peer: Peer, by: AgentId, from: AgentId, now: number): void;
   selfSuspected(): void;
+  /** A suspicion was found false so long after it began; so was a death, if that was about as long ago at the most as a suspicion lasts. */
+  refuted(afterMs: number): void;
 }
 
 /**
@@ -127,6 +129,9 @@ export class Beliefs {
     peer.phase = { name: "alive" };
     if (phase.name === "suspect" && phase.by === null) return;
     this.news.release(peer.id, now);
+    // Who comes back later was stopped, or cut off.
+    if (phase.name === "suspect" || now - phase.declaredAt <= this.options.timeoutMs)
+      this.handler?.refuted(now - peer.silentSince);
     restartSilence(peer, now);
     if (phase.name === "dead") peer.nextProbeAt = now + this.options.intervalMs;
     if (news === undefined) peer.refutation += 1;

@@ -54,7 +54,13 @@ export class Watch {
 
   constructor(options: WatchOptions) {
     this.options = options;
-    this.lanes = new GossipLanes(options.tell, (to, entries) => this.feed({ kind: "undelivered", to, entries }));
+    this.lanes = new GossipLanes({
+      clock: options.clock,
+      intervalMs: options.intervalMs,
+      send: options.tell,
+      late: (to, entries) => this.feed({ kind: "late", to, entries }),
+      undelivered: (to, entries) => this.feed({ kind: "undelivered", to, entries }),
+    });
   }
 
   start(): void {

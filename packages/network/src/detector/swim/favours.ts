@@ -1,6 +1,5 @@
 import type { AgentId } from "@failstorm/core";
 import type { Beliefs } from "../beliefs.ts";
-import type { Peer } from "../peer.ts";
 import type { IndirectProbe } from "../types.ts";
 
 interface Favour {
@@ -19,13 +18,12 @@ export class Favours {
   }
 
   /** Somebody asks for an indirect probe, and waits for it until then. What is known of the peer by now is told with the answer. */
-  ask(peer: Peer, asker: AgentId, until: number, now: number): void {
-    const isFirst = !this.open.some((favour) => favour.peer === peer.id);
-    this.open = [
-      ...this.open.filter((favour) => favour.peer !== peer.id || favour.asker !== asker),
-      { peer: peer.id, asker, until },
-    ];
-    if (peer.changed) this.beliefs.news.correct(peer.id, asker, now);
+  ask(id: AgentId, asker: AgentId, until: number, now: number): void {
+    const peer = this.beliefs.peers.get(id);
+    if (peer === undefined || !this.beliefs.peers.has(asker)) return;
+    const isFirst = !this.open.some((favour) => favour.peer === id);
+    this.open = [...this.open.filter((favour) => favour.peer !== id || favour.asker !== asker), { peer: id, asker, until }];
+    if (peer.changed) this.beliefs.news.correct(id, asker, now);
     if (isFirst) this.beliefs.probe(peer, now);
   }
 

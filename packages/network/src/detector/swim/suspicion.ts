@@ -20,15 +20,45 @@ export function suspicionMs(confirmations: number, expected: number, minMs: numb
   return Math.max(minMs, maxMs - share * (maxMs - minMs));
 }
 
+/** Of a false suspicion: so many times what it took to be refuted, later ones last at the least, … */
+const REFUTATION_TIMES = 2;
+/** … but no longer than so many timeouts. */
+const MAX_TIMEOUTS = 2;
+/** With each period it has less to say. */
+const REMEMBERED_SHARE = 15 / 16;
+
+/**
+ * How long it takes of late until a false suspicion is refuted. Who was wrong waits longer the next time (Chandra, Toueg: "Unreliable failure detectors
+ * for reliable distributed systems", JACM 1996, fig. 10: so false suspicions come to an end), and forgets it in time.
+ */
+export class RefutationTimes {
+  private recentMs = 0;
+
+  note(ms: number): void {
+    this.recentMs = Math.max(this.recentMs, ms);
+  }
+
+  fade(): void {
+    this.recentMs *= REMEMBERED_SHARE;
+  }
+
+  /** The least that a suspicion lasts; ms. */
+  leastMs(timeoutMs: number): number {
+    const learntMs = Math.min(REFUTATION_TIMES * this.recentMs, MAX_TIMEOUTS * timeoutMs);
+    return Math.max(timeoutMs * MIN_SUSPICION_SHARE, learntMs);
+  }
+}
+
 /** How long the suspicion of a peer lasts by what is known now; ms. */
-export function patience({ timeoutMs }: DetectorOptions, beliefs: Beliefs): (peer: Peer) => number {
+export function patience({ timeoutMs }: DetectorOptions, beliefs: Beliefs, times: RefutationTimes): (peer: Peer) => number {
   return ({ phase }) => {
     const confirmations = phase.name === "suspect" && phase.by !== null ? phase.by.size - 1 : 0;
     // As many as this agent watches watch each: the suspect is none of the living.
     const alive = beliefs.monitored.filter((peer) => peer.phase.name === "alive").length;
     const otherWatchers = beliefs.monitored.length === 0 ? beliefs.peers.size : Math.max(1, alive - 1);
     const expected = Math.min(CONFIRMATIONS, beliefs.peers.size - 1, Math.ceil(otherWatchers / 2));
-    return suspicionMs(confirmations, expected, timeoutMs * MIN_SUSPICION_SHARE, timeoutMs);
+    const leastMs = times.leastMs(timeoutMs);
+    return suspicionMs(confirmations, expected, leastMs, Math.max(leastMs, timeoutMs));
   };
 }
 

@@ -17,7 +17,7 @@ import type {
 import { Favours } from "./favours.ts";
 import { isSuspicion, type OpenProbe, openProbe } from "./openProbe.ts";
 import { chooseHelpers, createRotation } from "./rotation.ts";
-import { createLocalHealth, patience } from "./suspicion.ts";
+import { createLocalHealth, patience, RefutationTimes } from "./suspicion.ts";
 import { AnswerTimes, HASTE_SHARE, HASTE_STEPS, HEARSAY_HASTE_SHARE, periodAfter } from "./timing.ts";
 
 /*
@@ -47,6 +47,7 @@ class SwimDetector implements FailureDetector {
   private readonly health = createLocalHealth();
   private readonly favours: Favours;
   private readonly answers: AnswerTimes;
+  private readonly refutations = new RefutationTimes();
   private readonly probes = new Map<AgentId, OpenProbe>();
   private newcomers: Peer[] = [];
   private leavesTurnOut = false;
@@ -65,9 +66,10 @@ class SwimDetector implements FailureDetector {
     this.beliefs = new Beliefs(options, {
       suspected: (peer, by, from, now) => this.onSuspicion(peer, by, from, now),
       selfSuspected: () => this.health.worse(),
+      refuted: (afterMs) => this.refutations.note(afterMs),
     });
     this.reprieve = new Reprieve(options);
-    this.silence = createSilenceRule(intervalMs, timeoutMs, patience(options, this.beliefs));
+    this.silence = createSilenceRule(intervalMs, timeoutMs, patience(options, this.beliefs, this.refutations));
     this.favours = new Favours(this.beliefs);
     this.answers = new AnswerTimes(options);
     this.rotation = createRotation(options.self, intervalMs);
@@ -101,13 +103,15 @@ class SwimDetector implements FailureDetector {
       case "gossip":
         for (const item of input.entries) {
           if (isNews(item)) this.beliefs.hearNews(item, input.from, now);
-          else if (item.probe === "asked") this.onAsked(item.peer, input.from, now);
+          else if (item.probe === "asked") this.favours.ask(item.peer, input.from, now + this.answers.waitMs(1), now);
           else this.onTold(item, input.from, now);
         }
         break;
+      case "late":
       case "undelivered":
-        this.beliefs.news.undelivered(input.to, input.entries, now);
-        for (const item of input.entries) if (!isNews(item) && item.probe === "asked") this.onUnasked(item.peer, input.to, now);
+        this.beliefs.news[input.kind](input.to, input.entries, now);
+        if (input.kind === "undelivered")
+          for (const item of input.entries) if (!isNews(item) && item.probe === "asked") this.onUnasked(item.peer, input.to, now);
         break;
       case "unanswered":
         this.onUnanswered(input, now);
@@ -184,6 +188,7 @@ class SwimDetector implements FailureDetector {
     }
     if (!this.leavesTurnOut) this.openNext(now);
     this.leavesTurnOut = false;
+    this.refutations.fade();
     this.nextPeriodAt = periodAfter(this.options, now) + (this.health.multiplier - 1) * this.options.intervalMs;
   }
 
@@ -207,8 +212,7 @@ class SwimDetector implements FailureDetector {
   }
 
   private await(peer: Peer, stage: "direct" | "confirm", now: number): void {
-    const until = now + this.directMs(peer);
-    this.probes.set(peer.id, openProbe(peer, stage, now, until));
+    this.probes.set(peer.id, openProbe(peer, stage, now, now + this.directMs(peer)));
   }
 
   /** [4] After a stall everything is asked again; after a smaller delay an open probe is given as long again, once. */
@@ -331,11 +335,6 @@ class SwimDetector implements FailureDetector {
     const isStalled = this.silence.isStall(this.lateness(now));
     if (probe === undefined || probe.stage === "indirect" || sentAt < probe.sentAt) return;
     if (!saysNothing(peer, refused, sentAt, isStalled ? now : this.stalledAt)) this.expire(probe, now);
-  }
-
-  private onAsked(id: AgentId, from: AgentId, now: number): void {
-    const peer = this.beliefs.peers.get(id);
-    if (peer !== undefined && this.beliefs.peers.has(from)) this.favours.ask(peer, from, now + this.answers.waitMs(1), now);
   }
 
   /** What came of an indirect probe. An answer is as good as one to this agent; no answer is a finding independent of its own. */
