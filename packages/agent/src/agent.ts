@@ -1,4 +1,13 @@
-import type { AgentSpec, Clock, CommBackend, Prng, Roster, Sender, ToAgent } from "@failstorm/core";
+import {
+  type AgentSpec,
+  type Clock,
+  type CommBackend,
+  noticedWithinMs,
+  type Prng,
+  type Roster,
+  type Sender,
+  type ToAgent,
+} from "@failstorm/core";
 import { decodeGossip, type HomeTools, stabilise } from "@failstorm/network";
 import type { OwnMeteredClient } from "@failstorm/protocols";
 import { pullDocument } from "./documentPull.ts";
@@ -105,8 +114,7 @@ export class Agent {
    * have been noticed yet, and its tasks are nobody's until then: so long, an owner that is somebody else is not enough.
    */
   async drain(): Promise<void> {
-    const { heartbeatIntervalMs, heartbeatTimeoutMs } = this.parts.spec.config.network;
-    const noticedAt = this.parts.clock.now() + heartbeatTimeoutMs + 2 * heartbeatIntervalMs;
+    const noticedAt = this.parts.clock.now() + noticedWithinMs(this.parts.spec.config.network);
     const { runner } = this.work;
     while (!runner.idle || (!runner.settled && this.parts.clock.now() < noticedAt))
       await this.parts.clock.sleep(RETRY_MS * this.parts.spec.config.scenario.timeScale);

@@ -56,7 +56,6 @@ export class Membership {
   private readonly options: {
     readonly self: AgentId;
     readonly clock: Clock;
-    readonly intervalMs: number;
     readonly recorder: Recorder;
     readonly registry: AgentRegistry;
     /** Makes the detector, when watching begins: silence before that means nothing. */
@@ -79,13 +78,7 @@ export class Membership {
   constructor(options: Membership["options"]) {
     this.options = options;
     this.gathering = new Lull(options.clock, () => this.followDeaths());
-    this.lanes = new GossipLanes({
-      clock: options.clock,
-      intervalMs: options.intervalMs,
-      send: options.gossip,
-      late: (to, entries) => this.feed({ kind: "late", to, entries }),
-      undelivered: (to, entries) => this.feed({ kind: "undelivered", to, entries }),
-    });
+    this.lanes = new GossipLanes(options.gossip, (to, entries) => this.feed({ kind: "undelivered", to, entries }));
   }
 
   get view(): MembershipView {
@@ -104,6 +97,7 @@ export class Membership {
   }
 
   stop(): void {
+    this.lanes.stop();
     this.detector = null;
     this.wake?.();
     this.wakeAt = null;

@@ -108,7 +108,7 @@ const probePhases =
   };
 
 /**
- * So many timeouts of the detector a message with news is waited for. Who is dead is found out sooner, which ends the waiting; who is only late gets it
+ * So many timeouts of the detector a message with news is waited for. Who is dead, if it is sent to directly, is found out sooner, which ends the waiting; who is only late gets it
  * none the sooner for being sent it again, and all that is sent in vain makes all later.
  */
 const GOSSIP_TIMEOUTS = 3;
@@ -144,7 +144,6 @@ function createMembership(
   const membership = new Membership({
     self: self.agentId,
     clock,
-    intervalMs: heartbeatIntervalMs,
     recorder,
     registry,
     register,

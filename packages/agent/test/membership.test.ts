@@ -22,7 +22,6 @@ function setUp() {
   const membership: Membership = new Membership({
     self: "agent-0",
     clock,
-    intervalMs: 1000,
     recorder,
     registry,
     createDetector: () =>

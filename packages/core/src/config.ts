@@ -18,6 +18,17 @@ const SWIM_TIMEOUT_PERIODS = 3;
 export const defaultTimeoutMs = (detector: DetectorKind, intervalMs: number): number =>
   detector === "swim" ? SWIM_TIMEOUT_PERIODS * intervalMs : TIMEOUT_MS;
 
+/** In how many ms a death has been noticed, when all goes as it should: swim's suspicions may last two timeouts. */
+export const noticedWithinMs = ({
+  detector,
+  heartbeatIntervalMs,
+  heartbeatTimeoutMs,
+}: {
+  readonly detector: DetectorKind;
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatTimeoutMs: number;
+}): number => (detector === "swim" ? 2 : 1) * heartbeatTimeoutMs + 2 * heartbeatIntervalMs;
+
 /** Hidden switches that break one mechanism each, to prove that a measure notices. */
 export const MUTANTS = ["takeover-off", "ledger-off", "retry-off", "drop-orphans"] as const;
 export type Mutant = (typeof MUTANTS)[number];

@@ -1,4 +1,4 @@
-import { agentId, type RunPlan, type ScheduledTask } from "@failstorm/core";
+import { agentId, noticedWithinMs, type RunPlan, type ScheduledTask } from "@failstorm/core";
 import { encodeMessage } from "./control/messages.ts";
 import { carryOut, type ExecuteOptions, type Outcome } from "./execute.ts";
 import { type Flow, type FlowParts, restore, strike } from "./flow.ts";
@@ -85,9 +85,8 @@ async function drain({ supervisor, recorder, clock, plan, signal }: FlowContext)
   const line = encodeMessage({ type: "drain" });
   for (const { life } of asked) life.link.send(line);
   const done = (): boolean => asked.every((agent) => agent.said.has("drained") || agent.life.kind !== "live");
-  const { heartbeatIntervalMs, heartbeatTimeoutMs } = plan.config.network;
   // Who died shortly before the end has to be noticed first.
-  const longestMs = Math.max(plan.config.tasks.deadlineMs, heartbeatTimeoutMs + 2 * heartbeatIntervalMs);
+  const longestMs = Math.max(plan.config.tasks.deadlineMs, noticedWithinMs(plan.config.network));
   const inTime = await supervisor.waiting.until(done, clock.now() + longestMs + DRAIN_EXTRA_MS, signal);
   if (inTime) return;
   const late = asked.filter((agent) => !agent.said.has("drained") && agent.life.kind === "live").map((agent) => agent.id);

@@ -1,7 +1,7 @@
 import type { AgentId } from "@failstorm/core";
 import { Dissemination } from "./dissemination.ts";
 import { compareNews } from "./gossip.ts";
-import { newPeer, newsOf, type Peer, restartSilence } from "./peer.ts";
+import { NEVER, newPeer, newsOf, type Peer, restartSilence } from "./peer.ts";
 import type { DetectedHow, DetectorEffect, DetectorOptions, GossipEntry, PeerStatus } from "./types.ts";
 
 const MAX_BACKOFF_INTERVALS = 5;
@@ -19,7 +19,7 @@ export interface SuspicionHandler {
   /** Somebody suspects what is believed of the peer at this very refutation. */
   suspected(peer: Peer, by: AgentId, from: AgentId, now: number): void;
   selfSuspected(): void;
-  /** A suspicion was found false so long after it began; so was a death, if that was about as long ago at the most as a suspicion lasts. */
+  /** A suspicion was found false so long after it began, or a death that came of one, unless that was longer ago than a suspicion lasts. */
   refuted(afterMs: number): void;
 }
 
@@ -130,8 +130,9 @@ export class Beliefs {
     if (phase.name === "suspect" && phase.by === null) return;
     this.news.release(peer.id, now);
     // Who comes back later was stopped, or cut off.
-    if (phase.name === "suspect" || now - phase.declaredAt <= this.options.timeoutMs)
-      this.handler?.refuted(now - peer.silentSince);
+    const isLong = phase.name === "dead" && now - phase.declaredAt > this.options.timeoutMs;
+    if (peer.suspectedAt !== NEVER && !isLong) this.handler?.refuted(now - peer.suspectedAt);
+    peer.suspectedAt = NEVER;
     restartSilence(peer, now);
     if (phase.name === "dead") peer.nextProbeAt = now + this.options.intervalMs;
     if (news === undefined) peer.refutation += 1;
@@ -153,6 +154,7 @@ export class Beliefs {
     peer.incarnation = incarnation;
     peer.refutation = hearsay?.entry.refutation ?? 0;
     peer.closed = null;
+    peer.suspectedAt = NEVER;
     restartSilence(peer, now);
     peer.phase = { name: "alive" };
     if (hearsay?.entry.state === "dead") {

@@ -196,35 +196,15 @@ export class Dissemination {
     const count = (former?.count ?? 0) + (isSame ? 0 : 1);
     const pauseMs = this.options.intervalMs * Math.min(2 ** (count - 1), MAX_PAUSE_INTERVALS);
     this.failures.set(to, { count, at: now, until: isSame ? former.until : now + pauseMs });
-    for (const news of this.stillNews(entries)) this.tell(news, [to], now);
-    this.tellStandIns(to, entries, now);
-  }
-
-  /**
-   * These may not arrive: who has to pass them on may be dead, or stopped, and nobody know it yet. They are told to another in its place, and until it
-   * is heard again so is what follows.
-   */
-  late(to: AgentId, entries: readonly GossipItem[], now: number): void {
-    if (!this.peers.has(to)) return;
-    if (this.pausedUntil(to) === null) this.failures.set(to, { count: 0, at: now, until: now });
-    this.tellStandIns(to, entries, now);
-  }
-
-  private tellStandIns(to: AgentId, entries: readonly GossipItem[], now: number): void {
     const standIns = this.standInsFor(to);
-    for (const news of this.stillNews(entries)) {
+    for (const entry of entries) {
+      const current = isNews(entry) ? this.currentNews(entry.peer) : null;
+      if (!isNews(entry) || current === null) continue;
+      const news = compareNews(entry, current) < 0 ? current : entry;
+      this.tell(news, [to], now);
       const others = standIns.filter((id) => id !== news.peer);
       this.tell(news, others, now);
     }
-  }
-
-  /** As it is now, where that has become obsolete. */
-  private stillNews(entries: readonly GossipItem[]): readonly GossipEntry[] {
-    return entries.filter(isNews).flatMap((entry) => {
-      const current = this.currentNews(entry.peer);
-      if (current === null) return [];
-      return [compareNews(entry, current) < 0 ? current : entry];
-    });
   }
 
   /** The peer is dead: what was withheld from it is not told. */

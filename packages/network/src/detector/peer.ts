@@ -32,6 +32,8 @@ export interface Peer {
   refutation: number;
   phase: Phase;
   lastHeard: number;
+  /** Since when this suspicion of it is known, where suspicions are told (SWIM), also while it is dead of that; else never. */
+  suspectedAt: number;
   /** From when its silence counts: lastHeard, or later when it came to be monitored, suspected (SWIM), or was said to live, after that. */
   silentSince: number;
   /** Not declared dead before this, because this agent itself had stalled. */
@@ -62,6 +64,7 @@ export const newPeer = (id: AgentId, incarnation: number, now: number): Peer => 
   refutation: 0,
   phase: { name: "alive" },
   lastHeard: now,
+  suspectedAt: NEVER,
   silentSince: now,
   graceUntil: NEVER,
   reprievedUntil: NEVER,

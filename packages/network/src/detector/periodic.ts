@@ -70,8 +70,6 @@ export class PeriodicDetector implements FailureDetector {
       case "gossip":
         for (const item of input.entries) if (isNews(item)) this.beliefs.hearNews(item, input.from, now);
         break;
-      case "late":
-        break; // Its deaths come all at once: what a dead one was told goes to those in its place with them.
       case "undelivered":
         this.beliefs.news.undelivered(input.to, input.entries, now);
         break;

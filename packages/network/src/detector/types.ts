@@ -39,8 +39,6 @@ export type DetectorInput =
   /** The kernel ended the stream held open to this incarnation, and the one that it held to this agent: there is no such process any more. */
   | { readonly kind: "gone"; readonly peer: AgentId; readonly incarnation: number }
   | { readonly kind: "gossip"; readonly from: AgentId; readonly entries: readonly GossipItem[] }
-  /** A gossip effect has not been acknowledged in the time that it takes of late; it may have arrived, or do so yet. */
-  | { readonly kind: "late"; readonly to: AgentId; readonly entries: readonly GossipItem[] }
   /** A gossip effect did not reach `to`: what still matters of it is sent again an interval later. */
   | { readonly kind: "undelivered"; readonly to: AgentId; readonly entries: readonly GossipItem[] };
 

@@ -54,13 +54,7 @@ export class Watch {
 
   constructor(options: WatchOptions) {
     this.options = options;
-    this.lanes = new GossipLanes({
-      clock: options.clock,
-      intervalMs: options.intervalMs,
-      send: options.tell,
-      late: (to, entries) => this.feed({ kind: "late", to, entries }),
-      undelivered: (to, entries) => this.feed({ kind: "undelivered", to, entries }),
-    });
+    this.lanes = new GossipLanes(options.tell, (to, entries) => this.feed({ kind: "undelivered", to, entries }));
   }
 
   start(): void {
@@ -87,6 +81,7 @@ export class Watch {
   }
 
   stop(): void {
+    this.lanes.stop();
     this.wake?.();
     this.wake = null;
     this.detector = null;

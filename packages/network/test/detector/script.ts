@@ -19,7 +19,6 @@ import {
  *   @9 unanswered b refused -> suspect b#1 (probe) heard=5
  *   @9 heard b#1 ->    @9 closed b#1 ->    @9 gone b#1 ->    @9 gossip c: dead b#1, alive d#2^1, suspect e#1 by b ->      (^ refutation, 0 unless said)
  *   @9 gossip c: asked b#1 ->     an indirect probe; its outcome: answered b#1, unanswered b#1
- *   @9 late c: dead b#1 ->        what gossip to c is not acknowledged
  *   @9 undelivered c: dead b#1 -> what gossip to c came to nothing
  *   @9 monitor b,c ->  @9 wake -> 1000   (nextWakeAt; "never")     @9 status -> b#1 alive, c#1 dead
  *   @0..9000 run -> probe b@0; ...       ticks at every wake-up of the interval
@@ -110,7 +109,7 @@ function effectText(effect: DetectorEffect): string {
 
 function parseInput(words: readonly string[], rest: string): DetectorInput {
   const [kind = "", peerText = "", option = ""] = words;
-  if (kind === "gossip" || kind === "late" || kind === "undelivered") {
+  if (kind === "gossip" || kind === "undelivered") {
     const [who = "", items = ""] = rest.split(": ");
     const entries = items.split(", ").map(parseItem);
     return kind === "gossip" ? { kind, from: who, entries } : { kind, to: who, entries };

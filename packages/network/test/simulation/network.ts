@@ -12,9 +12,6 @@ import {
 import { createQueue } from "./queue.ts";
 import { INTERVAL_MS, type ProcessPlan, type Schedule, TIMEOUT_MS } from "./schedule.ts";
 
-/** A message with news is late when it is not answered by then. */
-const LATE_MS = INTERVAL_MS / 5;
-
 /** What a process declared. */
 export interface Declared {
   readonly at: number;
@@ -321,22 +318,15 @@ export class SimulatedNetwork {
 
   private sendGossip(process: Process, to: AgentId, entries: readonly GossipItem[]): void {
     this.gossip += 1;
-    let isOpen = true;
-    this.deliver(process, LATE_MS, () => isOpen && this.feed(process, { kind: "late", to, entries }), true);
     this.request(
       process,
       to,
       (receiver) => {
         this.feed(receiver, { kind: "heard", peer: process.plan.id, incarnation: process.incarnation });
         this.feed(receiver, { kind: "gossip", from: process.plan.id, entries });
-        return () => {
-          isOpen = false;
-        };
+        return () => {};
       },
-      () => {
-        isOpen = false;
-        this.feed(process, { kind: "undelivered", to, entries });
-      },
+      () => this.feed(process, { kind: "undelivered", to, entries }),
     );
   }
 

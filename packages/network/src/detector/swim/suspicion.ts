@@ -4,7 +4,7 @@ import type { DetectorOptions } from "../types.ts";
 
 /**
  * A suspicion that so many others confirm lasts half the timeout (what a peer may stall, and the stall began before the suspicion), one that nobody
- * does the whole of it. Expected of those who watch the peer, too, is only every second one: in a storm some of them are dead.
+ * does the whole of it, and longer both where false ones took long to be refuted of late. Expected of those who watch the peer, too, is only every second one: in a storm some of them are dead.
  */
 const CONFIRMATIONS = 3;
 const MIN_SUSPICION_SHARE = 1 / 2;
@@ -20,22 +20,26 @@ export function suspicionMs(confirmations: number, expected: number, minMs: numb
   return Math.max(minMs, maxMs - share * (maxMs - minMs));
 }
 
-/** Of a false suspicion: so many times what it took to be refuted, later ones last at the least, … */
+/** Of a false suspicion: so many times what it took to be refuted, later ones last at the least … */
 const REFUTATION_TIMES = 2;
-/** … but no longer than so many timeouts. */
-const MAX_TIMEOUTS = 2;
-/** With each period it has less to say. */
+/** … and with each period it has less to say. */
 const REMEMBERED_SHARE = 15 / 16;
 
 /**
  * How long it takes of late until a false suspicion is refuted. Who was wrong waits longer the next time (Chandra, Toueg: "Unreliable failure detectors
- * for reliable distributed systems", JACM 1996, fig. 10: so false suspicions come to an end), and forgets it in time.
+ * for reliable distributed systems", JACM 1996, fig. 10: so false suspicions come to an end), two timeouts at the most, and forgets it in time.
  */
 export class RefutationTimes {
+  private readonly timeoutMs: number;
   private recentMs = 0;
 
+  constructor(timeoutMs: number) {
+    this.timeoutMs = timeoutMs;
+  }
+
+  /** What took longer than the timeout, maybe by a stall of this agent's own, counts as that. */
   note(ms: number): void {
-    this.recentMs = Math.max(this.recentMs, ms);
+    this.recentMs = Math.max(this.recentMs, Math.min(ms, this.timeoutMs));
   }
 
   fade(): void {
@@ -43,9 +47,8 @@ export class RefutationTimes {
   }
 
   /** The least that a suspicion lasts; ms. */
-  leastMs(timeoutMs: number): number {
-    const learntMs = Math.min(REFUTATION_TIMES * this.recentMs, MAX_TIMEOUTS * timeoutMs);
-    return Math.max(timeoutMs * MIN_SUSPICION_SHARE, learntMs);
+  leastMs(): number {
+    return Math.max(this.timeoutMs * MIN_SUSPICION_SHARE, REFUTATION_TIMES * this.recentMs);
   }
 }
 
@@ -57,7 +60,7 @@ export function patience({ timeoutMs }: DetectorOptions, beliefs: Beliefs, times
     const alive = beliefs.monitored.filter((peer) => peer.phase.name === "alive").length;
     const otherWatchers = beliefs.monitored.length === 0 ? beliefs.peers.size : Math.max(1, alive - 1);
     const expected = Math.min(CONFIRMATIONS, beliefs.peers.size - 1, Math.ceil(otherWatchers / 2));
-    const leastMs = times.leastMs(timeoutMs);
+    const leastMs = times.leastMs();
     return suspicionMs(confirmations, expected, leastMs, Math.max(leastMs, timeoutMs));
   };
 }

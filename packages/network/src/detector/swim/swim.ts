@@ -47,7 +47,7 @@ class SwimDetector implements FailureDetector {
   private readonly health = createLocalHealth();
   private readonly favours: Favours;
   private readonly answers: AnswerTimes;
-  private readonly refutations = new RefutationTimes();
+  private readonly refutations: RefutationTimes;
   private readonly probes = new Map<AgentId, OpenProbe>();
   private newcomers: Peer[] = [];
   private leavesTurnOut = false;
@@ -68,6 +68,7 @@ class SwimDetector implements FailureDetector {
       selfSuspected: () => this.health.worse(),
       refuted: (afterMs) => this.refutations.note(afterMs),
     });
+    this.refutations = new RefutationTimes(timeoutMs);
     this.reprieve = new Reprieve(options);
     this.silence = createSilenceRule(intervalMs, timeoutMs, patience(options, this.beliefs, this.refutations));
     this.favours = new Favours(this.beliefs);
@@ -81,6 +82,8 @@ class SwimDetector implements FailureDetector {
     const lateMs = this.lateness(now);
     this.tickedAt = now;
     if (this.silence.isLate(lateMs)) this.excuse(lateMs, now); // [4]
+    // Before deadlines are looked at, which this brings forward.
+    if (now >= this.nextPeriodAt) this.refutations.fade();
     for (const peer of this.beliefs.peers.values()) {
       if (peer.phase.name === "dead" && peer.monitored) this.beliefs.probeDead(peer, now);
       else if (isSuspicion(peer) && now >= this.silence.deadline(peer))
@@ -107,11 +110,9 @@ class SwimDetector implements FailureDetector {
           else this.onTold(item, input.from, now);
         }
         break;
-      case "late":
       case "undelivered":
-        this.beliefs.news[input.kind](input.to, input.entries, now);
-        if (input.kind === "undelivered")
-          for (const item of input.entries) if (!isNews(item) && item.probe === "asked") this.onUnasked(item.peer, input.to, now);
+        this.beliefs.news.undelivered(input.to, input.entries, now);
+        for (const item of input.entries) if (!isNews(item) && item.probe === "asked") this.onUnasked(item.peer, input.to, now);
         break;
       case "unanswered":
         this.onUnanswered(input, now);
@@ -188,7 +189,6 @@ class SwimDetector implements FailureDetector {
     }
     if (!this.leavesTurnOut) this.openNext(now);
     this.leavesTurnOut = false;
-    this.refutations.fade();
     this.nextPeriodAt = periodAfter(this.options, now) + (this.health.multiplier - 1) * this.options.intervalMs;
   }
 
@@ -243,10 +243,7 @@ class SwimDetector implements FailureDetector {
     }
     const othersKnow = stage === "confirm" && isSuspicion(peer);
     const helpers = stage === "indirect" || othersKnow ? [] : this.chooseHelpers(peer);
-    if (helpers.length === 0) {
-      this.conclude(probe, now);
-      return;
-    }
+    if (helpers.length === 0) return this.conclude(probe, now);
     probe.stage = "indirect";
     probe.until = now + 2 * this.directMs(peer);
     probe.extended = false;
@@ -277,6 +274,7 @@ class SwimDetector implements FailureDetector {
     if (by.size === 0) {
       const { closedAt, asked } = phase.name === "suspect" ? phase : { closedAt: null, asked: 0 };
       peer.phase = { name: "suspect", closedAt, asked, askAt: null, by };
+      peer.suspectedAt = now;
       restartSilence(peer, now);
     }
     // Told are the first word of it and this agent's own finding, not what else confirms it: that would be news from everybody to everybody.
