@@ -1,10 +1,12 @@
 import type { AgentId } from "@failstorm/core";
 import { Dissemination } from "./dissemination.ts";
 import { compareNews } from "./gossip.ts";
-import { NEVER, newPeer, newsOf, type Peer, restartSilence } from "./peer.ts";
+import { newPeer, newsOf, type Peer, restartSilence } from "./peer.ts";
 import type { DetectedHow, DetectorEffect, DetectorOptions, GossipEntry, PeerStatus } from "./types.ts";
 
 const MAX_BACKOFF_INTERVALS = 5;
+/** Who is found to live so soon after it was declared dead was never dead, nor gone. */
+const MISTAKE_TIMEOUTS = 2;
 
 /** Others monitor it now. Whether it is there is still being asked, where its stream was closed: a refusal counts as ever. */
 function dropSuspicion(peer: Peer): void {
@@ -19,7 +21,10 @@ export interface SuspicionHandler {
   /** Somebody suspects what is believed of the peer at this very refutation. */
   suspected(peer: Peer, by: AgentId, from: AgentId, now: number): void;
   selfSuspected(): void;
-  /** A suspicion was found false so long after it began, or a death that came of one, unless that was longer ago than a suspicion lasts. */
+  /**
+   * A suspicion was found false so long after it began. Of a death: infinite, as whoever declared it had not waited for long enough, however that was;
+   * not where it was longer ago than a suspicion lasts: who comes back then was stopped, or cut off.
+   */
   refuted(afterMs: number): void;
 }
 
@@ -129,10 +134,8 @@ export class Beliefs {
     peer.phase = { name: "alive" };
     if (phase.name === "suspect" && phase.by === null) return;
     this.news.release(peer.id, now);
-    // Who comes back later was stopped, or cut off.
-    const isLong = phase.name === "dead" && now - phase.declaredAt > this.options.timeoutMs;
-    if (peer.suspectedAt !== NEVER && !isLong) this.handler?.refuted(now - peer.suspectedAt);
-    peer.suspectedAt = NEVER;
+    if (phase.name === "suspect") this.handler?.refuted(now - peer.suspectedAt);
+    else if (now - phase.declaredAt <= MISTAKE_TIMEOUTS * this.options.timeoutMs) this.handler?.refuted(Number.POSITIVE_INFINITY);
     restartSilence(peer, now);
     if (phase.name === "dead") peer.nextProbeAt = now + this.options.intervalMs;
     if (news === undefined) peer.refutation += 1;
@@ -154,7 +157,6 @@ export class Beliefs {
     peer.incarnation = incarnation;
     peer.refutation = hearsay?.entry.refutation ?? 0;
     peer.closed = null;
-    peer.suspectedAt = NEVER;
     restartSilence(peer, now);
     peer.phase = { name: "alive" };
     if (hearsay?.entry.state === "dead") {

@@ -32,7 +32,7 @@ export interface Peer {
   refutation: number;
   phase: Phase;
   lastHeard: number;
-  /** Since when this suspicion of it is known, where suspicions are told (SWIM), also while it is dead of that; else never. */
+  /** Since when the last suspicion of it was known, where suspicions are told (SWIM). */
   suspectedAt: number;
   /** From when its silence counts: lastHeard, or later when it came to be monitored, suspected (SWIM), or was said to live, after that. */
   silentSince: number;

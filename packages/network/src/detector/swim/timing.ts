@@ -9,7 +9,7 @@ const DIRECT_SHARE = 1 / 5;
 /** … or so many times what the peer's answers take of late, or all, where that is longer: among agents that are late nobody is dead for it; … */
 const DIRECT_ROUND_TRIPS = 2;
 /** … but no longer than this share of the timeout. */
-const MAX_DIRECT_SHARE = 1 / 3;
+const MAX_DIRECT_SHARE = 2 / 3;
 
 /** Of the period: who was heard so lately is not probed out of turn when another does not answer … */
 export const HASTE_SHARE = 1 / 2;
