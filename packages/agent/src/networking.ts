@@ -108,8 +108,8 @@ const probePhases =
   };
 
 /**
- * So many timeouts of the detector a message with news is waited for. Who is dead, if it is sent to directly, is found out sooner, which ends the waiting; who is only late gets it
- * none the sooner for being sent it again, and all that is sent in vain makes all later.
+ * So many timeouts of the detector a message with news is waited for. Who is dead, if it is sent to directly, is found out sooner, which ends the
+ * waiting; who is only late gets it none the sooner for being sent it again, and all that is sent in vain makes all later.
  */
 const GOSSIP_TIMEOUTS = 3;
 

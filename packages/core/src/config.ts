@@ -12,13 +12,13 @@ const TIMEOUT_MS = 3000;
 const SWIM_TIMEOUT_PERIODS = 3;
 
 /**
- * The timeout where none was given, ms. Swim counts in protocol periods, as its paper does (Das et al., DSN 2002, §4.2: a suspicion's timeout) and
- * implementations of it do (memberlist: a multiple of the probe interval), so that both follow from one number.
+ * The timeout where none was given, ms. Swim's follows from its protocol period, as in implementations of it (memberlist: how long a suspicion lasts
+ * is a multiple of the probe interval), so that who halves the one has both halved.
  */
 export const defaultTimeoutMs = (detector: DetectorKind, intervalMs: number): number =>
   detector === "swim" ? SWIM_TIMEOUT_PERIODS * intervalMs : TIMEOUT_MS;
 
-/** In how many ms a death has been noticed, when all goes as it should: swim's suspicions may last two timeouts. */
+/** In how many ms a death has been noticed, when nothing is late: swim's suspicions may last two timeouts, after false ones. */
 export const noticedWithinMs = ({
   detector,
   heartbeatIntervalMs,

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { noticedWithinMs } from "@failstorm/core";
 import { agentRows, phaseRows, summariseTasks, TASK_COLUMNS, taskRows } from "./breakdown.ts";
 import { scoreAnswers } from "./answers.ts";
 import { measureLoad } from "./load.ts";
@@ -112,7 +113,7 @@ function hashSchedule({ schedule }: RunRecord): string {
 }
 
 /** How long after its deadline an outcome may be logged: the owner's death has to be noticed first. */
-const noticeMs = ({ config }: RunRecord): number => config.network.heartbeatTimeoutMs + config.network.heartbeatIntervalMs + 2000;
+const noticeMs = ({ config }: RunRecord): number => noticedWithinMs(config.network) + 2000;
 
 type Headline = { [Key in keyof Omit<StormMetrics, "reasons">]: StormMetrics[Key] | null };
 

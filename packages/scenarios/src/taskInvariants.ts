@@ -1,4 +1,4 @@
-import type { RunEventOf } from "@failstorm/core";
+import { noticedWithinMs, type RunEventOf } from "@failstorm/core";
 import { type Evidence, refTo, type Violation, writerKey } from "./checkedRun.ts";
 
 /** An expired task is logged by whoever owns it then: perhaps only after its dead owner was noticed, and a sweep. */
@@ -12,8 +12,7 @@ const START_SLACK_MS = 50;
  */
 export function checkTasksLost({ run, of, tasks, t0, whole, lastEventAt }: Evidence): Violation[] {
   if (t0 === null) return [];
-  const { heartbeatTimeoutMs, heartbeatIntervalMs } = run.config.network;
-  const patienceMs = run.config.tasks.deadlineMs + heartbeatTimeoutMs + heartbeatIntervalMs + NOTICE_SLACK_MS;
+  const patienceMs = run.config.tasks.deadlineMs + noticedWithinMs(run.config.network) + NOTICE_SLACK_MS;
   const known = new Set(of("task.outcome").map((event) => event.task));
   const starts = Map.groupBy(of("task.started"), (event) => event.task);
   return tasks

@@ -2,8 +2,8 @@
  * Every default, in the units of the configuration file (times in seconds). `auto` values depend on others:
  * fault_time = runtime / 2; warmup = fault_time / 2; restart_after = 20 s, or a third of the time that is left if that is less (never of sigstop);
  * recovery_duration = to the end; cycle_interval = what is left after the first fault, shared evenly;
- * heartbeat_timeout = 3 s, or 3 periods of swim; redundancy_level = 1 (0 for a single agent); attempt_timeout = 4 s, or 13 mean think times if that is more; where a model
- * thinks, the time for one request to it if that is more.
+ * heartbeat_timeout = 3 s, or 3 intervals of swim; redundancy_level = 1 (0 for a single agent); attempt_timeout = 4 s, or 13 mean think
+ * times if that is more; where a model thinks, the time for one request to it if that is more.
  */
 export const DEFAULTS = {
   scenario: {

@@ -76,7 +76,7 @@ export class Segments {
    */
   heirsOf(lost: AgentId): readonly AgentId[] {
     const own = this.places.get(this.self) ?? 0;
-    const concerns = this.places.get(lost) === own || this.speakersOf(own).at(-1) === this.self;
+    const concerns = this.places.get(lost) === own || this.speaks();
     return concerns ? this.standInsFor(lost) : [];
   }
 

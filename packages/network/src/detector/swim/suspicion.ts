@@ -4,7 +4,8 @@ import type { DetectorOptions } from "../types.ts";
 
 /**
  * A suspicion that so many others confirm lasts half the timeout (what a peer may stall, and the stall began before the suspicion), one that nobody
- * does the whole of it, and longer both where false ones took long to be refuted of late. Expected of those who watch the peer, too, is only every second one: in a storm some of them are dead.
+ * does the whole of it, and longer both where false ones took long to be refuted of late. Expected of those who watch the peer, too, is only every
+ * second one: in a storm some of them are dead.
  */
 const CONFIRMATIONS = 3;
 const MIN_SUSPICION_SHARE = 1 / 2;
