@@ -168,6 +168,7 @@ function createMembership(
         fixedMembers: true,
         allSignalled: topology.isAllSignalled,
         linked: () => neighbours(topology.linksIn(registry.view()), self.agentId),
+        turns: () => topology.turns(registry.view()),
         phase: probePhases(options, topology),
         startAt: clock.now(),
       });

@@ -1,5 +1,13 @@
 import type { AgentId, AgentSpec, Roster } from "@failstorm/core";
-import { buildLinks, type Link, type MembershipView, monitoredBy, monitorsSuccessors, repairedLinks } from "@failstorm/network";
+import {
+  buildLinks,
+  type Link,
+  type MembershipView,
+  monitoredBy,
+  monitorsSuccessors,
+  repairedLinks,
+  turnsAPeriod,
+} from "@failstorm/network";
 
 /**
  * A held-open stream costs no messages. Where ring successors are monitored, whatever the links are, and closed streams are acted upon, each of
@@ -30,5 +38,7 @@ export function createTopology({ spec, roster }: { readonly spec: AgentSpec; rea
   /** To whom streams are held. Where links are monitored they keep to the links. */
   const signalled = (view: MembershipView, doubtful?: ReadonlySet<AgentId>): AgentId[] =>
     isAllSignalled ? view.liveIds.filter((id) => id !== spec.agentId) : monitored(view, transportSignals ? doubtful : undefined);
-  return { ids, linksIn, monitored, signalled, isSuccessive, isOverlay, isAllSignalled };
+  /** Of swim, in a period: where links are monitored some agents watch more than watch them. */
+  const turns = (view: MembershipView): number => (isOverlay ? 1 : turnsAPeriod(linksIn(view), spec.agentId));
+  return { ids, linksIn, monitored, signalled, turns, isSuccessive, isOverlay, isAllSignalled };
 }

@@ -115,6 +115,16 @@ test("streams are opened again together, when no other was closed for a while", 
   expect(attempts).toEqual(["agent-1", "agent-2", "agent-1", "agent-2"]);
 });
 
+test("where many streams are held, closed ones wait longer for others that are closed", async () => {
+  const { streams, attempts } = hold(2);
+  const many = ["agent-1", ...Array.from({ length: 99 }, (_, index) => `other-${index}`)];
+  await streams.follow(view(1), many);
+  await clock.advance(5 * many.length - 1);
+  expect(attempts).toEqual(["agent-1"]);
+  await clock.advance(1);
+  expect(attempts).toEqual(["agent-1", "agent-1"]);
+});
+
 test("a closed stream does not wait for ever for others that are closed", async () => {
   const { streams, closed } = hold(2);
   const tried = (): number => closed.filter((one) => one === "agent-1#1").length;

@@ -6,12 +6,12 @@ import { recording } from "./recorded.ts";
 
 const IDS = ["agent-0", "agent-1", "agent-2", "agent-3"];
 
-/** agent-0 among four, watching agent-1 with real heartbeats; who is in `silent` answers no probe, who is in `deaf` gets no gossip. */
-function setUp() {
+/** agent-0 among four, or others, watching two of them with real heartbeats; who is in `silent` answers no probe, who is in `deaf` gets no gossip. */
+function setUp(ids: readonly string[] = IDS) {
   const clock = new FakeClock();
   const { recorder, of } = recording(clock);
   const registry = createAgentRegistry();
-  for (const agentId of IDS)
+  for (const agentId of ids)
     registry.registerNode({ agentId, incarnation: 1, address: "127.0.0.1", port: 1, capabilities: [] }, clock.now());
   const silent = new Set<string>();
   const deaf = new Set<string>();
@@ -28,7 +28,7 @@ function setUp() {
       createFailureDetector("heartbeat", {
         self: "agent-0",
         incarnation: 1,
-        peers: IDS.slice(1).map((agentId) => ({ agentId, incarnation: 1 })),
+        peers: ids.slice(1).map((agentId) => ({ agentId, incarnation: 1 })),
         monitored: ["agent-1", "agent-2"],
         intervalMs: 1000,
         timeoutMs: 3000,
@@ -110,6 +110,23 @@ test("the bunch is waited for until nothing more is heard, but not for ever", as
   }
   expect(heard).toEqual([]);
   await clock.advance(8);
+  expect(heard).toEqual(["agent-3"]);
+});
+
+test("among many the bunch is waited for out of proportion longer: eight times the survivors, more than twenty times the silence", async () => {
+  const { clock, membership } = setUp(Array.from({ length: 65 }, (_, index) => `agent-${index}`));
+  const heard: string[] = [];
+  membership.onChange((_view, changes) => heard.push(changes.map(({ peer }) => peer).join(", ")));
+  membership.start();
+  await clock.advance(100);
+  membership.feed({
+    kind: "gossip",
+    from: "agent-1",
+    entries: [{ peer: "agent-3", incarnation: 1, refutation: 0, state: "dead" }],
+  });
+  await clock.advance(220);
+  expect(heard).toEqual([]);
+  await clock.advance(10);
   expect(heard).toEqual(["agent-3"]);
 });
 

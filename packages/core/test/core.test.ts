@@ -6,7 +6,9 @@ import {
   byAgentIndex,
   CommError,
   createPrng,
+  defaultTimeoutMs,
   FakeClock,
+  noticedWithinMs,
   openEventLog,
   type RunEvent,
   systemClock,
@@ -23,6 +25,21 @@ const folder = (): string => {
 };
 afterEach(() => {
   for (const made of folders.splice(0)) rmSync(made, { recursive: true });
+});
+
+describe("how long a death takes to be noticed", () => {
+  test("a timeout and two intervals; of swim, whose suspicions may last two timeouts, that much more", () => {
+    const network = { heartbeatIntervalMs: 500, heartbeatTimeoutMs: 1_500 };
+    expect(noticedWithinMs({ ...network, detector: "heartbeat" })).toBe(2_500);
+    expect(noticedWithinMs({ ...network, detector: "phi-accrual" })).toBe(2_500);
+    expect(noticedWithinMs({ ...network, detector: "swim" })).toBe(4_000);
+  });
+
+  test("where no timeout is given: 3 s, and of swim three of its periods", () => {
+    expect([defaultTimeoutMs("heartbeat", 500), defaultTimeoutMs("phi-accrual", 500), defaultTimeoutMs("swim", 500)]).toEqual([
+      3_000, 3_000, 1_500,
+    ]);
+  });
 });
 
 describe("clock", () => {

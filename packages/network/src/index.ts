@@ -85,7 +85,16 @@ export type {
 } from "./state/states.ts";
 export type { StateMessages, SyncResult } from "./state/stateSync.ts";
 export { type ClockOrder, compareClocks, mergeClocks, type VectorClock } from "./state/vectorClock.ts";
-export { buildLinks, type Link, monitoredBy, monitorsSuccessors, neighbours, repairedLinks, starCentre } from "./topology.ts";
+export {
+  buildLinks,
+  type Link,
+  monitoredBy,
+  monitorsSuccessors,
+  neighbours,
+  repairedLinks,
+  starCentre,
+  turnsAPeriod,
+} from "./topology.ts";
 export { DEFAULT_POLICY, type Policy, type RoleRights, type Scope } from "./transport/authorization.ts";
 export type { PeerCertificate, Security, SharedKey } from "./transport/handshake.ts";
 export { createTcpTransport, type TcpOptions, type TlsOptions } from "./transport/tcp.ts";

@@ -129,6 +129,15 @@ function adjacency(links: readonly Link[]): ReadonlyMap<AgentId, readonly AgentI
 /** Whom `id` is linked with, by index. `links` must not be changed in place afterwards. */
 export const neighbours = (links: readonly Link[], id: AgentId): readonly AgentId[] => adjacency(links).get(id) ?? [];
 
+/**
+ * How many of its neighbours `self` is to ask in a period so that, where links are monitored, each agent is asked once a period by those linked with it:
+ * the one with the fewest links decides. A star's centre, which alone watches its leaves, asks all of them; on a ring and in a mesh each asks one.
+ */
+export function turnsAPeriod(links: readonly Link[], self: AgentId): number {
+  const watched = neighbours(links, self);
+  return Math.max(1, ...watched.map((id) => Math.ceil(watched.length / neighbours(links, id).length)));
+}
+
 const MAX_AGENTS_MONITORED_BY_LINKS = 32;
 const DEFAULT_RING_SUCCESSORS = 3;
 

@@ -11,6 +11,7 @@ import {
   nextHops,
   repairedLinks,
   starCentre,
+  turnsAPeriod,
 } from "../src/index.ts";
 import { idsUpTo, storms } from "./ids.ts";
 
@@ -146,6 +147,32 @@ describe("nextHops", () => {
       ["agent-5", ["agent-2", "agent-4", "agent-5"]],
     ]);
     expect(nextHops(links, "agent-0", targets, new Set(["agent-1", "agent-5"])).unreachable).toEqual(["agent-2", "agent-4"]);
+  });
+});
+
+describe("turnsAPeriod", () => {
+  it("one on a ring and in a mesh; a star's centre asks all its leaves", () => {
+    const ids = idsUpTo(8);
+    const centre = starCentre(ids) as AgentId;
+    const turns = (kind: (typeof KINDS)[number]): number[] => ids.map((id) => turnsAPeriod(buildLinks(kind, ids), id));
+    expect(turns("mesh")).toEqual(ids.map(() => 1));
+    expect(turns("ring")).toEqual(ids.map(() => 1));
+    expect(turns("star")).toEqual(ids.map((id) => (id === centre ? 7 : 1)));
+    expect(turnsAPeriod([], "agent-0")).toBe(1);
+  });
+
+  it("each agent with links is asked at least once a period, on average over its neighbours' rounds", () => {
+    fc.assert(
+      fc.property(customStorms, ({ ids, edges }) => {
+        const links = buildLinks("custom", ids, edges);
+        for (const id of ids) {
+          const watchers = neighbours(links, id);
+          const asked = watchers.map((watcher) => turnsAPeriod(links, watcher) / neighbours(links, watcher).length);
+          const ROUNDING = 1e-9;
+          if (watchers.length > 0) expect(asked.reduce((sum, share) => sum + share, 0)).toBeGreaterThanOrEqual(1 - ROUNDING);
+        }
+      }),
+    );
   });
 });
 

@@ -70,6 +70,7 @@ const configSchema = z.looseObject({
   network: z.looseObject({
     heartbeatIntervalMs: z.number(),
     heartbeatTimeoutMs: z.number(),
+    detector: z.enum(["heartbeat", "phi-accrual", "swim"]),
     topology: z.enum(["mesh", "ring", "star", "custom"]),
     customEdges: z.array(z.tuple([z.string(), z.string()])),
     monitors: z.union([z.literal("auto"), z.literal("all"), z.number()]),

@@ -262,6 +262,15 @@ describe("what is no violation", () => {
     expect(broken(story.run())).toEqual(["no-task-lost"]);
   });
 
+  it("of a run that broke off: what swim may not have noticed yet, which waits longer after a false death", () => {
+    const story = new Story().without(({ t, event }) => t > 70_000 || event.ev === "run.finished");
+    story.sample(70_000, "agent-0", 70);
+    story.task(51_500, "agent-1");
+    const swim = { ...config, network: { ...config.network, detector: "swim" } } satisfies RunConfig;
+    expect(broken(story.run())).toEqual(["no-task-lost"]);
+    expect(broken({ ...story.run(), config: swim })).toEqual([]);
+  });
+
   it("of a run that was broken off: what would have been due while its agents were being ended", () => {
     const story = new Story().without(({ t, event }) => t > 70_000 || event.ev === "run.finished");
     story.task(48_000, "agent-1");

@@ -23,7 +23,8 @@ export interface SuspicionHandler {
   selfSuspected(): void;
   /**
    * A suspicion was found false so long after it began. Of a death: infinite, as whoever declared it had not waited for long enough, however that was;
-   * not where it was longer ago than a suspicion lasts: who comes back then was stopped, or cut off.
+   * not where this agent has known of it for longer than a suspicion lasts: who comes back then was stopped, or cut off. Who was wrong is not asked: what
+   * made another late makes this agent late, too. So one that hears late of a death that was true, and then of the return, learns more patience than it needs.
    */
   refuted(afterMs: number): void;
 }

@@ -12,8 +12,8 @@ import {
  * comparison reads as a diff of the file.
  *
  *   == name of the scenario
- *   detector kind=heartbeat self=a peers=b,c:7 monitored=b interval=1000 timeout=3000 transport=on gossip=on linked=all|fixed|signalled adaptive=on predictive=on phase=c:500
- *                                 (ids are incarnation 1 unless said; defaults: heartbeat, all monitored, 1000, 3000, off, off, monitored, off, off, phase 0)
+ *   detector kind=heartbeat self=a peers=b,c:7 monitored=b interval=1000 timeout=3000 transport=on gossip=on linked=all|fixed|signalled adaptive=on predictive=on phase=c:500 turns=2
+ *                                 (ids are incarnation 1 unless said; defaults: heartbeat, all monitored, 1000, 3000, off, off, monitored, off, off, phase 0, one turn a period)
  *   @0 tick -> probe b            effects after the arrow, in order, separated by "; "; nothing after it = none
  *   @5 answered b#1 sent=0 ->     answered b#? when the answer does not name its incarnation
  *   @9 unanswered b refused -> suspect b#1 (probe) heard=5
@@ -68,6 +68,7 @@ function createDetector(line: string): FailureDetector {
     allSignalled: settings.get("linked") === "signalled",
     adaptive: settings.get("adaptive") === "on",
     predictive: settings.get("predictive") === "on",
+    ...(settings.has("turns") ? { turns: () => Number(settings.get("turns")) } : {}),
     phase: (peer) => phases.get(peer) ?? 0,
     startAt: 0,
   });

@@ -4,8 +4,8 @@ import type { Peer } from "../peer.ts";
 
 /** Whose turn it is to be probed. */
 export interface Rotation {
-  /** The next peer to probe in the period that begins at `startsAt`; null when all of `candidates` are being probed. */
-  next(candidates: readonly Peer[], startsAt: number, isProbed: (peer: Peer) => boolean): Peer | null;
+  /** The next peer to probe in the period that begins at `startsAt`; null when all of `candidates` are being probed. `turns`: so many have theirs in a period. */
+  next(candidates: readonly Peer[], startsAt: number, turns: number, isProbed: (peer: Peer) => boolean): Peer | null;
 }
 
 /**
@@ -16,7 +16,7 @@ export interface Rotation {
  */
 export function createRotation(self: AgentId, periodMs: number): Rotation {
   return {
-    next(candidates, startsAt, isProbed) {
+    next(candidates, startsAt, turns, isProbed) {
       const byId = new Map(candidates.map((peer) => [peer.id, peer]));
       const ring = ringFrom(self, [...byId.keys()]);
       const patienceMs = 2 * ring.length * periodMs;
@@ -24,9 +24,9 @@ export function createRotation(self: AgentId, periodMs: number): Rotation {
         (peer) => !isProbed(peer) && startsAt - Math.max(peer.probedAt, peer.monitoredSince) > patienceMs,
       );
       if (neglected !== undefined) return neglected;
-      const period = Math.floor(startsAt / periodMs);
+      const first = Math.floor(startsAt / periodMs) * turns;
       for (let step = 0; step < ring.length; step++) {
-        const peer = byId.get(ring[(period + step) % ring.length] as AgentId);
+        const peer = byId.get(ring[(first + step) % ring.length] as AgentId);
         if (peer !== undefined && !isProbed(peer)) return peer;
       }
       return null;

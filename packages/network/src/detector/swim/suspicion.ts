@@ -23,19 +23,25 @@ export function suspicionMs(confirmations: number, expected: number, minMs: numb
 
 /** Of a false suspicion: so many times what it took to be refuted, later ones last at the least … */
 const REFUTATION_TIMES = 2;
-/** … and with each period it has less to say. */
+/** … and with each interval that passes it has less to say. */
 const REMEMBERED_SHARE = 15 / 16;
 
 /**
  * How long it takes of late until a false suspicion is refuted. Who was wrong waits longer the next time (Chandra, Toueg: "Unreliable failure detectors
- * for reliable distributed systems", JACM 1996, fig. 10: so false suspicions come to an end), two timeouts at the most, and forgets it in time.
+ * for reliable distributed systems", JACM 1996, fig. 10). There each learns for each peer, and for good, so that false suspicions come to an end. Here it
+ * is two timeouts at the most, for all peers, and forgotten in time: they become fewer while the network is slow, and whoever stalls for longer is still
+ * taken for dead.
  */
 export class RefutationTimes {
+  private readonly intervalMs: number;
   private readonly timeoutMs: number;
   private recentMs = 0;
+  private advancedTo: number;
 
-  constructor(timeoutMs: number) {
+  constructor({ intervalMs, timeoutMs, startAt }: DetectorOptions) {
+    this.intervalMs = intervalMs;
     this.timeoutMs = timeoutMs;
+    this.advancedTo = startAt;
   }
 
   /** What took longer than the timeout, maybe by a stall of this agent's own, counts as that. */
@@ -43,13 +49,15 @@ export class RefutationTimes {
     this.recentMs = Math.max(this.recentMs, Math.min(ms, this.timeoutMs));
   }
 
-  fade(): void {
-    this.recentMs *= REMEMBERED_SHARE;
+  /** `fades`: false for time in which this agent was late, as what it did not read then may be what refutes. */
+  advance(now: number, { fades }: { readonly fades: boolean }): void {
+    if (fades) this.recentMs *= REMEMBERED_SHARE ** ((now - this.advancedTo) / this.intervalMs);
+    this.advancedTo = now;
   }
 
   /** The least that a suspicion lasts; ms. */
   leastMs(): number {
-    return Math.max(this.timeoutMs * MIN_SUSPICION_SHARE, REFUTATION_TIMES * this.recentMs);
+    return Math.max(this.timeoutMs * MIN_SUSPICION_SHARE, Math.round(REFUTATION_TIMES * this.recentMs));
   }
 }
 

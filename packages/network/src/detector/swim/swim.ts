@@ -22,7 +22,7 @@ import { AnswerTimes, HASTE_SHARE, HASTE_STEPS, HEARSAY_HASTE_SHARE, periodAfter
 
 /*
  * SWIM (Das, Gupta, Motivala: "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", DSN 2002) with
- * Lifeguard's extensions (Dadgar et al., DSN 2018). In each period one monitored peer is probed; when it does not answer in time, some others
+ * Lifeguard's extensions (Dadgar et al., DSN 2018). In each period one monitored peer is probed (a star's centre probes all its leaves); when it does not answer in time, some others
  * are asked to probe it; when they get nothing either, it is suspect, and others are told; when nobody refutes that in time, it is dead.
  * Invariants, cited below ([2] stands in beliefs.ts, [3] in contact.ts):
  *  [1] Only a suspicion that nobody refuted for its whole time kills, or the kernel's word (contact.ts: a closed stream and a refused
@@ -44,6 +44,7 @@ class SwimDetector implements FailureDetector {
   private readonly silence: SilenceRule;
   private readonly reprieve: Reprieve;
   private readonly rotation;
+  private readonly turns: () => number;
   private readonly health = createLocalHealth();
   private readonly favours: Favours;
   private readonly answers: AnswerTimes;
@@ -68,12 +69,13 @@ class SwimDetector implements FailureDetector {
       selfSuspected: () => this.health.worse(),
       refuted: (afterMs) => this.refutations.note(afterMs),
     });
-    this.refutations = new RefutationTimes(timeoutMs);
+    this.refutations = new RefutationTimes(options);
     this.reprieve = new Reprieve(options);
     this.silence = createSilenceRule(intervalMs, timeoutMs, patience(options, this.beliefs, this.refutations));
     this.favours = new Favours(this.beliefs);
     this.answers = new AnswerTimes(options);
     this.rotation = createRotation(options.self, intervalMs);
+    this.turns = options.turns ?? (() => 1);
     this.beliefs.monitor(options.monitored, startAt);
     this.nextPeriodAt = periodAfter(this.options, startAt - 1);
   }
@@ -81,9 +83,9 @@ class SwimDetector implements FailureDetector {
   tick(now: number): DetectorEffect[] {
     const lateMs = this.lateness(now);
     this.tickedAt = now;
-    if (this.silence.isLate(lateMs)) this.excuse(lateMs, now); // [4]
-    // Before deadlines are looked at, which this brings forward.
-    if (now >= this.nextPeriodAt) this.refutations.fade();
+    const isLate = this.silence.isLate(lateMs);
+    if (isLate) this.excuse(lateMs, now); // [4]
+    this.refutations.advance(now, { fades: !isLate }); // brings deadlines forward: [4]
     for (const peer of this.beliefs.peers.values()) {
       if (peer.phase.name === "dead" && peer.monitored) this.beliefs.probeDead(peer, now);
       else if (isSuspicion(peer) && now >= this.silence.deadline(peer))
@@ -187,7 +189,7 @@ class SwimDetector implements FailureDetector {
       // What this agent has itself found suspect is asked again: an answer refutes the suspicion.
       if (isSuspicion(peer) && peer.phase.by.has(this.options.self) && peer.monitored) this.beliefs.probe(peer, now);
     }
-    if (!this.leavesTurnOut) this.openNext(now);
+    for (let turn = this.leavesTurnOut ? 0 : this.turns(); turn > 0; turn--) this.openNext(now);
     this.leavesTurnOut = false;
     this.nextPeriodAt = periodAfter(this.options, now) + (this.health.multiplier - 1) * this.options.intervalMs;
   }
@@ -202,7 +204,7 @@ class SwimDetector implements FailureDetector {
       (peer) => peer.monitored && peer.phase.name === "alive" && now - peer.lastHeard >= silentMs,
     );
     const periodStart = periodAfter(this.options, now) - this.options.intervalMs;
-    const peer = this.rotation.next(candidates, periodStart, ({ id }) => this.probes.has(id));
+    const peer = this.rotation.next(candidates, periodStart, this.turns(), ({ id }) => this.probes.has(id));
     if (peer !== null) this.open(peer, "direct", now);
   }
 
