@@ -93,8 +93,9 @@ test("deaths that come in a bunch are one change of the view, and come before wh
   expect(heard.slice(1)).toEqual(["agent-1#1 dead: 1", "agent-3#2 alive: 2"]);
 });
 
-test("the bunch is waited for until nothing more is heard, but not for ever", async () => {
-  const { clock, membership } = setUp();
+/** Somebody has just said that agent-3 died; `heard`: the deaths of each change of the view since. */
+async function hearOfDeath(ids: readonly string[] = IDS) {
+  const { clock, membership } = setUp(ids);
   const heard: string[] = [];
   membership.onChange((_view, changes) => heard.push(changes.map(({ peer }) => peer).join(", ")));
   membership.start();
@@ -104,6 +105,11 @@ test("the bunch is waited for until nothing more is heard, but not for ever", as
     from: "agent-1",
     entries: [{ peer: "agent-3", incarnation: 1, refutation: 0, state: "dead" }],
   });
+  return { clock, membership, heard };
+}
+
+test("the bunch is waited for until nothing more is heard, but not for ever", async () => {
+  const { clock, membership, heard } = await hearOfDeath();
   for (let notice = 0; notice < 3; notice++) {
     await clock.advance(8);
     membership.feed({ kind: "closed", peer: "agent-2", incarnation: 1 });
@@ -114,16 +120,7 @@ test("the bunch is waited for until nothing more is heard, but not for ever", as
 });
 
 test("among many the bunch is waited for out of proportion longer: eight times the survivors, more than twenty times the silence", async () => {
-  const { clock, membership } = setUp(Array.from({ length: 65 }, (_, index) => `agent-${index}`));
-  const heard: string[] = [];
-  membership.onChange((_view, changes) => heard.push(changes.map(({ peer }) => peer).join(", ")));
-  membership.start();
-  await clock.advance(100);
-  membership.feed({
-    kind: "gossip",
-    from: "agent-1",
-    entries: [{ peer: "agent-3", incarnation: 1, refutation: 0, state: "dead" }],
-  });
+  const { clock, heard } = await hearOfDeath(Array.from({ length: 65 }, (_, index) => `agent-${index}`));
   await clock.advance(220);
   expect(heard).toEqual([]);
   await clock.advance(10);
