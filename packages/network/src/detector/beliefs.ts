@@ -26,7 +26,7 @@ export interface SuspicionHandler {
    * not where this agent has known of it for longer than a suspicion lasts: who comes back then was stopped, or cut off. Who was wrong is not asked: what
    * made another late makes this agent late, too. So one that hears late of a death that was true, and then of the return, learns more patience than it needs.
    */
-  refuted(afterMs: number): void;
+  refuted(afterMs: number, now: number): void;
 }
 
 /**
@@ -135,8 +135,9 @@ export class Beliefs {
     peer.phase = { name: "alive" };
     if (phase.name === "suspect" && phase.by === null) return;
     this.news.release(peer.id, now);
-    if (phase.name === "suspect") this.handler?.refuted(now - peer.suspectedAt);
-    else if (now - phase.declaredAt <= MISTAKE_TIMEOUTS * this.options.timeoutMs) this.handler?.refuted(Number.POSITIVE_INFINITY);
+    if (phase.name === "suspect") this.handler?.refuted(now - peer.suspectedAt, now);
+    else if (now - phase.declaredAt <= MISTAKE_TIMEOUTS * this.options.timeoutMs)
+      this.handler?.refuted(Number.POSITIVE_INFINITY, now);
     restartSilence(peer, now);
     if (phase.name === "dead") peer.nextProbeAt = now + this.options.intervalMs;
     if (news === undefined) peer.refutation += 1;

@@ -19,7 +19,7 @@ export function createRotation(self: AgentId, periodMs: number): Rotation {
     next(candidates, startsAt, turns, isProbed) {
       const byId = new Map(candidates.map((peer) => [peer.id, peer]));
       const ring = ringFrom(self, [...byId.keys()]);
-      const patienceMs = 2 * ring.length * periodMs;
+      const patienceMs = 2 * Math.ceil(ring.length / turns) * periodMs;
       const neglected = candidates.find(
         (peer) => !isProbed(peer) && startsAt - Math.max(peer.probedAt, peer.monitoredSince) > patienceMs,
       );

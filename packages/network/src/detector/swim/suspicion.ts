@@ -35,41 +35,41 @@ const REMEMBERED_SHARE = 15 / 16;
 export class RefutationTimes {
   private readonly intervalMs: number;
   private readonly timeoutMs: number;
-  private recentMs = 0;
-  private advancedTo: number;
+  private notedMs = 0;
+  private notedAt = 0;
 
-  constructor({ intervalMs, timeoutMs, startAt }: DetectorOptions) {
+  constructor({ intervalMs, timeoutMs }: DetectorOptions) {
     this.intervalMs = intervalMs;
     this.timeoutMs = timeoutMs;
-    this.advancedTo = startAt;
   }
 
   /** What took longer than the timeout, maybe by a stall of this agent's own, counts as that. */
-  note(ms: number): void {
-    this.recentMs = Math.max(this.recentMs, Math.min(ms, this.timeoutMs));
+  note(ms: number, now: number): void {
+    const countedMs = Math.min(ms, this.timeoutMs);
+    if (countedMs < this.recentMs(now)) return;
+    this.notedMs = countedMs;
+    this.notedAt = now;
   }
 
-  /** `fades`: false for time in which this agent was late, as what it did not read then may be what refutes. */
-  advance(now: number, { fades }: { readonly fades: boolean }): void {
-    if (fades) this.recentMs *= REMEMBERED_SHARE ** ((now - this.advancedTo) / this.intervalMs);
-    this.advancedTo = now;
+  /** The least that a suspicion lasts that began at `at`; ms. What is learnt while it runs prolongs it, what is forgotten does not shorten it. */
+  leastMs(at: number): number {
+    return Math.max(this.timeoutMs * MIN_SUSPICION_SHARE, Math.round(REFUTATION_TIMES * this.recentMs(at)));
   }
 
-  /** The least that a suspicion lasts; ms. */
-  leastMs(): number {
-    return Math.max(this.timeoutMs * MIN_SUSPICION_SHARE, Math.round(REFUTATION_TIMES * this.recentMs));
+  private recentMs(at: number): number {
+    return this.notedMs * REMEMBERED_SHARE ** (Math.max(0, at - this.notedAt) / this.intervalMs);
   }
 }
 
 /** How long the suspicion of a peer lasts by what is known now; ms. */
 export function patience({ timeoutMs }: DetectorOptions, beliefs: Beliefs, times: RefutationTimes): (peer: Peer) => number {
-  return ({ phase }) => {
+  return ({ phase, suspectedAt }) => {
     const confirmations = phase.name === "suspect" && phase.by !== null ? phase.by.size - 1 : 0;
     // As many as this agent watches watch each: the suspect is none of the living.
     const alive = beliefs.monitored.filter((peer) => peer.phase.name === "alive").length;
     const otherWatchers = beliefs.monitored.length === 0 ? beliefs.peers.size : Math.max(1, alive - 1);
     const expected = Math.min(CONFIRMATIONS, beliefs.peers.size - 1, Math.ceil(otherWatchers / 2));
-    const leastMs = times.leastMs();
+    const leastMs = times.leastMs(suspectedAt);
     return suspicionMs(confirmations, expected, leastMs, Math.max(leastMs, timeoutMs));
   };
 }

@@ -22,7 +22,7 @@ import { AnswerTimes, HASTE_SHARE, HASTE_STEPS, HEARSAY_HASTE_SHARE, periodAfter
 
 /*
  * SWIM (Das, Gupta, Motivala: "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", DSN 2002) with
- * Lifeguard's extensions (Dadgar et al., DSN 2018). In each period one monitored peer is probed (a star's centre probes all its leaves); when it does not answer in time, some others
+ * Lifeguard's extensions (Dadgar et al., DSN 2018). In each period one monitored peer is probed (where links are watched, a star's centre probes all its leaves); when it does not answer in time, some others
  * are asked to probe it; when they get nothing either, it is suspect, and others are told; when nobody refutes that in time, it is dead.
  * Invariants, cited below ([2] stands in beliefs.ts, [3] in contact.ts):
  *  [1] Only a suspicion that nobody refuted for its whole time kills, or the kernel's word (contact.ts: a closed stream and a refused
@@ -67,7 +67,7 @@ class SwimDetector implements FailureDetector {
     this.beliefs = new Beliefs(options, {
       suspected: (peer, by, from, now) => this.onSuspicion(peer, by, from, now),
       selfSuspected: () => this.health.worse(),
-      refuted: (afterMs) => this.refutations.note(afterMs),
+      refuted: (afterMs, now) => this.refutations.note(afterMs, now),
     });
     this.refutations = new RefutationTimes(options);
     this.reprieve = new Reprieve(options);
@@ -83,9 +83,7 @@ class SwimDetector implements FailureDetector {
   tick(now: number): DetectorEffect[] {
     const lateMs = this.lateness(now);
     this.tickedAt = now;
-    const isLate = this.silence.isLate(lateMs);
-    if (isLate) this.excuse(lateMs, now); // [4]
-    this.refutations.advance(now, { fades: !isLate }); // brings deadlines forward: [4]
+    if (this.silence.isLate(lateMs)) this.excuse(lateMs, now); // [4]
     for (const peer of this.beliefs.peers.values()) {
       if (peer.phase.name === "dead" && peer.monitored) this.beliefs.probeDead(peer, now);
       else if (isSuspicion(peer) && now >= this.silence.deadline(peer))
