@@ -130,8 +130,9 @@ function adjacency(links: readonly Link[]): ReadonlyMap<AgentId, readonly AgentI
 export const neighbours = (links: readonly Link[], id: AgentId): readonly AgentId[] => adjacency(links).get(id) ?? [];
 
 /**
- * How many of its neighbours `self` is to ask in a period so that, where links are monitored, each agent is asked once a period, on average, by those linked with it:
- * the one with the fewest links decides. A star's centre, which alone watches its leaves, asks all of them; on a ring and in a mesh each asks one.
+ * How many of its neighbours `self` is to ask in a period so that, where links are monitored, each agent is asked at least once a period, on
+ * average, by those linked with it: the one with the fewest links decides. A star's centre, which alone watches its leaves, asks all of them; on
+ * a ring and in a mesh each asks one.
  */
 export function turnsAPeriod(links: readonly Link[], self: AgentId): number {
   const watched = neighbours(links, self);

@@ -118,7 +118,10 @@ export interface DetectorOptions {
   readonly allSignalled?: boolean;
   /** Whom this agent has links with now: news go to them too, beside the monitored. Absent = to the monitored only. */
   readonly linked?: () => readonly AgentId[];
-  /** SWIM: how many of the monitored this agent is to probe in a period, for each to be probed by somebody, on average. Absent = 1, as where everybody watches as many as watch it. */
+  /**
+   * SWIM: how many of the monitored this agent is to probe in a period, for each to be probed by somebody, on average. Absent = 1, as where
+   * everybody watches as many as watch it.
+   */
   readonly turns?: () => number;
   /** When in the interval the peer is probed (SWIM: `self` for its period), ms in [0, interval): spreads the probes of many. */
   readonly phase: (peer: AgentId) => number;

@@ -22,12 +22,14 @@ import { AnswerTimes, HASTE_SHARE, HASTE_STEPS, HEARSAY_HASTE_SHARE, periodAfter
 
 /*
  * SWIM (Das, Gupta, Motivala: "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", DSN 2002) with
- * Lifeguard's extensions (Dadgar et al., DSN 2018). In each period one monitored peer is probed (where links are watched, a star's centre probes all its leaves); when it does not answer in time, some others
- * are asked to probe it; when they get nothing either, it is suspect, and others are told; when nobody refutes that in time, it is dead.
+ * Lifeguard's extensions (Dadgar et al., DSN 2018). In each period one monitored peer is probed (several by who alone watches several:
+ * `turns`); when it does not answer in time, some others are asked to probe it; when they get nothing either, it is suspect, and others
+ * are told; when nobody refutes that in time, it is dead.
  * Invariants, cited below ([2] stands in beliefs.ts, [3] in contact.ts):
  *  [1] Only a suspicion that nobody refuted for its whole time kills, or the kernel's word (contact.ts: a closed stream and a refused
  *      probe, or both streams ended), or gossip of a death, or a newer incarnation.
- *  [4] Neither a probe's nor a suspicion's time runs out in a tick that comes late: answers and refutations may be unread behind it.
+ *  [4] Neither a probe's nor a suspicion's time runs out in a tick that comes late: answers and refutations may be unread behind it. Where it
+ *      is always a little late, that holds for the first such delay (silence.ts), so that the dead are found all the same.
  *
  * What differs from the paper: incarnations are not raised to refute (types.ts); whoever hears a suspect refutes on its behalf; a suspect is
  * told that it is one, nothing else until it answers, and probed by its other watchers; the turn passes at once from a peer that does not
