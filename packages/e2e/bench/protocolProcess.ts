@@ -1,4 +1,4 @@
-import { createPublicKey, generateKeyPairSync, type JsonWebKey, type KeyObject, sign, verify } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, type JsonWebKey, type KeyObject } from "node:crypto";
 import { createRequire } from "node:module";
 import path from "node:path";
 import {
@@ -11,6 +11,7 @@ import {
   systemClock,
   type Traffic,
 } from "@failstorm/core";
+import { ed25519 } from "../../protocols/src/anp/ed25519.ts";
 import { createMeteredClient, loadProtocol } from "../../protocols/src/index.ts";
 
 /** One process of a pair: it asks, or it is asked. Both listen, since some protocols look the caller up. */
@@ -87,12 +88,12 @@ interface Proof {
   learn(peerKey: JsonWebKey): void;
 }
 
-function ed25519(): Proof {
+function proofOfOrigin(): Proof {
   const { privateKey, publicKey } = generateKeyPairSync("ed25519");
   let peer: KeyObject | null = null;
   return {
-    sign: (text) => sign(null, Buffer.from(text), privateKey).toString("base64"),
-    verify: (text, proof) => peer !== null && verify(null, Buffer.from(text), peer, Buffer.from(proof, "base64")),
+    sign: (text) => ed25519.sign(privateKey, Buffer.from(text)).toString("base64"),
+    verify: (text, proof) => peer !== null && ed25519.verify(peer, Buffer.from(text), Buffer.from(proof, "base64")),
     publicKey: publicKey.export({ format: "jwk" }),
     learn(key) {
       peer = createPublicKey({ key, format: "jwk" });
@@ -220,7 +221,7 @@ async function measure(
 
 const spec = JSON.parse(process.argv[2] ?? "") as PairSpec;
 const tell = (answer: PairAnswer): void => void process.send?.(answer);
-const rivals = { raw: () => raw(null), "raw with a proof": () => raw(ed25519()), "a2a sdk": sdk };
+const rivals = { raw: () => raw(null), "raw with a proof": () => raw(proofOfOrigin()), "a2a sdk": sdk };
 const party = await (spec.protocol === null ? rivals[spec.rival]() : speaking(spec.protocol, spec));
 let ask: Ask = () => Promise.reject(new RunError("BENCH_NOT_MET", "the peer comes first"));
 

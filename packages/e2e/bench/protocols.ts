@@ -1,4 +1,5 @@
-import { generateKeyPairSync, sign, verify } from "node:crypto";
+import { generateKeyPairSync } from "node:crypto";
+import { ed25519, type Ed25519, nodeEd25519 } from "../../protocols/src/anp/ed25519.ts";
 import type { Bench, BenchContext, BenchOutcome, Check } from "./bench.ts";
 import { type Pair, startPair, type Turn } from "./protocolPair.ts";
 import type { PairSpec } from "./protocolProcess.ts";
@@ -12,7 +13,10 @@ interface Subject {
   readonly section: unknown;
   /** Times raw; null: no goal. */
   readonly limit: number | null;
-  /** An Ed25519 signature of each HTTP request and its verification are allowed on top of the limit, which then is of the latency alone. */
+  /**
+   * An Ed25519 signature of each request and its verification are allowed on top of the limit, which then is of the latency alone. On a WebSocket
+   * it is the origin proof's: there only the upgrade is a request.
+   */
   readonly signs?: boolean;
   /** Each message is signed besides, whatever authenticates the request; so the same figures are shown without that signature, and against raw messages that are signed. */
   readonly provesOrigin?: boolean;
@@ -32,6 +36,14 @@ const SUBJECTS: readonly Subject[] = [
   { label: "acp sync", protocol: "acp", section: { mode: "sync" }, limit: 2 },
   { label: "anp bearer", protocol: "anp", section: {}, limit: 2, provesOrigin: true },
   { label: "anp signed", protocol: "anp", section: { access_token: false }, limit: 2, signs: true, provesOrigin: true },
+  { label: "anp bearer, websocket", protocol: "anp", section: { transport: "websocket" }, limit: 2, provesOrigin: true },
+  {
+    label: "anp signed, websocket",
+    protocol: "anp",
+    section: { transport: "websocket", access_token: false },
+    limit: 2,
+    signs: true,
+  },
   { label: "anp end to end", protocol: "anp", section: { e2ee: true }, limit: null },
   { label: "agora by hash", protocol: "agora", section: { frequent_after: 0 }, limit: 1.5 },
 ];
@@ -39,12 +51,12 @@ const SUBJECTS: readonly Subject[] = [
 type Repeat = ReadonlyMap<string, Turn>;
 
 /** What one Ed25519 signature of a small text and its verification take here, ms, the median of many. */
-function signatureMs({ clock }: BenchContext): number {
+function signatureMs({ sign, verify }: Ed25519, { clock }: BenchContext): number {
   const { privateKey, publicKey } = generateKeyPairSync("ed25519");
   const message = Buffer.alloc(300, "x");
   const times = Array.from({ length: 400 }, () => {
     const from = clock.now();
-    const isGood = verify(null, message, publicKey, sign(null, message, privateKey));
+    const isGood = verify(publicKey, message, sign(privateKey, message));
     return isGood ? clock.now() - from : Number.NaN;
   });
   return median(times.slice(100));
@@ -140,7 +152,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   const pairs = new Map<string, Pair>();
   try {
     for (const subject of SUBJECTS) pairs.set(subject.label, await startPair(subject, context));
-    const signature = signatureMs(context);
+    const [signature, withNode] = [signatureMs(ed25519, context), signatureMs(nodeEd25519, context)];
     const repeats = await measureAll(pairs, context);
     return {
       checks: [
@@ -159,7 +171,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
       notes: [
         "Two processes a subject, all alive at the same time and idle but for one; in each repeat every subject has a turn, in an order drawn anew: 300 sends one by one (p50), 1200 sends 32 at a time (throughput). Ratios are those of one repeat; their median with a bootstrap interval.",
         "A send is a tool step of a storm (300 bytes of JSON) that is answered with itself, with an idempotency key, through CommBackend and the metered client; raw is undici.request and a Fastify route with the same JSON. The A2A SDK is hosted as in its samples: Express, tasks in memory only (ours are on disk before they are answered), its own client over Node's fetch.",
-        `One Ed25519 signature and its verification with node:crypto: ${(signature * 1000).toFixed(0)} µs. An ANP direct message carries an origin proof (ANP-P3), which is such a signature, however its request is authenticated: by bearer one a message, signed two. Raw with a proof is raw with that signature, and nothing else: what such a message costs at the least. End-to-end encryption (ANP-P5) has none, but a ratchet step and an X25519 agreement with every change of direction.`,
+        `One Ed25519 signature and its verification: ${(signature * 1000).toFixed(0)} µs (with node:crypto ${(withNode * 1000).toFixed(0)}). An ANP direct message carries an origin proof (ANP-P3), which is such a signature, however its request is authenticated: by bearer one a message, signed two, on a WebSocket, whose upgrade alone is a request, one. Raw with a proof is raw with that signature, and nothing else: what such a message costs at the least. End-to-end encryption (ANP-P5) has none, but a ratchet step and an X25519 agreement with every change of direction.`,
       ],
       doubt: null,
       data: repeats.map((repeat) => Object.fromEntries(repeat)),

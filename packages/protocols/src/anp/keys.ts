@@ -1,7 +1,8 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, hash, type KeyObject, sign, verify } from "node:crypto";
+import { createPrivateKey, createPublicKey, generateKeyPairSync, hash, type KeyObject, verify } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { base58 } from "@scure/base";
+import { ed25519 } from "./ed25519.ts";
 import { isObject, type JsonObject, parseJson } from "./json.ts";
 
 interface KeyPair {
@@ -114,7 +115,7 @@ export function k1Fingerprint({ key, type }: PublicKey): string | null {
 export const deviceFingerprint = (key: KeyObject): string => hash("sha256", rawPublic(key), "base64url").slice(0, 16);
 
 export const signBytes = (key: KeyObject, data: string | Uint8Array): Buffer =>
-  sign(null, typeof data === "string" ? Buffer.from(data) : data, key);
+  ed25519.sign(key, typeof data === "string" ? Buffer.from(data) : data);
 
 /** Whether `alg`, where a signature names one, is how such a key signs (RFC 9421 §3.2; for secp256k1 no name is registered). */
 export const signsBy = ({ type }: PublicKey, alg: string | null): boolean =>
@@ -124,7 +125,7 @@ export const signsBy = ({ type }: PublicKey, alg: string | null): boolean =>
 export function verifyBytes({ key, type }: PublicKey, data: string | Uint8Array, signature: Uint8Array): boolean {
   const bytes = typeof data === "string" ? Buffer.from(data) : data;
   try {
-    if (type === "ed25519") return verify(null, bytes, key, signature);
+    if (type === "ed25519") return ed25519.verify(key, bytes, signature);
     if (type !== "ec") return false;
     const dsaEncoding = signature.length === 2 * KEY_BYTES ? "ieee-p1363" : "der";
     return verify("sha256", bytes, { key, dsaEncoding }, signature);
