@@ -24,14 +24,16 @@ function bytesOf(kept: WeakMap<KeyObject, Uint8Array>, key: KeyObject, read: () 
   return bytes;
 }
 
-const member = (key: KeyObject, name: "x" | "d"): Buffer => Buffer.from(key.export({ format: "jwk" })[name] ?? "", "base64url");
+/** A key as bytes: `x` is the public one, `d` the private one (RFC 8037 §2). */
+export const rawKey = (key: KeyObject, member: "x" | "d"): Buffer =>
+  Buffer.from(key.export({ format: "jwk" })[member] ?? "", "base64url");
 
 function sodiumEd25519(sodium: typeof Sodium): Ed25519 {
   const secretKeys = new WeakMap<KeyObject, Uint8Array>();
   const publicKeys = new WeakMap<KeyObject, Uint8Array>();
   const secretKeyOf = (key: KeyObject): Uint8Array => {
     const secretKey = new Uint8Array(SECRET_KEY_BYTES);
-    sodium.crypto_sign_seed_keypair(new Uint8Array(PUBLIC_KEY_BYTES), secretKey, member(key, "d"));
+    sodium.crypto_sign_seed_keypair(new Uint8Array(PUBLIC_KEY_BYTES), secretKey, rawKey(key, "d"));
     return secretKey;
   };
   return {
@@ -50,7 +52,7 @@ function sodiumEd25519(sodium: typeof Sodium): Ed25519 {
       sodium.crypto_sign_verify_detached(
         signature,
         message,
-        bytesOf(publicKeys, key, () => member(key, "x")),
+        bytesOf(publicKeys, key, () => rawKey(key, "x")),
       ),
   };
 }

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, hash, type KeyO
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { base58 } from "@scure/base";
-import { ed25519 } from "./ed25519.ts";
+import { ed25519, rawKey } from "./ed25519.ts";
 import { isObject, type JsonObject, parseJson } from "./json.ts";
 
 interface KeyPair {
@@ -52,7 +52,7 @@ export function loadOrCreateKeys(workspaceDir: string, agentId: string): AgentKe
   return keys;
 }
 
-const rawPublic = (key: KeyObject): Buffer => Buffer.from(key.export({ format: "jwk" }).x ?? "", "base64url");
+const rawPublic = (key: KeyObject): Buffer => rawKey(key, "x");
 
 /** Multibase base58-btc of a multicodec-prefixed public key, as in `Multikey`. */
 export const multikey = (key: KeyObject): string =>
