@@ -41,6 +41,9 @@ export const systemClock: Clock = {
   },
 };
 
+/** Runs `fn` once the input at hand is handled and all that follows from it without waiting: no time, and so no clock's. */
+export const atEndOfTurn = (fn: () => void): void => void setImmediate(fn);
+
 /**
  * Runs `exchange` with a signal that aborts after `ms`, for the reason of AbortSignal.timeout; whose own timer, though, goes off when the
  * exchange is long over too, which in a process that is mostly idle was a twentieth of all it did.

@@ -7,7 +7,7 @@ import { afterEach, expect, test } from "vitest";
 import { authorisedKey, checkedDocument, didOf, documentUrl, messageEndpoint, parseDid } from "../src/anp/did.ts";
 import { contentDigest, digestMatches, parseSignature, signatureBase, signComponents } from "../src/anp/httpSignature.ts";
 import { Identity } from "../src/anp/identity.ts";
-import { canonical, type JsonObject } from "../src/anp/json.ts";
+import { canonical, instantOf, type JsonObject } from "../src/anp/json.ts";
 import { loadOrCreateKeys, publicKeyOf, signsBy, verifyBytes } from "../src/anp/keys.ts";
 
 const dirs: string[] = [];
@@ -234,6 +234,11 @@ test("[anp-canonical] what JSON cannot say has no canonical form", () => {
   expect(canonical({ "\u20ac": 1, "\r": 1e30, a: 4.5, "1": 0.002 })).toBe('{"\\r":1e+30,"1":0.002,"a":4.5,"€":1}');
 });
 
+test("an instant is written as Date writes it", () => {
+  for (const ms of [0, 1, 999, 1000, 1_699_999_999_999, 1_700_000_000_000, 1_700_000_000_007.9, 86_399_999, 1_700_000_000_099])
+    expect(instantOf(ms)).toBe(new Date(ms).toISOString());
+});
+
 test("[anp-canonical] what is in order already is written as what is not", () => {
   let deep: unknown = { b: 1, a: 2 };
   for (let i = 0; i < 2_000; i++) deep = [deep];
@@ -244,6 +249,14 @@ test("[anp-canonical] what is in order already is written as what is not", () =>
     JSON.parse('{"__proto__":1,"a":{"toJSON":2}}') as unknown,
     { a: "\\ud800 as text", b: "\u2028\u0007\u007f" },
     { a: undefined, b: new Date(0) },
+    { b: [1, { d: null, c: [{ f: "x", e: { h: 1, g: -0 } }] }, "y"], a: { z: true, y: "\u2028" } },
+    { b: 1, "9": { d: 1, c: 2 }, "10": 3 },
+    { b: { "10": 1, "9": 2, "-1": 3, "1.5": 4 }, a: 0 },
+    JSON.parse('{"b":1,"a":{"__proto__":{"d":1,"c":2}}}') as unknown,
+    { b: 1, a: { toJSON: 2, A: 3 } },
+    { b: [undefined], a: undefined },
+    { b: new Date(0), a: 1 },
+    { "\ue000": 1, "\ud83d\ude00": { b: 1, a: 2 } },
     deep,
   ])
     expect(canonical(value)).toBe(canonicalize(value));

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, truncateSync } from "node:fs";
 import path from "node:path";
 import type { Part } from "@failstorm/core";
 import fastify, { type FastifyReply, type FastifyRequest } from "fastify";
@@ -9,8 +9,7 @@ import { authorisedKey, checkedDocument } from "../src/anp/did.ts";
 import { GenerationLog } from "../src/anp/generationLog.ts";
 import { contentDigest, parseSignature, signatureBase } from "../src/anp/httpSignature.ts";
 import { type PublicKey, verifyBytes } from "../src/anp/keys.ts";
-import { openNonceRecord } from "../src/anp/nonceRecord.ts";
-import { openOperationRecord } from "../src/anp/operationRecord.ts";
+import { Records } from "../src/anp/records.ts";
 import { failure, HOST, type Peer, Stranger, World } from "./anp/world.ts";
 
 let world: World;
@@ -271,55 +270,157 @@ describe("records", () => {
     time = 0;
   });
 
-  test("[anp-nonces] of nonces keep each for as long as its signature could be accepted, then forget", () => {
+  const open = (workspaceDir: string, rememberMs = 1000): Records => new Records({ workspaceDir, agentId: "a", rememberMs, now });
+  const operation = (operationId: string) => ({
+    senderDid: "s",
+    targetDid: "t",
+    method: "m",
+    devices: "",
+    operationId,
+    messageId: operationId,
+  });
+  const said = (messageId: string) => ({ messageId, contentType: "text/plain", body: '{"text":"x"}' });
+  const textOf = (dir: string, what: "nonces" | "operations"): string =>
+    readFileSync(path.join(dir, `anp-${what}-a.log`), "utf8");
+
+  test("[anp-nonces] of nonces keep each for as long as its signature could be accepted, then forget", async () => {
     const dir = world.tempDir();
-    const record = openNonceRecord(dir, "a", now);
-    expect([record.use("k", "1"), record.use("k", "1"), record.use("l", "1")]).toEqual([true, false, true]);
+    const records = open(dir);
+    const use = async (keyid: string, nonce: string): Promise<boolean> => {
+      const isNew = records.nonces.use(keyid, nonce);
+      await records.written();
+      return isNew;
+    };
+    expect([await use("k", "1"), await use("k", "1"), await use("l", "1")]).toEqual([true, false, true]);
     time = 419_000;
-    expect(record.use("k", "2")).toBe(true);
+    expect(await use("k", "2")).toBe(true);
     time = 421_000;
-    expect([record.use("k", "3"), record.use("k", "1"), record.use("k", "2")]).toEqual([true, false, false]);
+    expect([await use("k", "3"), await use("k", "1"), await use("k", "2")]).toEqual([true, false, false]);
+    time = 840_000;
+    expect([await use("k", "4"), await use("k", "3"), await use("k", "2")]).toEqual([true, false, false]);
     time = 850_000;
-    expect([record.use("k", "4"), record.use("k", "3"), record.use("k", "1")]).toEqual([true, false, true]);
-    record.close();
-    const reopened = openNonceRecord(dir, "a", now);
-    expect([reopened.use("k", "3"), reopened.use("k", "4"), reopened.use("k", "5")]).toEqual([false, false, true]);
+    expect([await use("k", "5"), await use("k", "4"), await use("k", "1")]).toEqual([true, false, true]);
+    records.close();
+    const reopened = open(dir);
+    expect(["4", "5", "6"].map((nonce) => reopened.nonces.use("k", nonce))).toEqual([false, false, true]);
     reopened.close();
   });
 
   test("[anp-operation-record] of operations survive being cut anywhere, and forget what failed", async () => {
     const dir = world.tempDir();
-    const key = (operationId: string) => ({
-      senderDid: "s",
-      targetDid: "t",
-      method: "m",
-      devices: "",
-      operationId,
-      messageId: operationId,
-    });
-    const open = () => openOperationRecord(dir, "a", 1000, now);
-    const record = open();
-    record.add(key("1"), "f1", Promise.resolve({ answer: 1 }));
-    record.add(key("2"), "f2", Promise.reject(new Error("no")));
-    record.add(key("3"), "f3", Promise.resolve({ answer: 3 }));
+    const records = open(dir);
+    const { operations } = records;
+    operations.add(operation("1"), said("1"), Promise.resolve({ answer: 1 }));
+    operations.add(operation("2"), said("2"), Promise.reject(new Error("no")));
+    operations.add(operation("3"), said("3"), Promise.resolve({ answer: 3 }));
     await new Promise((resolve) => process.nextTick(resolve));
-    expect([record.find(key("1"))?.fingerprint, record.find(key("2"))]).toEqual(["f1", undefined]);
-    expect(record.find({ ...key("9"), messageId: "3" })?.fingerprint).toBe("f3");
-    record.close();
+    expect([operations.find(operation("1"))?.said, operations.find(operation("2"))]).toEqual([said("1"), undefined]);
+    expect(operations.find({ ...operation("9"), messageId: "3" })?.said).toEqual(said("3"));
+    await records.written();
     const file = path.join(dir, "anp-operations-a.log");
-    const whole = readFileSync(file);
-    const { truncateSync } = await import("node:fs");
-    truncateSync(file, whole.length - 10);
-    const reopened = open();
-    expect(await reopened.find(key("1"))?.result).toEqual({ answer: 1 });
-    expect(reopened.find(key("3"))).toBeUndefined();
-    reopened.add(key("4"), "f4", Promise.resolve({ answer: 4 }));
+    truncateSync(file, readFileSync(file).length - 10);
+    const second = open(dir);
+    expect(await second.operations.find(operation("1"))?.result).toEqual({ answer: 1 });
+    expect(second.operations.find(operation("1"))?.said).toEqual(said("1"));
+    expect(second.operations.find(operation("3"))).toBeUndefined();
+    second.operations.add(operation("4"), said("4"), Promise.resolve({ answer: 4 }));
     await new Promise((resolve) => process.nextTick(resolve));
-    reopened.close();
-    const third = open();
-    expect(await third.find(key("4"))?.result).toEqual({ answer: 4 });
-    third.close();
+    second.close();
+    const third = open(dir);
+    expect(await third.operations.find(operation("4"))?.result).toEqual({ answer: 4 });
+    for (const each of [third, records]) each.close();
   });
+
+  test("[anp-nonces] a nonce is written with the operation of its turn, and outlives it", async () => {
+    const dir = world.tempDir();
+    const records = open(dir);
+    expect(records.written()).toBeNull();
+    expect(records.nonces.use("k", "1")).toBe(true);
+    records.operations.add(operation("1"), said("1"), Promise.resolve({}));
+    expect(textOf(dir, "operations")).toBe("");
+    await records.written();
+    expect(records.written()).toBeNull();
+    expect(textOf(dir, "operations")).toMatch(/^\["k","1"\]\n\{.*\}\n$/);
+    expect(textOf(dir, "nonces")).toBe("");
+    // As after a SIGKILL: the first is not closed.
+    const second = open(dir);
+    expect(second.nonces.use("k", "1")).toBe(false);
+    expect(textOf(dir, "nonces")).toBe('["k","1"]\n');
+    expect(second.nonces.use("k", "2")).toBe(true);
+    second.operations.add(operation("2"), said("2"), Promise.resolve({}));
+    await second.written();
+    expect(textOf(dir, "nonces")).not.toContain('["k","2"]');
+    // Two generations of operations later.
+    for (const id of ["3", "4"]) {
+      time += 1000;
+      second.operations.add(operation(id), said(id), Promise.resolve({}));
+      await Promise.resolve();
+      await second.written();
+    }
+    expect(second.operations.find(operation("2"))).toBeUndefined();
+    expect(second.nonces.use("k", "2")).toBe(false);
+    const third = open(dir);
+    expect(["1", "2"].map((nonce) => third.nonces.use("k", nonce))).toEqual([false, false]);
+    for (const each of [third, second, records]) each.close();
+  });
+
+  test("[anp-nonces] many are copied to their own log before an operation of each could forget them", async () => {
+    const dir = world.tempDir();
+    const records = open(dir);
+    for (let i = 0; i < 255; i++) records.nonces.use("k", `${i}`);
+    records.operations.add(operation("1"), said("1"), Promise.resolve({}));
+    await records.written();
+    expect(textOf(dir, "nonces")).toBe("");
+    records.nonces.use("k", "255");
+    records.operations.add(operation("2"), said("2"), Promise.resolve({}));
+    await records.written();
+    expect(textOf(dir, "nonces").trimEnd().split("\n")).toHaveLength(256);
+    records.close();
+  });
+
+  test("[anp-operation-record] who waits for what can't be written is told, and who comes later is not", async () => {
+    const dir = world.tempDir();
+    const records = open(dir);
+    const add = async (id: string): Promise<unknown> => {
+      records.operations.add(operation(id), said(id), Promise.resolve({}));
+      await Promise.resolve();
+      return records.written();
+    };
+    rmSync(dir, { recursive: true });
+    time += 1000;
+    await expect(add("1")).rejects.toThrow(/ENOENT/);
+    mkdirSync(dir);
+    await expect(add("2")).rejects.toThrow(/ENOENT/);
+    time -= 1000;
+    await add("3");
+    records.close();
+  });
+
+  test.each(["http", "websocket"])(
+    "[anp-operation-record] an answer waits until its operation is written: where it can't be there is none (%s)",
+    async (transport) => {
+      // Each operation finds the last one's file to be an older generation, and needs another.
+      const section = { transport, remember: 1e-6 };
+      const a = await world.peer("agent-0", { section });
+      let executions = 0;
+      const b = await world.peer("agent-1", {
+        section,
+        execute: async (_context, queue) => {
+          executions++;
+          queue.enqueue({ type: "agent_text_message", text: "done" });
+        },
+      });
+      introduce(a, b);
+      expect((await a.backend.send("agent-0", "agent-1", { text: "1" })).text).toBe("done");
+      rmSync(b.workspaceDir, { recursive: true });
+      await expect(a.backend.send("agent-0", "agent-1", { text: "2" })).rejects.toMatchObject({
+        code: "remote",
+        message: "agent-1: internal error",
+      });
+      mkdirSync(b.workspaceDir);
+      expect(executions).toBe(2);
+    },
+  );
 
   test("[anp-operation-record] take a new file when the present one is big enough, and drop the oldest", () => {
     const dir = world.tempDir();

@@ -32,7 +32,7 @@ export interface IncomingRequest {
 }
 
 export interface DidLookup {
-  resolve(did: string): Promise<DidDocument | null>;
+  resolve(did: string): DidDocument | Promise<DidDocument | null>;
   refresh(did: string): Promise<DidDocument | null>;
 }
 
@@ -75,7 +75,8 @@ export async function signerFailure(
   const did = keyid.split("#", 1)[0] ?? "";
   if (!keyid.includes("#")) return "invalid_did";
   // What is no DID resolves to nothing.
-  const known = await dids.resolve(did);
+  const found = dids.resolve(did);
+  const known = found instanceof Promise ? await found : found;
   if (known === null) return "invalid_did";
   const failureBy = (document: DidDocument): AuthFailure | null => {
     const key = authorisedKey(document, "authentication", keyid);

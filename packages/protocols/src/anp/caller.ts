@@ -5,7 +5,7 @@ import { type Content, contentOf, payloadOf, readContent } from "./directMessage
 import type { SealedMessage } from "./e2ee/secureDevice.ts";
 import { SecureLink, type SecureLinkOptions } from "./e2ee/secureLink.ts";
 import type { Identity } from "./identity.ts";
-import { canonical, isObject, type JsonObject } from "./json.ts";
+import { canonical, instantOf, isObject, type JsonObject } from "./json.ts";
 import { proveOrigin } from "./originProof.ts";
 import { describedPeer, type Peers } from "./peers.ts";
 import type { Replies } from "./replies.ts";
@@ -204,7 +204,7 @@ export class Caller {
   }
 
   private meta(profile: string, { did }: Identity) {
-    const created_at = new Date(this.options.clock.wall()).toISOString();
+    const created_at = instantOf(this.options.clock.wall());
     return { profile, security_profile: "transport-protected", sender_did: did, created_at };
   }
 

@@ -49,8 +49,8 @@ export class DidResolver {
     this.options = options;
   }
 
-  /** The document; null when the DID is malformed, unknown, or its host does not answer. */
-  async resolve(did: string, tag: (did: string) => TrafficTag): Promise<DidDocument | null> {
+  /** The document, at once when it is known; null when the DID is malformed, unknown, or its host does not answer. */
+  resolve(did: string, tag: (did: string) => TrafficTag): DidDocument | Promise<DidDocument | null> {
     const own = this.options.own(did);
     if (own !== undefined) return own;
     const cached = this.cache.get(did);

@@ -1,4 +1,3 @@
-import { hash } from "node:crypto";
 import type { Part, Payload } from "@failstorm/core";
 import { canonical, isObject, type JsonObject } from "./json.ts";
 import { RpcError } from "./rpc.ts";
@@ -74,18 +73,23 @@ function without(value: JsonObject, [first, ...rest]: readonly string[]): JsonOb
   return isObject(member) ? { ...others, [first]: without(member, rest) } : value;
 }
 
-/**
- * Digest of what must be the same in two deliveries of one operation for them to be semantically equivalent (P3 §8.4).
- * `deliveryMembers` are the members of a JSON payload that describe the delivery and not the operation.
- */
-export function fingerprintOf(
-  messageId: string,
-  { contentType, body }: Content,
-  deliveryMembers: readonly (readonly string[])[],
-): string {
-  const payload = body["payload"];
-  const operation = isObject(payload) ? deliveryMembers.reduce(without, payload) : payload;
-  const { annotations: _, ...said } = body;
-  const same = operation === undefined ? said : { ...said, payload: operation };
-  return hash("sha256", canonical([messageId, contentType, same]), "base64url");
+/** What a sender said with an operation, to be held against what it says with the same operation again. */
+export interface Said {
+  readonly messageId: string;
+  readonly contentType: string;
+  /** In RFC 8785 form. */
+  readonly body: string;
+}
+
+/** What must be the same of a body; `deliveryMembers` are the members of a JSON payload that describe the delivery and not the operation. */
+function operationIn(body: string, deliveryMembers: readonly (readonly string[])[]): string {
+  const { annotations: _, ...said } = JSON.parse(body) as JsonObject;
+  const { payload } = said;
+  return canonical(isObject(payload) ? { ...said, payload: deliveryMembers.reduce(without, payload) } : said);
+}
+
+/** Whether two deliveries of one operation are semantically equivalent (P3 §8.4). */
+export function isSameOperation(one: Said, other: Said, deliveryMembers: readonly (readonly string[])[]): boolean {
+  if (one.messageId !== other.messageId || one.contentType !== other.contentType) return false;
+  return one.body === other.body || operationIn(one.body, deliveryMembers) === operationIn(other.body, deliveryMembers);
 }

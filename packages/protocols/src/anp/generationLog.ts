@@ -50,9 +50,11 @@ export class GenerationLog {
   }
 
   private rotate(): void {
-    closeSync(this.fd);
+    // The present one stays open until there is another: when this fails it is tried again with the next line.
     renameSync(this.options.file, this.olderFile);
-    this.fd = openSync(this.options.file, "a", 0o600);
+    const fd = openSync(this.options.file, "a", 0o600);
+    closeSync(this.fd);
+    this.fd = fd;
     this.bytes = 0;
     this.since = this.options.now();
     this.options.onRotate();

@@ -3,6 +3,7 @@ import type { Authenticator, AuthFailure } from "./authenticator.ts";
 import { agentDescription, discoveryDocument, type Identity, interfaceDocument, MAX_BODY_BYTES } from "./identity.ts";
 import { type JsonObject, parseJson } from "./json.ts";
 import type { MessageService, MessageServiceOptions } from "./messageService.ts";
+import type { Records } from "./records.ts";
 import { errorAnswer, idOf, readRequest, RpcError, type RpcRequest } from "./rpc.ts";
 import { webSocketHost } from "./webSocketHost.ts";
 
@@ -11,6 +12,8 @@ export interface HostOptions {
   readonly describeSelf: MessageServiceOptions["describeSelf"];
   readonly authenticator: Authenticator;
   readonly service: MessageService;
+  /** Nothing is answered before what was noted of it is written. */
+  readonly records: Pick<Records, "written">;
   readonly webSocket: boolean;
 }
 
@@ -45,8 +48,8 @@ function challenge(
     .send(errorAnswer(id, failure));
 }
 
-/** Reads and serves one message of an authenticated caller; null when it was a notification. */
-async function serve(service: MessageService, message: unknown, caller: string | null): Promise<JsonObject | null> {
+/** Reads one message of an authenticated caller and does what it asks; null when it was a notification. */
+async function answerTo(service: MessageService, message: unknown, caller: string | null): Promise<JsonObject | null> {
   const id = idOf(message);
   let request: RpcRequest;
   try {
@@ -65,6 +68,19 @@ async function serve(service: MessageService, message: unknown, caller: string |
   }
 }
 
+/** The answer, once what was noted of the message is written. */
+async function serve({ service, records }: HostOptions, message: unknown, caller: string | null): Promise<JsonObject | null> {
+  const answer = await answerTo(service, message, caller);
+  const writing = records.written();
+  if (writing === null) return answer;
+  try {
+    await writing;
+    return answer;
+  } catch (error) {
+    return answer === null ? null : errorAnswer(idOf(message), asRpcError(error));
+  }
+}
+
 const statusOf = (answer: JsonObject): number =>
   answer["error"] instanceof RpcError && MALFORMED.has(answer["error"].code) ? 400 : 200;
 
@@ -75,11 +91,12 @@ const authenticate = (authenticator: Authenticator, { method, raw, url, headers 
 
 /** The DID of who asks for an upgrade; null when the refusal is sent. */
 async function authenticated(
-  { authenticator }: HostOptions,
+  { authenticator, records }: HostOptions,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<string | null> {
   const caller = await authenticate(authenticator, request, null);
+  await records.written();
   if (caller.kind === "bearer" || caller.kind === "signature") return caller.did;
   const [error, description] =
     caller.kind === "refused" ? [caller.error, caller.description] : (["invalid_request", "The request is not signed"] as const);
@@ -87,7 +104,8 @@ async function authenticated(
   return null;
 }
 
-async function post({ authenticator, service }: HostOptions, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+async function post(options: HostOptions, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { authenticator } = options;
   const body = request.body instanceof Buffer ? request.body : null;
   const caller = await authenticate(authenticator, request, body);
   const message = parseJson(body?.toString("utf8") ?? "");
@@ -96,7 +114,7 @@ async function post({ authenticator, service }: HostOptions, request: FastifyReq
   // Capabilities are public (ANP-P1 §8.2.1); everything else has a caller.
   if (caller.kind === "anonymous" && methodIn(message) !== "anp.get_capabilities")
     return challenge(reply, authenticator, "invalid_request", "The request is not signed", idOf(message));
-  const answer = await serve(service, message, caller.kind === "anonymous" ? null : caller.did);
+  const answer = await serve(options, message, caller.kind === "anonymous" ? null : caller.did);
   if (caller.kind === "signature") void reply.header("authentication-info", caller.info);
   if (answer === null) return reply.code(204).send();
   return reply.code(statusOf(answer)).send(answer);
@@ -129,7 +147,7 @@ export function anpHost(options: HostOptions): FastifyPluginAsync {
       await webSocketHost(
         server,
         (request, reply) => authenticated(options, request, reply),
-        (message, caller) => serve(options.service, message, caller),
+        (message, caller) => serve(options, message, caller),
       );
     server.get("/health", async () => ({ incarnation: describeSelf().incarnation }));
     server.get("/ad.json", async () => agentDescription(identity, describeSelf()));

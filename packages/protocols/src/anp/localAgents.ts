@@ -11,9 +11,8 @@ import { anpHost } from "./host.ts";
 import { Identity } from "./identity.ts";
 import { loadOrCreateKeys } from "./keys.ts";
 import { MessageService } from "./messageService.ts";
-import { openNonceRecord } from "./nonceRecord.ts";
-import { openOperationRecord } from "./operationRecord.ts";
 import type { Peers } from "./peers.ts";
+import { Records } from "./records.ts";
 import type { Replies } from "./replies.ts";
 
 export interface LocalAgentsOptions {
@@ -129,12 +128,9 @@ export class LocalAgents {
     const { dids } = this;
     const secure = config.e2ee ? new SecureService({ identity, device: this.deviceOf(identity) }) : null;
     return async (server) => {
-      const nonces = openNonceRecord(workspaceDir, identity.agentId, now);
-      const operations = openOperationRecord(workspaceDir, identity.agentId, config.rememberMs, now);
-      server.addHook("onClose", async () => {
-        nonces.close();
-        operations.close();
-      });
+      const records = new Records({ workspaceDir, agentId: identity.agentId, rememberMs: config.rememberMs, now });
+      server.addHook("onClose", async () => records.close());
+      const { nonces, operations } = records;
       const authenticator = new Authenticator({
         tokens: createAccessTokens(config.tokenLifetimeMs, wall),
         nonces,
@@ -158,7 +154,7 @@ export class LocalAgents {
         wall,
       });
       const webSocket = config.transport === "websocket";
-      await anpHost({ identity, describeSelf, authenticator, service, webSocket })(server, {});
+      await anpHost({ identity, describeSelf, authenticator, service, records, webSocket })(server, {});
     };
   }
 }

@@ -3,9 +3,9 @@ import { type DidLookup, nonceOf, signerFailure, timeFailure } from "./authentic
 import type { AnpConfig } from "./config.ts";
 import { E2EE_PROFILE } from "./e2ee/envelope.ts";
 import type { Arrival, SecureService } from "./e2ee/secureService.ts";
-import { type Content, contentOfParts, fingerprintOf, payloadOf, readContent } from "./directMessage.ts";
+import { type Content, contentOfParts, isSameOperation, payloadOf, readContent, type Said } from "./directMessage.ts";
 import { type Identity, MAX_BODY_BYTES, SECURITY_PROFILES } from "./identity.ts";
-import { canonical, isObject, type JsonObject } from "./json.ts";
+import { canonical, instantOf, isObject, type JsonObject } from "./json.ts";
 import { negotiate } from "./negotiation.ts";
 import type { NonceRecord } from "./nonceRecord.ts";
 import type { OperationKey, OperationRecord } from "./operationRecord.ts";
@@ -36,6 +36,7 @@ interface DirectMessage {
   /** What the sender calls itself. */
   readonly from: AgentId | null;
   readonly content: Content;
+  readonly said: Said;
 }
 
 // Nothing in ANP cancels a message.
@@ -85,6 +86,7 @@ function sealedMessage({ envelope, content }: Arrival): DirectMessage {
     },
     from: typeof from === "string" ? from : null,
     content,
+    said: { messageId, contentType: content.contentType, body: canonical(content.body) },
   };
 }
 
@@ -171,19 +173,18 @@ export class MessageService {
   }
 
   private async deliver(message: DirectMessage): Promise<JsonObject> {
-    const { key, content } = message;
+    const { key, said } = message;
     const { operations, onDeduplicated } = this.options;
     // From here to add() nothing is awaited, so that of two equal requests at once one joins the other.
-    const fingerprint = fingerprintOf(key.messageId, content, this.deliveryMembers);
     const known = operations.find(key);
-    if (known !== undefined && known.fingerprint !== fingerprint)
+    if (known !== undefined && !isSameOperation(known.said, said, this.deliveryMembers))
       throw new RpcError("anp.idempotency_conflict", "operation_id or message_id was used for something else");
     if (known !== undefined) {
       onDeduplicated(key.operationId);
       return known.result;
     }
     const result = this.accept(message);
-    operations.add(key, fingerprint, result);
+    operations.add(key, said, result);
     return result;
   }
 
@@ -195,7 +196,7 @@ export class MessageService {
       message_id: key.messageId,
       operation_id: key.operationId,
       target_did: key.targetDid,
-      accepted_at: new Date(this.options.wall()).toISOString(),
+      accepted_at: instantOf(this.options.wall()),
       ...(typeof conversation_id === "string" ? { conversation_id } : {}),
     };
     if (this.isReply(message)) return accepted;
@@ -232,11 +233,12 @@ export class MessageService {
     const senderDid = requiredString(meta, "sender_did");
     const [operationId, messageId] = [requiredString(meta, "operation_id"), requiredString(meta, "message_id")];
     const content = readContent(meta["content_type"], request.body);
-    if (request.auth !== undefined || caller !== senderDid) await this.verifyOrigin(request, senderDid, target);
+    const body = canonical(request.body);
+    if (request.auth !== undefined || caller !== senderDid) await this.verifyOrigin(request, body, senderDid, target);
     const from = typeof meta["x_agent_id"] === "string" ? meta["x_agent_id"] : null;
     // A push of an operation is that operation (§7.2.3).
     const operation = { senderDid, targetDid: target.did, method: "direct.send", devices: "", operationId };
-    return { key: { ...operation, messageId }, from, content };
+    return { key: { ...operation, messageId }, from, content, said: { messageId, contentType: content.contentType, body } };
   }
 
   private expectTarget(meta: JsonObject, kinds: readonly string[] = ["agent"]): { readonly kind: string; readonly did: string } {
@@ -247,7 +249,12 @@ export class MessageService {
     return { kind, did };
   }
 
-  private async verifyOrigin(request: RpcRequest, senderDid: string, target: { kind: string; did: string }): Promise<void> {
+  private async verifyOrigin(
+    request: RpcRequest,
+    body: string,
+    senderDid: string,
+    target: { kind: string; did: string },
+  ): Promise<void> {
     const { dids, nonces, wall } = this.options;
     const invalid = (why: string): RpcError => new RpcError("direct.invalid_origin_proof", why);
     const proof = readOriginProof(request.auth);
@@ -261,7 +268,7 @@ export class MessageService {
       method: request.method === "direct.incoming" ? "direct.send" : request.method,
       target,
       meta: canonical(request.meta),
-      body: canonical(request.body),
+      body,
     };
     const failure = await signerFailure(signature, dids, (key) => originProofHolds(proof, signed, key));
     if (failure !== null) throw invalid(`the proof is not verified: ${failure}`);

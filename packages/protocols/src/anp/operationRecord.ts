@@ -1,6 +1,5 @@
-import path from "node:path";
-import { GenerationLog } from "./generationLog.ts";
-import { isObject, type JsonObject, parseJson } from "./json.ts";
+import type { Said } from "./directMessage.ts";
+import { canonical, isObject, type JsonObject, parseJson } from "./json.ts";
 
 /** Which operation a request is (ANP-P3 §8.2). */
 export interface OperationKey {
@@ -15,89 +14,104 @@ export interface OperationKey {
 
 /** An operation accepted here: what it said, and its result, now or later. */
 export interface Operation {
-  readonly fingerprint: string;
+  readonly said: Said;
   readonly result: Promise<JsonObject>;
 }
 
-export interface OperationRecord {
-  /** By operation id first, then by message id. */
-  find(key: OperationKey): Operation | undefined;
-  /** Notes an operation under way. Once it has a result this is kept; when it fails it is forgotten. */
-  add(key: OperationKey, fingerprint: string, result: Promise<JsonObject>): void;
-  close(): void;
-}
-
-interface Entry {
+/** What is logged of an operation. */
+interface Line {
+  readonly body: JsonObject;
+  readonly contentType: string;
   readonly key: OperationKey;
-  readonly operation: Operation;
+  readonly result: JsonObject;
 }
 
-/** When answers are so big that a generation gets here before its time, they are remembered for less. */
-const MAX_GENERATION_BYTES = 32 * 1024 * 1024;
+/** Operations of one time, by their operation ids and by their message ids, each after what the id belongs to. */
+interface Generation {
+  readonly byOperation: Map<string, Operation>;
+  readonly byMessage: Map<string, Operation>;
+}
 
-const operationOf = (key: OperationKey): string =>
-  JSON.stringify([key.senderDid, key.targetDid, key.method, key.devices, key.operationId]);
-const messageOf = (key: OperationKey): string =>
-  JSON.stringify([key.senderDid, key.targetDid, key.method, key.devices, null, key.messageId]);
+const newGeneration = (): Generation => ({ byOperation: new Map(), byMessage: new Map() });
 
-function readLine(line: string): Entry | null {
-  const stored = parseJson(line);
-  if (!isObject(stored) || !isObject(stored["key"]) || !isObject(stored["result"])) return null;
-  const { key, fingerprint, result } = stored as { key: OperationKey; fingerprint: string; result: JsonObject };
-  return { key, operation: { fingerprint, result: Promise.resolve(result) } };
+/** The two names of an operation: its ids, each after what it belongs to, a JSON array, of which no id can pass for a part. */
+function namesOf({ senderDid, targetDid, method, devices, operationId, messageId }: OperationKey) {
+  const scope = JSON.stringify([senderDid, targetDid, method, devices]);
+  return { operation: scope + operationId, message: scope + messageId };
 }
 
 /**
- * The record behind ANP's mandatory idempotency. Only results are written: an operation whose process was killed was never
+ * The record behind ANP's mandatory idempotency. Only results are logged: an operation whose process was killed was never
  * accepted, and is executed when it comes again.
  */
-export function openOperationRecord(
-  workspaceDir: string,
-  agentId: string,
-  rememberMs: number,
-  now: () => number,
-): OperationRecord {
-  let current = new Map<string, Operation>();
-  let older = new Map<string, Operation>();
-  const set = ({ key, operation }: Entry): void => {
-    current.set(operationOf(key), operation);
-    current.set(messageOf(key), operation);
-  };
-  const log = new GenerationLog({
-    file: path.join(workspaceDir, `anp-operations-${encodeURIComponent(agentId)}.log`),
-    generationMs: rememberMs,
-    maxBytes: MAX_GENERATION_BYTES,
-    now,
-    onLine(line) {
-      const entry = readLine(line);
-      if (entry !== null) set(entry);
-    },
-    onRotate() {
-      older = current;
-      current = new Map();
-    },
-  });
-  const find = (id: string): Operation | undefined => current.get(id) ?? older.get(id);
-  let open = true;
-  const keep = async (key: OperationKey, operation: Operation): Promise<void> => {
+export class OperationRecord {
+  private readonly log: (line: string) => void;
+  private current = newGeneration();
+  private older = newGeneration();
+
+  /** `log` keeps a line for a later process. */
+  constructor(log: (line: string) => void) {
+    this.log = log;
+  }
+
+  /** By operation id first, then by message id. */
+  find(key: OperationKey): Operation | undefined {
+    const { operation, message } = namesOf(key);
+    const { current, older } = this;
+    return (
+      current.byOperation.get(operation) ??
+      older.byOperation.get(operation) ??
+      current.byMessage.get(message) ??
+      older.byMessage.get(message)
+    );
+  }
+
+  /** Notes an operation under way. Once it has a result this is kept; when it fails it is forgotten. */
+  add(key: OperationKey, said: Said, result: Promise<JsonObject>): void {
+    const operation = { said, result };
+    this.set(key, operation);
+    void this.keep(key, operation);
+  }
+
+  /** Takes back a line that an earlier process logged; one that it was killed in the middle of says nothing. */
+  restore(line: string): void {
+    const stored = parseJson(line);
+    if (!isObject(stored) || !isObject(stored["key"]) || !isObject(stored["result"]) || !isObject(stored["body"])) return;
+    const { key, contentType, body, result } = stored as unknown as Line;
+    const said = { messageId: key.messageId, contentType, body: canonical(body) };
+    this.set(key, { said, result: Promise.resolve(result) });
+  }
+
+  /** The older generation is forgotten, and the present one is the older one from now on. */
+  rotate(): void {
+    this.older = this.current;
+    this.current = newGeneration();
+  }
+
+  private set(key: OperationKey, operation: Operation): void {
+    const names = namesOf(key);
+    this.current.byOperation.set(names.operation, operation);
+    this.current.byMessage.set(names.message, operation);
+  }
+
+  private async keep(key: OperationKey, operation: Operation): Promise<void> {
+    let result: JsonObject;
     try {
-      const result = await operation.result;
-      if (open) log.append(JSON.stringify({ key, fingerprint: operation.fingerprint, result }));
+      result = await operation.result;
     } catch {
-      for (const id of [operationOf(key), messageOf(key)])
-        for (const generation of [current, older]) if (generation.get(id) === operation) generation.delete(id);
+      this.forget(key, operation);
+      return;
     }
-  };
-  return {
-    find: (key) => find(operationOf(key)) ?? find(messageOf(key)),
-    add(key, fingerprint, result) {
-      const operation = { fingerprint, result };
-      set({ key, operation });
-      void keep(key, operation);
-    },
-    close() {
-      open = false;
-      log.close();
-    },
-  };
+    const { contentType, body } = operation.said;
+    // The body is JSON already.
+    this.log(`{"body":${body},${JSON.stringify({ contentType, key, result }).slice(1)}`);
+  }
+
+  private forget(key: OperationKey, operation: Operation): void {
+    const names = namesOf(key);
+    for (const { byOperation, byMessage } of [this.current, this.older]) {
+      if (byOperation.get(names.operation) === operation) byOperation.delete(names.operation);
+      if (byMessage.get(names.message) === operation) byMessage.delete(names.message);
+    }
+  }
 }
