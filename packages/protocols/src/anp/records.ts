@@ -69,11 +69,14 @@ export class Records {
   }
 
   close(): void {
-    this.write();
-    this.copyNonces();
-    this.isOpen = false;
-    this.nonceLog.close();
-    this.operationLog.close();
+    try {
+      this.write();
+      this.copyNonces();
+    } finally {
+      this.isOpen = false;
+      this.nonceLog.close();
+      this.operationLog.close();
+    }
   }
 
   private note(lines: string[], line: string): void {
