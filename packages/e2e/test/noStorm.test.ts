@@ -38,16 +38,4 @@ describe("no fault", () => {
     expect(run.metrics.goodput.whole.rate).toBe(1);
     expect(run.metrics.reasons["storms"]).toMatch(/no fault/);
   });
-
-  it("--agents 1: one agent adopts the tools it lacks and answers; nobody is killed", async () => {
-    const run = await sandbox.run(words("--agents 1 --seed 9 --runtime 9 --rate 1"));
-    expect(run.code, run.stderr).toBe(0);
-    expect(run.stderr).toMatch(/one agent: nobody is killed/);
-    expect(run.of("fault.injected")).toEqual([]);
-    expect(new Set(run.of("step.started").map((event) => event.tool))).toEqual(
-      new Set(["search", "extract", "triple", "reason"]),
-    );
-    expect(run.metrics.goodput.whole.n).toBeGreaterThan(3);
-    expect(run.metrics.goodput.whole.rate).toBe(1);
-  });
 });
