@@ -1,14 +1,17 @@
-import { createPublicKey, generateKeyPairSync, hash } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, hash, sign } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import canonicalize from "canonicalize";
 import { afterEach, expect, test } from "vitest";
+import { createAccessTokens } from "../src/anp/accessTokens.ts";
+import { type Authentication, Authenticator } from "../src/anp/authenticator.ts";
 import { authorisedKey, checkedDocument, didOf, documentUrl, messageEndpoint, parseDid } from "../src/anp/did.ts";
 import { contentDigest, digestMatches, parseSignature, signatureBase, signComponents } from "../src/anp/httpSignature.ts";
 import { Identity } from "../src/anp/identity.ts";
 import { canonical, instantOf, type JsonObject } from "../src/anp/json.ts";
 import { loadOrCreateKeys, publicKeyOf, signsBy, verifyBytes } from "../src/anp/keys.ts";
+import { NonceRecord } from "../src/anp/nonceRecord.ts";
 
 const dirs: string[] = [];
 afterEach(() => {
@@ -123,6 +126,50 @@ test("[anp-k1] a k1 document is accepted with the key that its DID ends in, proo
   expect(authorisedKey(document, "authentication", `${id}#key-0`)?.type).toBe("ec");
   expect(authorisedKey(document, "authentication", `${id}#key-1`)).toBeNull();
   expect(checkedDocument(id, documentWith(other)), "without its key").toBeNull();
+});
+
+test("[anp-nonces] an ECDSA signature without a nonce is good once, in whatever form its bytes come", async () => {
+  const id = "did:wba:example.com";
+  const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const publicKeyJwk = publicKey.export({ format: "jwk" });
+  const method = { id: `${id}#key-1`, type: "JsonWebKey2020", controller: id, publicKeyJwk };
+  const document = checkedDocument(id, { id, verificationMethod: [method], authentication: ["#key-1"] });
+  if (document === null) throw new Error("no document");
+  const wall = (): number => 1_000_000;
+  const authenticator = new Authenticator({
+    tokens: createAccessTokens(60_000, wall),
+    nonces: new NonceRecord(() => {}),
+    dids: { resolve: () => document, refresh: async () => document },
+    isOwnAuthority: () => true,
+    challenge: false,
+    wall,
+  });
+  const params = (target: string) => {
+    const covered = `("@method" "@target-uri");created=1000;keyid="${id}#key-1"`;
+    return { covered, base: `"@method": GET\n"@target-uri": http://h${target}\n"@signature-params": ${covered}` };
+  };
+  const request = (target: string, bytes: Buffer): Promise<Authentication> =>
+    authenticator.authenticate({
+      method: "GET",
+      target,
+      headers: {
+        host: "h",
+        "signature-input": `sig1=${params(target).covered}`,
+        signature: `sig1=:${bytes.toString("base64")}:`,
+      },
+      body: null,
+    });
+  const signed = (target: string, dsaEncoding: "ieee-p1363" | "der"): Buffer =>
+    sign("sha256", Buffer.from(params(target).base), { key: privateKey, dsaEncoding });
+  const bytes = signed("/anp", "ieee-p1363");
+  // (r, −s) verifies wherever (r, s) does.
+  const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+  const s = order - BigInt(`0x${bytes.subarray(32).toString("hex")}`);
+  const negated = Buffer.concat([bytes.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, "0"), "hex")]);
+  expect(await request("/anp", bytes)).toMatchObject({ kind: "signature", did: id });
+  for (const other of [bytes, negated, signed("/anp", "der")])
+    expect(await request("/anp", other)).toMatchObject({ kind: "refused", error: "invalid_nonce" });
+  expect(await request("/other", signed("/other", "der"))).toMatchObject({ kind: "signature" });
 });
 
 test("[anp-deactivated] the document of a DID that is no longer used is none", () => {

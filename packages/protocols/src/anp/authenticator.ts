@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import type { AccessTokens } from "./accessTokens.ts";
 import { authorisedKey, type DidDocument } from "./did.ts";
@@ -63,8 +64,12 @@ export function timeFailure({ created, expires }: MessageSignature, nowS: number
   return expires !== null && expires < nowS ? "the signature has expired" : null;
 }
 
-/** Who signed may be told apart by the nonce, or where there is none (it is optional) by the signature itself. */
-export const nonceOf = ({ nonce, signature }: MessageSignature): string => nonce ?? `signature:${signature.toString("base64")}`;
+/**
+ * Signatures may be told apart by their nonces, or where there is none (it is optional) by what was signed: the bytes of a signature won't
+ * do, since of an ECDSA signature everybody can make another.
+ */
+export const nonceOf = ({ nonce }: MessageSignature, signed: string): string =>
+  nonce ?? `signed:${hash("sha256", signed, "base64")}`;
 
 /** Whether the signature was made with the key that its `keyid` names, whose document may have changed meanwhile. */
 export async function signerFailure(
@@ -146,18 +151,18 @@ export class Authenticator {
     if (late !== null) return refused("invalid_timestamp", late);
     const failure = await signerFailure(signature, this.options.dids, (key) => verifyBytes(key, base, signature.signature));
     if (failure !== null) return refused(failure, `The signature of ${keyid.replaceAll(/["\\\s]/g, "")} is not verified`);
-    if (!this.useNonce(signature)) return refused("invalid_nonce", "The nonce was used before, or is not one issued here");
+    if (!this.useNonce(signature, base)) return refused("invalid_nonce", "The nonce was used before, or is not one issued here");
     const did = keyid.split("#", 1)[0] ?? "";
     return { kind: "signature", did, info: this.options.tokens.issue(did) };
   }
 
-  private useNonce(signature: MessageSignature): boolean {
+  private useNonce(signature: MessageSignature, base: string): boolean {
     const { nonce, keyid } = signature;
     const issuedUntil = nonce === null ? undefined : this.challenges.get(nonce);
     if (nonce !== null && issuedUntil !== undefined) this.challenges.delete(nonce);
     const isIssued = issuedUntil !== undefined && issuedUntil > this.options.wall();
     if (this.options.challenge && !isIssued) return false;
-    return this.options.nonces.use(keyid, nonceOf(signature));
+    return this.options.nonces.use(keyid, nonceOf(signature, base));
   }
 
   private nowS(): number {

@@ -14,7 +14,10 @@ export interface AnpConfig {
   readonly negotiate: boolean;
   /** Whether direct messages are encrypted end to end (ANP-P5); all are, or none. */
   readonly e2ee: boolean;
-  /** How long an answered operation is remembered at least, as long as the answers of that time are below 32 MB. */
+  /**
+   * How long an answered operation is remembered at least, as long as what was asked and answered in that time is below 32 MB, where
+   * of a question above 16 KB (and of any that came encrypted) only a digest counts.
+   */
   readonly rememberMs: number;
   /** Members of a JSON payload in which two deliveries of one operation may differ: dotted paths. */
   readonly deliveryMembers: readonly string[];

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import type { Part, Payload } from "@failstorm/core";
 import { canonical, isObject, type JsonObject } from "./json.ts";
 import { RpcError } from "./rpc.ts";
@@ -73,23 +74,50 @@ function without(value: JsonObject, [first, ...rest]: readonly string[]): JsonOb
   return isObject(member) ? { ...others, [first]: without(member, rest) } : value;
 }
 
+/** Above this a digest is kept instead of what was said. */
+const MAX_KEPT_CHARS = 16 * 1024;
+
+/** The members of a JSON payload that describe the delivery and not the operation, as paths. */
+export type DeliveryMembers = readonly (readonly string[])[];
+
 /** What a sender said with an operation, to be held against what it says with the same operation again. */
-export interface Said {
+export type Said = {
   readonly messageId: string;
   readonly contentType: string;
-  /** In RFC 8785 form. */
-  readonly body: string;
+} & (
+  | {
+      /** The body in RFC 8785 form. */
+      readonly text: string;
+    }
+  | {
+      /** Of what in the body is the operation. */
+      readonly digest: string;
+    }
+);
+
+/** Of what must be the same of a body. */
+function digestOfOperation(body: JsonObject, deliveryMembers: DeliveryMembers): string {
+  const { annotations: _, ...said } = body;
+  const { payload } = said;
+  const operation = isObject(payload) ? { ...said, payload: deliveryMembers.reduce(without, payload) } : said;
+  return hash("sha256", canonical(operation), "base64");
 }
 
-/** What must be the same of a body; `deliveryMembers` are the members of a JSON payload that describe the delivery and not the operation. */
-function operationIn(body: string, deliveryMembers: readonly (readonly string[])[]): string {
-  const { annotations: _, ...said } = JSON.parse(body) as JsonObject;
-  const { payload } = said;
-  return canonical(isObject(payload) ? { ...said, payload: deliveryMembers.reduce(without, payload) } : said);
+/** What is kept of a message; `text` is its body in RFC 8785 form, where that may be kept. */
+export function saidIn(
+  { messageId, content, text }: { readonly messageId: string; readonly content: Content; readonly text: string | null },
+  deliveryMembers: DeliveryMembers,
+): Said {
+  const { contentType, body } = content;
+  if (text !== null && text.length <= MAX_KEPT_CHARS) return { messageId, contentType, text };
+  return { messageId, contentType, digest: digestOfOperation(body, deliveryMembers) };
 }
 
 /** Whether two deliveries of one operation are semantically equivalent (P3 §8.4). */
-export function isSameOperation(one: Said, other: Said, deliveryMembers: readonly (readonly string[])[]): boolean {
+export function isSameOperation(one: Said, other: Said, deliveryMembers: DeliveryMembers): boolean {
   if (one.messageId !== other.messageId || one.contentType !== other.contentType) return false;
-  return one.body === other.body || operationIn(one.body, deliveryMembers) === operationIn(other.body, deliveryMembers);
+  if ("text" in one && "text" in other && one.text === other.text) return true;
+  const digest = (said: Said): string =>
+    "digest" in said ? said.digest : digestOfOperation(JSON.parse(said.text) as JsonObject, deliveryMembers);
+  return digest(one) === digest(other);
 }

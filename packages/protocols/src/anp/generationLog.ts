@@ -15,7 +15,8 @@ export interface GenerationLogOptions {
 }
 
 /**
- * Lines that survive SIGKILL: each is one write(2) to an append-only file (no fsync: the page cache outlives the process).
+ * Lines that survive SIGKILL: what is appended at once is one write(2) to an append-only file (no fsync: the page cache outlives the
+ * process), or some where the system takes it in pieces.
  * Two generations, a file each: when the present one is old or big enough it takes the place of the older one, so that
  * forgetting costs one rename.
  */
@@ -24,6 +25,8 @@ export class GenerationLog {
   private fd: number;
   private bytes: number;
   private since: number;
+  /** A line that could not be written to its end stays alone, as one does that the last process was killed in the middle of. */
+  private isTorn: boolean;
 
   constructor(options: GenerationLogOptions) {
     this.options = options;
@@ -32,17 +35,29 @@ export class GenerationLog {
     this.fd = openSync(options.file, "a", 0o600);
     this.bytes = statSync(options.file).size;
     this.since = options.now();
-    // A line that the last process was killed in the middle of stays alone.
-    if (this.bytes > 0) this.append("");
+    this.isTorn = this.bytes > 0;
   }
 
-  append(line: string): void {
+  /** Appends lines; throws when not all of it is in the file. */
+  append(lines: string): void {
     if (this.options.now() - this.since >= this.options.generationMs || this.bytes >= this.options.maxBytes) this.rotate();
-    this.bytes += writeSync(this.fd, `${line}\n`);
+    const bytes = Buffer.from(this.isTorn ? `\n${lines}\n` : `${lines}\n`);
+    this.isTorn = true;
+    let written = 0;
+    // A full disk takes what still fits, and says so only of what comes then.
+    while (written < bytes.length) {
+      const taken = writeSync(this.fd, bytes, written);
+      if (taken === 0) throw new Error(`${this.options.file}: nothing of ${bytes.length - written} bytes was written`);
+      written += taken;
+      this.bytes += taken;
+    }
+    this.isTorn = false;
   }
 
   close(): void {
     closeSync(this.fd);
+    // The number may soon be another file's.
+    this.fd = -1;
   }
 
   private get olderFile(): string {
@@ -50,24 +65,30 @@ export class GenerationLog {
   }
 
   private rotate(): void {
-    // The present one stays open until there is another: when this fails it is tried again with the next line.
-    renameSync(this.options.file, this.olderFile);
+    // The present one stays open until there is another: when this fails it is tried again with the next line. It may have the
+    // older one's name by then.
+    unlessMissing(() => renameSync(this.options.file, this.olderFile));
     const fd = openSync(this.options.file, "a", 0o600);
     closeSync(this.fd);
     this.fd = fd;
     this.bytes = 0;
+    this.isTorn = false;
     this.since = this.options.now();
     this.options.onRotate();
   }
 
   private replay(file: string): void {
-    let text: string;
-    try {
-      text = readFileSync(file, "utf8");
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
-      throw error;
-    }
+    const text = unlessMissing(() => readFileSync(file, "utf8")) ?? "";
     for (const line of text.split("\n")) if (line !== "") this.options.onLine(line);
+  }
+}
+
+/** What `act` returns; undefined when there is no such file. */
+function unlessMissing<T>(act: () => T): T | undefined {
+  try {
+    return act();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
   }
 }

@@ -13,7 +13,7 @@ export interface HostOptions {
   readonly authenticator: Authenticator;
   readonly service: MessageService;
   /** Nothing is answered before what was noted of it is written. */
-  readonly records: Pick<Records, "written">;
+  readonly records: Pick<Records, "written" | "overdue">;
   readonly webSocket: boolean;
 }
 
@@ -53,6 +53,7 @@ async function answerTo(service: MessageService, message: unknown, caller: strin
   const id = idOf(message);
   let request: RpcRequest;
   try {
+    if (message === undefined) throw new RpcError("parse_error", "not JSON");
     request = readRequest(message);
   } catch (error) {
     return errorAnswer(id, asRpcError(error));
@@ -68,16 +69,22 @@ async function answerTo(service: MessageService, message: unknown, caller: strin
   }
 }
 
-/** The answer, once what was noted of the message is written. */
+/**
+ * The answer, once what was noted of the message is written; `message` is undefined when it was no JSON. Nothing is done while what
+ * was noted of earlier ones can't be written.
+ */
 async function serve({ service, records }: HostOptions, message: unknown, caller: string | null): Promise<JsonObject | null> {
-  const answer = await answerTo(service, message, caller);
-  const writing = records.written();
-  if (writing === null) return answer;
+  let isNotification = false;
   try {
-    await writing;
+    const overdue = records.overdue();
+    if (overdue !== null) await overdue;
+    const answer = await answerTo(service, message, caller);
+    isNotification = answer === null;
+    const writing = records.written();
+    if (writing !== null) await writing;
     return answer;
   } catch (error) {
-    return answer === null ? null : errorAnswer(idOf(message), asRpcError(error));
+    return isNotification ? null : errorAnswer(idOf(message), asRpcError(error));
   }
 }
 
@@ -110,9 +117,8 @@ async function post(options: HostOptions, request: FastifyRequest, reply: Fastif
   const caller = await authenticate(authenticator, request, body);
   const message = parseJson(body?.toString("utf8") ?? "");
   if (caller.kind === "refused") return challenge(reply, authenticator, caller.error, caller.description, idOf(message));
-  if (message === undefined) return reply.code(400).send(errorAnswer(null, new RpcError("parse_error", "not JSON")));
-  // Capabilities are public (ANP-P1 §8.2.1); everything else has a caller.
-  if (caller.kind === "anonymous" && methodIn(message) !== "anp.get_capabilities")
+  // Capabilities are public (ANP-P1 §8.2.1); everything else that can be read has a caller.
+  if (caller.kind === "anonymous" && message !== undefined && methodIn(message) !== "anp.get_capabilities")
     return challenge(reply, authenticator, "invalid_request", "The request is not signed", idOf(message));
   const answer = await serve(options, message, caller.kind === "anonymous" ? null : caller.did);
   if (caller.kind === "signature") void reply.header("authentication-info", caller.info);

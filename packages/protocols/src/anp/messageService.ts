@@ -3,7 +3,7 @@ import { type DidLookup, nonceOf, signerFailure, timeFailure } from "./authentic
 import type { AnpConfig } from "./config.ts";
 import { E2EE_PROFILE } from "./e2ee/envelope.ts";
 import type { Arrival, SecureService } from "./e2ee/secureService.ts";
-import { type Content, contentOfParts, isSameOperation, payloadOf, readContent, type Said } from "./directMessage.ts";
+import { type Content, contentOfParts, isSameOperation, payloadOf, readContent, saidIn } from "./directMessage.ts";
 import { type Identity, MAX_BODY_BYTES, SECURITY_PROFILES } from "./identity.ts";
 import { canonical, instantOf, isObject, type JsonObject } from "./json.ts";
 import { negotiate } from "./negotiation.ts";
@@ -36,7 +36,8 @@ interface DirectMessage {
   /** What the sender calls itself. */
   readonly from: AgentId | null;
   readonly content: Content;
-  readonly said: Said;
+  /** The body in RFC 8785 form; null when it is nobody else's to read, and is not kept. */
+  readonly text: string | null;
 }
 
 // Nothing in ANP cancels a message.
@@ -86,7 +87,7 @@ function sealedMessage({ envelope, content }: Arrival): DirectMessage {
     },
     from: typeof from === "string" ? from : null,
     content,
-    said: { messageId, contentType: content.contentType, body: canonical(content.body) },
+    text: null,
   };
 }
 
@@ -173,8 +174,9 @@ export class MessageService {
   }
 
   private async deliver(message: DirectMessage): Promise<JsonObject> {
-    const { key, said } = message;
+    const { key, content, text } = message;
     const { operations, onDeduplicated } = this.options;
+    const said = saidIn({ messageId: key.messageId, content, text }, this.deliveryMembers);
     // From here to add() nothing is awaited, so that of two equal requests at once one joins the other.
     const known = operations.find(key);
     if (known !== undefined && !isSameOperation(known.said, said, this.deliveryMembers))
@@ -233,12 +235,12 @@ export class MessageService {
     const senderDid = requiredString(meta, "sender_did");
     const [operationId, messageId] = [requiredString(meta, "operation_id"), requiredString(meta, "message_id")];
     const content = readContent(meta["content_type"], request.body);
-    const body = canonical(request.body);
-    if (request.auth !== undefined || caller !== senderDid) await this.verifyOrigin(request, body, senderDid, target);
+    const text = canonical(request.body);
+    if (request.auth !== undefined || caller !== senderDid) await this.verifyOrigin(request, text, senderDid, target);
     const from = typeof meta["x_agent_id"] === "string" ? meta["x_agent_id"] : null;
     // A push of an operation is that operation (§7.2.3).
     const operation = { senderDid, targetDid: target.did, method: "direct.send", devices: "", operationId };
-    return { key: { ...operation, messageId }, from, content, said: { messageId, contentType: content.contentType, body } };
+    return { key: { ...operation, messageId }, from, content, text };
   }
 
   private expectTarget(meta: JsonObject, kinds: readonly string[] = ["agent"]): { readonly kind: string; readonly did: string } {
@@ -273,7 +275,7 @@ export class MessageService {
     const failure = await signerFailure(signature, dids, (key) => originProofHolds(proof, signed, key));
     if (failure !== null) throw invalid(`the proof is not verified: ${failure}`);
     // A nonce of an HTTP signature says nothing of a proof's, which others may make with the same.
-    if (!nonces.use(signature.keyid, `origin:${nonceOf(signature)}`))
+    if (!nonces.use(signature.keyid, `origin:${nonceOf(signature, `${signature.params} ${proof.contentDigest}`)}`))
       throw new RpcError("direct.origin_proof_replayed", "the proof was used before");
   }
 }

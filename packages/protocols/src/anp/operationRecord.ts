@@ -18,12 +18,18 @@ export interface Operation {
   readonly result: Promise<JsonObject>;
 }
 
-/** What is logged of an operation. */
+/** What is logged of an operation: what it said as `body` or as `digest`. */
 interface Line {
-  readonly body: JsonObject;
+  readonly body?: JsonObject;
+  readonly digest?: string;
   readonly contentType: string;
   readonly key: OperationKey;
   readonly result: JsonObject;
+}
+
+function saidOf({ key: { messageId }, contentType, body, digest }: Line): Said | null {
+  if (typeof digest === "string") return { messageId, contentType, digest };
+  return isObject(body) ? { messageId, contentType, text: canonical(body) } : null;
 }
 
 /** Operations of one time, by their operation ids and by their message ids, each after what the id belongs to. */
@@ -76,10 +82,10 @@ export class OperationRecord {
   /** Takes back a line that an earlier process logged; one that it was killed in the middle of says nothing. */
   restore(line: string): void {
     const stored = parseJson(line);
-    if (!isObject(stored) || !isObject(stored["key"]) || !isObject(stored["result"]) || !isObject(stored["body"])) return;
-    const { key, contentType, body, result } = stored as unknown as Line;
-    const said = { messageId: key.messageId, contentType, body: canonical(body) };
-    this.set(key, { said, result: Promise.resolve(result) });
+    if (!isObject(stored) || !isObject(stored["key"]) || !isObject(stored["result"])) return;
+    const logged = stored as unknown as Line;
+    const said = saidOf(logged);
+    if (said !== null) this.set(logged.key, { said, result: Promise.resolve(logged.result) });
   }
 
   /** The older generation is forgotten, and the present one is the older one from now on. */
@@ -95,16 +101,20 @@ export class OperationRecord {
   }
 
   private async keep(key: OperationKey, operation: Operation): Promise<void> {
-    let result: JsonObject;
+    let line: string;
     try {
-      result = await operation.result;
+      const result = await operation.result;
+      const { said } = operation;
+      const { contentType } = said;
+      line = JSON.stringify({ contentType, key, result, ...("digest" in said ? { digest: said.digest } : {}) });
+      // What is text is JSON already.
+      if ("text" in said) line = `{"body":${said.text},${line.slice(1)}`;
     } catch {
+      // It failed, or its result has no JSON form and can't be an answer either.
       this.forget(key, operation);
       return;
     }
-    const { contentType, body } = operation.said;
-    // The body is JSON already.
-    this.log(`{"body":${body},${JSON.stringify({ contentType, key, result }).slice(1)}`);
+    this.log(line);
   }
 
   private forget(key: OperationKey, operation: Operation): void {

@@ -13,7 +13,7 @@ export interface RecordsOptions {
   readonly now: () => number;
 }
 
-/** When answers are so big that a generation gets here before its time, they are remembered for less. */
+/** When operations are so many or so big that a generation gets here before its time, they are remembered for less. */
 const MAX_GENERATION_BYTES = 32 * 1024 * 1024;
 /** So many nonces are copied to their own log at once. */
 const MAX_UNCOPIED = 256;
@@ -21,19 +21,21 @@ const MAX_UNCOPIED = 256;
 /**
  * What an agent has to know after a SIGKILL: the nonces it saw and the operations it answered. The lines of one turn of the event
  * loop are one write(2), and answers wait for it (`written`). A nonce is written with the operations of its turn, to their log,
- * and copied to its own with many others; only where its turn has no operation is it written there at once.
+ * and copied to its own with many others; only where its turn has no operation is it written there at once. What can't be written is
+ * kept, and written before what comes later.
  */
 export class Records {
   readonly nonces: NonceRecord;
   readonly operations: OperationRecord;
   private readonly nonceLog: GenerationLog;
   private readonly operationLog: GenerationLog;
-  /** Lines of this turn. */
+  /** Lines of this turn, and those of earlier ones that could not be written. */
   private nonceLines: string[] = [];
   private operationLines: string[] = [];
   /** Nonces that the operations' log alone has. */
   private uncopied: string[] = [];
   private turn: PromiseWithResolvers<void> | null = null;
+  private hasFailed = false;
   private isOpen = true;
 
   constructor({ workspaceDir, agentId, rememberMs, now }: RecordsOptions) {
@@ -65,12 +67,19 @@ export class Records {
 
   /** Resolves when all that was noted until now is written; null when it is. Rejects when it can't be written. */
   written(): Promise<void> | null {
-    return this.turn?.promise ?? null;
+    const isWritten = this.nonceLines.length + this.operationLines.length === 0;
+    return isWritten ? null : this.begin().promise;
   }
 
+  /** What an earlier turn could not write is tried once more: as `written`, but null when all earlier turns were written. */
+  overdue(): Promise<void> | null {
+    return this.hasFailed ? this.written() : null;
+  }
+
+  /** Throws when something can't be written; what is noted from then on never is. */
   close(): void {
     try {
-      this.write();
+      this.endTurn();
       this.copyNonces();
     } finally {
       this.isOpen = false;
@@ -80,38 +89,59 @@ export class Records {
   }
 
   private note(lines: string[], line: string): void {
-    if (!this.isOpen) return;
     lines.push(line);
-    if (this.turn !== null) return;
-    this.turn = Promise.withResolvers();
+    this.begin();
+  }
+
+  private begin(): PromiseWithResolvers<void> {
+    if (this.turn !== null) return this.turn;
+    const turn = Promise.withResolvers<void>();
+    this.turn = turn;
     // Whoever waits is told; nobody may.
-    this.turn.promise.catch(() => {});
-    atEndOfTurn(() => this.endTurn());
+    turn.promise.catch(() => {});
+    atEndOfTurn(() => {
+      // Closing may have ended it.
+      if (this.turn !== turn) return;
+      try {
+        this.endTurn();
+      } catch {
+        // Told to who waits, and tried again when something else is to be written.
+      }
+    });
+    return turn;
   }
 
   private endTurn(): void {
-    const turn = this.turn;
+    const { turn } = this;
     this.turn = null;
     try {
       this.write();
+      this.hasFailed = false;
       turn?.resolve();
     } catch (error) {
+      this.hasFailed = true;
       turn?.reject(error);
+      throw error;
     }
   }
 
   private write(): void {
     const { nonceLines, operationLines } = this;
+    if (!this.isOpen) throw new Error("the records are closed");
+    if (operationLines.length > 0) {
+      this.operationLog.append([...nonceLines, ...operationLines].join("\n"));
+      this.uncopied.push(...nonceLines);
+    } else this.copyNonces(nonceLines);
     this.nonceLines = [];
     this.operationLines = [];
-    this.uncopied.push(...nonceLines);
-    if (operationLines.length > 0) this.operationLog.append([...nonceLines, ...operationLines].join("\n"));
-    if (operationLines.length === 0 || this.uncopied.length >= MAX_UNCOPIED) this.copyNonces();
+    if (this.uncopied.length >= MAX_UNCOPIED) this.copyNonces();
   }
 
-  private copyNonces(): void {
-    if (this.uncopied.length === 0) return;
-    this.nonceLog.append(this.uncopied.join("\n"));
+  /** Writes to the nonces' own log what only the operations' has, and `more`. */
+  private copyNonces(more: readonly string[] = []): void {
+    const lines = [...this.uncopied, ...more];
+    if (lines.length === 0) return;
+    this.nonceLog.append(lines.join("\n"));
     this.uncopied = [];
   }
 

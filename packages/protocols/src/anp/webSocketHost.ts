@@ -2,7 +2,7 @@ import type { Server } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { MAX_BODY_BYTES } from "./identity.ts";
 import { type JsonObject, parseJson } from "./json.ts";
-import { errorAnswer, RpcError } from "./rpc.ts";
+import { errorAnswer, idOf, RpcError } from "./rpc.ts";
 
 /** HTTP servers that dispatch upgrades already. */
 const upgrading = new WeakSet<Server>();
@@ -27,6 +27,15 @@ function textOf(data: Buffer | ArrayBuffer | Buffer[]): string {
   return (data instanceof ArrayBuffer ? Buffer.from(data) : data).toString("utf8");
 }
 
+/** What an executor answered may have no JSON form. */
+function textOfReply(reply: JsonObject, id: string | null): string {
+  try {
+    return JSON.stringify(reply);
+  } catch {
+    return JSON.stringify(errorAnswer(id, new RpcError("internal_error", "internal error")));
+  }
+}
+
 /**
  * `GET /anp` as a WebSocket: each text frame is one JSON-RPC message of the caller that the upgrade request authenticated (`authenticate`
  * tells its DID), as a POST would carry it; answers come in the order in which they are ready.
@@ -48,9 +57,8 @@ export async function webSocketHost(
     const caller = callers.get(request) as string;
     const answer = async (text: string): Promise<void> => {
       const message = parseJson(text);
-      const reply =
-        message === undefined ? errorAnswer(null, new RpcError("parse_error", "not JSON")) : await serve(message, caller);
-      if (reply !== null && socket.readyState === socket.OPEN) socket.send(JSON.stringify(reply));
+      const reply = await serve(message, caller);
+      if (reply !== null && socket.readyState === socket.OPEN) socket.send(textOfReply(reply, idOf(message)));
     };
     socket.on("message", (data) => void answer(textOf(data)));
   });
