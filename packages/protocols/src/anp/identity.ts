@@ -33,11 +33,25 @@ export interface IdentityOptions {
   readonly now: () => string;
 }
 
+/** What follows from an address. */
+interface Built {
+  readonly base: string;
+  readonly did: string;
+  readonly document: DidDocument;
+  readonly authorities: readonly string[];
+}
+
+/** Under which names a host is known: those of its own machine, and the one it is reached by. */
+function authoritiesOf(base: string): readonly string[] {
+  const { hostname, port } = new URL(base);
+  return [hostname, "localhost", "127.0.0.1"].map((name) => (port === "" ? name : `${name}:${port}`));
+}
+
 /** Who an agent is: its DID, the key it signs with, and the documents that say so. All follow from its keys and its address. */
 export class Identity {
   readonly agentId: AgentId;
   private readonly options: IdentityOptions;
-  private built: { readonly base: string; readonly did: string; readonly document: DidDocument } | null = null;
+  private built: Built | null = null;
 
   constructor(options: IdentityOptions) {
     this.agentId = options.agentId;
@@ -50,6 +64,11 @@ export class Identity {
 
   get document(): DidDocument {
     return this.current().document;
+  }
+
+  /** Whether a request for this `host:port` is for this agent's host. */
+  isOwnAuthority(authority: string): boolean {
+    return this.current().authorities.includes(authority.toLowerCase());
   }
 
   get signingKey(): SigningKey {
@@ -110,11 +129,11 @@ export class Identity {
     return [...prefix, this.agentId, `e1_${e1Fingerprint(this.options.keys.signing.publicKey)}`];
   }
 
-  private current(): { readonly did: string; readonly document: DidDocument } {
+  private current(): Built {
     const base = this.baseUrl;
     if (this.built?.base !== base) {
       const did = didOf(this.options.address(), this.path());
-      this.built = { base, did, document: this.buildDocument(did, base) };
+      this.built = { base, did, document: this.buildDocument(did, base), authorities: authoritiesOf(base) };
     }
     return this.built;
   }

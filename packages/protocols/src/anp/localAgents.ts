@@ -135,7 +135,7 @@ export class LocalAgents {
         tokens: createAccessTokens(config.tokenLifetimeMs, wall),
         nonces,
         dids,
-        isOwnAuthority: (authority) => isAuthorityOf(identity, authority),
+        isOwnAuthority: (authority) => identity.isOwnAuthority(authority),
         challenge: config.challenge,
         wall,
       });
@@ -157,10 +157,4 @@ export class LocalAgents {
       await anpHost({ identity, describeSelf, authenticator, service, records, webSocket })(server, {});
     };
   }
-}
-
-/** Under which names a host is known: those of its own machine, and the one it is reached by. */
-function isAuthorityOf({ baseUrl }: Identity, authority: string): boolean {
-  const { hostname, port } = new URL(baseUrl);
-  return [hostname, "localhost", LOOPBACK].some((name) => authority.toLowerCase() === (port === "" ? name : `${name}:${port}`));
 }

@@ -138,9 +138,10 @@ export class RpcClient {
   }
 
   private keepToken(access: Access, response: MeteredResponse): void {
+    if (!this.options.accessToken) return;
     const info = header(response, "authentication-info");
     const [value, type] = [parameter(info, "access_token"), parameter(info, "token_type") ?? "Bearer"];
-    if (!this.options.accessToken || value === undefined || type.toLowerCase() !== "bearer") return;
+    if (value === undefined || type.toLowerCase() !== "bearer") return;
     const lifetimeMs = Number(parameter(info, "expires_in") ?? 60) * 1000;
     if (lifetimeMs > EXPIRY_MARGIN_MS)
       access.token = { value, expiresAt: this.options.clock.now() + lifetimeMs - EXPIRY_MARGIN_MS };
